@@ -1,0 +1,23 @@
+//! The words of the domain: tenants, entities, attributes, values, readings.
+//!
+//! This crate does no I/O and knows no wire format, database or plugin engine;
+//! everything else depends on it. Start with [`value::Value`] and
+//! [`reading::Reading`].
+
+pub mod batch;
+pub mod id;
+pub mod limits;
+pub mod position;
+pub mod reading;
+pub mod rejection;
+pub mod tenant;
+pub mod time;
+pub mod value;
+
+pub use id::{AttributeId, EntityId, PluginId, TenantId};
+pub use position::Position;
+pub use reading::Reading;
+pub use rejection::{Code, Rejection};
+pub use rust_decimal::Decimal;
+pub use time::Timestamp;
+pub use value::{Value, ValueType, WireValue};
