@@ -1,0 +1,161 @@
+-- The steps of an ingest transaction: ingest_begin, COPY into the leaf it names,
+-- upsert_hot_batch, quarantine_add, ingest_finish.
+set local role eaves_owner;
+grant create on schema public to eaves_pipeline;
+set local role eaves_pipeline;
+
+-- The current epoch; starts a new one where a crash emptied staging.
+create function current_epoch() returns uuid
+language plpgsql security definer
+set search_path = public, pg_temp
+as $$
+declare
+  v_epoch uuid;
+begin
+  loop
+    select epoch into v_epoch from staging_epoch;
+    exit when found;
+    insert into staging_epoch default values on conflict do nothing;
+  end loop;
+  return v_epoch;
+end
+$$;
+
+-- Locks the shard's checkpoint until the transaction ends and tells all that the
+-- caller needs to go on. Sequence numbers travel as text: they have up to 129 digits.
+create function ingest_begin(p_stream text, p_shard text, p_consumer text)
+returns table (sequence text, sub int8, flushed_sequence text, flushed_sub int8,
+               epoch_current bool, slot int2, began_at timestamptz)
+language plpgsql security definer
+set search_path = public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_epoch uuid := current_epoch();
+  v_point ingest_checkpoints;
+begin
+  -- Staging is unlogged, so waiting for the disk would protect nothing: a commit that a
+  -- crash undoes is read from the stream again.
+  perform set_config('synchronous_commit', 'off', true);
+  loop
+    select * into v_point from ingest_checkpoints c
+    where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer
+    for update;
+    exit when found;
+    insert into ingest_checkpoints (stream, shard, consumer, epoch)
+    values (p_stream, p_shard, p_consumer, v_epoch)
+    on conflict do nothing;
+  end loop;
+  return query
+  select v_point.sequence::text, v_point.sub, f.sequence::text, f.sub,
+         v_point.epoch = v_epoch, (select last_value::int2 from staging_slot), now()
+  from (select) as one_row
+  left join flush_checkpoints f
+    on f.stream = p_stream and f.shard = p_shard and f.consumer = p_consumer;
+end
+$$;
+
+-- Records the batch and its counts, and moves the checkpoint.
+create function ingest_finish(
+  p_stream text, p_shard text, p_consumer text, p_slot int2,
+  p_previous_sequence text, p_previous_sub int8, p_sequence text, p_sub int8, p_rows int4,
+  p_tenants int4[], p_outcomes text[], p_reasons text[], p_counts int8[])
+returns void
+language plpgsql security definer
+set search_path = public, pg_temp
+as $$
+begin
+  insert into staging_batches (slot, stream, shard, consumer, previous_sequence, previous_sub,
+                               sequence, sub, row_count)
+  values (p_slot, p_stream, p_shard, p_consumer, p_previous_sequence::numeric, p_previous_sub,
+          p_sequence::numeric, p_sub, p_rows);
+  insert into staging_ledger (slot, stream, shard, minute, tenant_id, outcome, reason, count)
+  select p_slot, p_stream, p_shard, date_trunc('minute', now()), l.tenant, l.outcome, l.reason, l.count
+  from unnest(p_tenants, p_outcomes, p_reasons, p_counts) as l (tenant, outcome, reason, count);
+  update ingest_checkpoints
+  set sequence = p_sequence::numeric, sub = p_sub, updated_at = now()
+  where stream = p_stream and shard = p_shard and consumer = p_consumer;
+end
+$$;
+
+-- After staging was lost: sets the shard back to what is in history, in the current
+-- epoch. Does nothing where the epoch is the current one already, so that two callers
+-- cannot set it back twice.
+create function ingest_rewind(p_stream text, p_shard text, p_consumer text)
+returns table (sequence text, sub int8)
+language plpgsql security definer
+set search_path = public, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_epoch uuid := current_epoch();
+begin
+  perform from ingest_checkpoints c
+  where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer
+  for update;
+  update ingest_checkpoints c
+  set sequence = f.sequence, sub = f.sub, epoch = v_epoch, updated_at = now()
+  from (select) as one_row
+  left join flush_checkpoints f
+    on f.stream = p_stream and f.shard = p_shard and f.consumer = p_consumer
+  where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer
+    and c.epoch <> v_epoch;
+  return query
+  select c.sequence::text, c.sub from ingest_checkpoints c
+  where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer;
+end
+$$;
+
+create function quarantine_add(
+  p_stream text, p_shard text, p_tenants int4[], p_kinds text[], p_reasons text[], p_fields text[],
+  p_messages text[], p_payloads bytea[], p_sequences text[], p_subs int8[], p_items int4[],
+  p_plugin_digests text[])
+returns void
+language sql security definer
+set search_path = public, pg_temp
+as $$
+  insert into quarantine (stream, shard, tenant_id, kind, reason, field, message, payload, sequence,
+                          sub, item, plugin_digest)
+  select p_stream, p_shard, q.tenant, q.kind, q.reason, q.field, q.message, q.payload,
+         q.sequence::numeric, q.sub, q.item, q.plugin_digest
+  from unnest(p_tenants, p_kinds, p_reasons, p_fields, p_messages, p_payloads, p_sequences, p_subs,
+              p_items, p_plugin_digests)
+    as q (tenant, kind, reason, field, message, payload, sequence, sub, item, plugin_digest)
+  -- Read again after a crash: what was decided last is what holds.
+  on conflict (stream, shard, sequence, sub, item) do update set
+    tenant_id = excluded.tenant_id, kind = excluded.kind, reason = excluded.reason,
+    field = excluded.field, message = excluded.message, payload = excluded.payload,
+    plugin_digest = excluded.plugin_digest
+$$;
+
+-- The staged values of the current tenant, for reads that must see what was just
+-- acknowledged. Primary only. Ask this FIRST and history in a LATER statement of a
+-- READ COMMITTED transaction: the flush truncates, and a truncation is seen by older
+-- snapshots too, so the other order could miss a value in both. A value may come up in
+-- both; they are the same point.
+create function staged_values(p_entity int8, p_attribute int4, p_from timestamptz, p_to timestamptz)
+returns table (entity_id int8, attribute_id int4, observed_at timestamptz, ingested_at timestamptz,
+               plugin_id int4, value_bool bool, value_int int8, value_float float8,
+               value_decimal numeric, value_timestamp timestamptz, value text)
+language sql security definer
+set search_path = public, pg_temp
+as $$
+  select s.entity_id, s.attribute_id, s.observed_at, s.ingested_at, s.plugin_id, s.value_bool,
+         s.value_int, s.value_float, s.value_decimal, s.value_timestamp, s.value
+  from entity_values_ingest s
+  where s.tenant_id = nullif(current_setting('app.current_tenant_id', true), '')::int4
+    and s.entity_id = p_entity and s.attribute_id = p_attribute
+    and s.observed_at >= p_from and s.observed_at < p_to
+  order by s.observed_at, s.ingested_at
+$$;
+
+grant execute on function ingest_begin(text, text, text) to eaves_ingest;
+grant execute on function ingest_finish(text, text, text, int2, text, int8, text, int8, int4, int4[], text[],
+  text[], int8[]) to eaves_ingest;
+grant execute on function ingest_rewind(text, text, text) to eaves_ingest;
+grant execute on function quarantine_add(text, text, int4[], text[], text[], text[], text[], bytea[], text[],
+  int8[], int4[], text[]) to eaves_ingest;
+grant execute on function staged_values(int8, int4, timestamptz, timestamptz) to eaves_query;
+
+set local role eaves_owner;
+revoke create on schema public from eaves_pipeline;
