@@ -25,7 +25,8 @@ $$;
 -- caller needs to go on. Sequence numbers travel as text: they have up to 129 digits.
 create function ingest_begin(p_stream text, p_shard text, p_consumer text)
 returns table (sequence text, sub int8, flushed_sequence text, flushed_sub int8,
-               epoch_current bool, slot int2, began_at timestamptz)
+               epoch_current bool, slot int2, began_at timestamptz,
+               replay_sequence text, replay_sub int8)
 language plpgsql security definer
 set search_path = public, pg_temp
 as $$
@@ -48,7 +49,8 @@ begin
   end loop;
   return query
   select v_point.sequence::text, v_point.sub, f.sequence::text, f.sub,
-         v_point.epoch = v_epoch, (select last_value::int2 from staging_slot), now()
+         v_point.epoch = v_epoch, (select last_value::int2 from staging_slot), now(),
+         v_point.replay_sequence::text, v_point.replay_sub
   from (select) as one_row
   left join flush_checkpoints f
     on f.stream = p_stream and f.shard = p_shard and f.consumer = p_consumer;
@@ -73,16 +75,18 @@ begin
   select p_slot, p_stream, p_shard, date_trunc('minute', now()), l.tenant, l.outcome, l.reason, l.count
   from unnest(p_tenants, p_outcomes, p_reasons, p_counts) as l (tenant, outcome, reason, count);
   update ingest_checkpoints
-  set sequence = p_sequence::numeric, sub = p_sub, updated_at = now()
+  set sequence = p_sequence::numeric, sub = p_sub, updated_at = now(),
+      replay_sequence = case when (p_sequence::numeric, p_sub) < (replay_sequence, replay_sub) then replay_sequence end,
+      replay_sub = case when (p_sequence::numeric, p_sub) < (replay_sequence, replay_sub) then replay_sub end
   where stream = p_stream and shard = p_shard and consumer = p_consumer;
 end
 $$;
 
 -- After staging was lost: sets the shard back to what is in history, in the current
--- epoch. Does nothing where the epoch is the current one already, so that two callers
+-- epoch, and notes how far it had come. Does nothing where the epoch is the current one already, so that two callers
 -- cannot set it back twice.
 create function ingest_rewind(p_stream text, p_shard text, p_consumer text)
-returns table (sequence text, sub int8)
+returns table (sequence text, sub int8, replay_sequence text, replay_sub int8)
 language plpgsql security definer
 set search_path = public, pg_temp
 as $$
@@ -94,16 +98,28 @@ begin
   where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer
   for update;
   update ingest_checkpoints c
-  set sequence = f.sequence, sub = f.sub, epoch = v_epoch, updated_at = now()
+  set sequence = f.sequence, sub = f.sub, epoch = v_epoch, updated_at = now(),
+      -- A replay that was itself interrupted by a crash still goes as far as the first.
+      replay_sequence = greatest(c.replay_sequence, c.sequence),
+      replay_sub = case when c.replay_sequence > c.sequence then c.replay_sub else c.sub end
   from (select) as one_row
   left join flush_checkpoints f
     on f.stream = p_stream and f.shard = p_shard and f.consumer = p_consumer
   where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer
     and c.epoch <> v_epoch;
   return query
-  select c.sequence::text, c.sub from ingest_checkpoints c
+  select c.sequence::text, c.sub, c.replay_sequence::text, c.replay_sub from ingest_checkpoints c
   where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer;
 end
+$$;
+
+-- The stream keeps nothing more of what was to be read again.
+create function ingest_end_replay(p_stream text, p_shard text, p_consumer text) returns void
+language sql security definer
+set search_path = public, pg_temp
+as $$
+  update ingest_checkpoints set replay_sequence = null, replay_sub = null, updated_at = now()
+  where stream = p_stream and shard = p_shard and consumer = p_consumer
 $$;
 
 create function quarantine_add(
@@ -153,6 +169,7 @@ grant execute on function ingest_begin(text, text, text) to eaves_ingest;
 grant execute on function ingest_finish(text, text, text, int2, text, int8, text, int8, int4, int4[], text[],
   text[], int8[]) to eaves_ingest;
 grant execute on function ingest_rewind(text, text, text) to eaves_ingest;
+grant execute on function ingest_end_replay(text, text, text) to eaves_ingest;
 grant execute on function quarantine_add(text, text, int4[], text[], text[], text[], text[], bytea[], text[],
   int8[], int4[], text[]) to eaves_ingest;
 grant execute on function staged_values(int8, int4, timestamptz, timestamptz) to eaves_query;

@@ -12,6 +12,10 @@ create table ingest_checkpoints (
   sequence   numeric,
   sub        int8,
   epoch      uuid not null,
+  -- After staging was lost: how far the stream is to be read again before anything newer.
+  -- Kept here, so that a replay that is interrupted goes on. Null when none is due.
+  replay_sequence numeric,
+  replay_sub      int8,
   updated_at timestamptz not null default now(),
   primary key (stream, shard, consumer)
 ) with (fillfactor = 50);
