@@ -1,0 +1,218 @@
+//! The listener: routes, authorizer, limits, and the calls of the query function.
+
+use super::auth::{Authorizer, Denied};
+use super::event::{self, Caller};
+use crate::lambda::{FunctionError, FunctionHost};
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Largest request body, as API Gateway takes it.
+const MAX_BODY: usize = 10 * 1024 * 1024;
+/// Routes without an authorizer.
+const PUBLIC: [&str; 3] = ["/healthz", "/openapi.json", "/docs"];
+
+/// What the front needs.
+pub struct FrontConfig {
+    /// The port to listen on; 0 is a free one.
+    pub port: u16,
+    /// Who may come in.
+    pub authorizer: Authorizer,
+    /// The issuer's public keys, served at `/.well-known/jwks.json`.
+    pub jwks: String,
+    /// The function that answers.
+    pub query: FunctionHost,
+}
+
+/// A running HTTP API.
+#[derive(Debug)]
+pub struct Front {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    authorizer: Authorizer,
+    jwks: Bytes,
+    query: FunctionHost,
+    port: u16,
+}
+
+impl Front {
+    /// Starts to listen on loopback.
+    pub async fn start(config: FrontConfig) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", config.port)).await;
+        let listener =
+            listener.with_context(|| format!("listen on port {} for the HTTP API", config.port))?;
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let shared = Arc::new(Shared {
+            authorizer: config.authorizer,
+            jwks: Bytes::from(config.jwks),
+            query: config.query,
+            port: address.port(),
+        });
+        let task = tokio::spawn(accept(listener, shared, stop.clone()));
+        Ok(Self { address, stop, task })
+    }
+
+    /// Where it listens: `http://127.0.0.1:…`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Takes no more requests and lets those under way end, at most for `grace`.
+    pub async fn stop(mut self, grace: Duration) {
+        self.stop.cancel();
+        if tokio::time::timeout(grace, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, address) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(e) => {
+                    // Out of file descriptors, most likely: others will end.
+                    tracing::warn!(error = %e, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+        };
+        drop(stream.set_nodelay(true));
+        let (shared, stop) = (shared.clone(), stop.clone());
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let shared = shared.clone();
+                async move { Ok::<_, Infallible>(answer(&shared, request, address).await) }
+            });
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
+            let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+            tokio::select! {
+                // A caller that hangs up is its own affair.
+                ended = connection.as_mut() => drop(ended),
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    drop(connection.await);
+                }
+            }
+        });
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    if request.method() == Method::GET && path == "/.well-known/jwks.json" {
+        return json(StatusCode::OK, shared.jwks.clone());
+    }
+    let public = request.method() == Method::GET && PUBLIC.contains(&path.as_str());
+    let authorized = if public {
+        None
+    } else {
+        let header = request.headers().get(AUTHORIZATION).map(|h| h.to_str().unwrap_or(""));
+        match shared.authorizer.check(header) {
+            Ok(authorized) => Some(authorized),
+            Err(denied) => return unauthorized(&denied),
+        }
+    };
+    let (parts, body) = request.into_parts();
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return too_large();
+    }
+    let body = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(e) if e.is::<http_body_util::LengthLimitError>() => return too_large(),
+        Err(_) => return message(StatusCode::BAD_REQUEST, "Bad Request"),
+    };
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let route = if public { format!("GET {path}") } else { "$default".into() };
+    let caller = Caller {
+        address,
+        port: shared.port,
+        request_id: &request_id,
+        authorized: authorized.as_ref(),
+        route: &route,
+    };
+    let event = Bytes::from(event::encode(&parts, &body, caller).to_string());
+    let mut response = call(shared, event).await;
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert("apigw-requestid", id);
+    }
+    response
+}
+
+/// Calls the function; its failures look as they do behind API Gateway.
+async fn call(shared: &Shared, event: Bytes) -> Response<Full<Bytes>> {
+    match shared.query.invoke_bytes(event).await {
+        Ok(answer) => match event::decode(&answer) {
+            Some(response) => response.map(Full::new),
+            None => {
+                tracing::error!("the query function's answer is no HTTP response");
+                message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+            }
+        },
+        Err(FunctionError::TooLarge(_)) => too_large(),
+        Err(e) => {
+            tracing::error!(error = %e, "the query function failed");
+            match e {
+                FunctionError::TimedOut(_) | FunctionError::Throttled(_) | FunctionError::Stopping => {
+                    message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+                }
+                _ => message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+            }
+        }
+    }
+}
+
+fn unauthorized(denied: &Denied) -> Response<Full<Bytes>> {
+    let mut response = message(StatusCode::UNAUTHORIZED, "Unauthorized");
+    if let Ok(challenge) = HeaderValue::from_str(&denied.challenge()) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+fn too_large() -> Response<Full<Bytes>> {
+    message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large")
+}
+
+fn message(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    json(status, Bytes::from(format!("{{\"message\":\"{text}\"}}")))
+}
+
+fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
