@@ -65,8 +65,8 @@ begin
   execute format('revoke all on database %I from public', current_database());
   execute format('grant connect on database %I to eaves_migrate, eaves_ingest, eaves_flush, eaves_query, eaves_admin',
                  current_database());
-  -- pg_partman's maintenance creates temporary tables.
-  execute format('grant temporary on database %I to eaves_owner', current_database());
+  -- For pg_partman's maintenance, and for refreshing a materialized view concurrently.
+  execute format('grant temporary on database %I to eaves_owner, eaves_pipeline', current_database());
 end
 $$;
 
