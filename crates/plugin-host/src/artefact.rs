@@ -1,0 +1,93 @@
+//! A compiled plugin as it is stored: signed, and bound to what it was compiled for.
+//!
+//! `deserialize` of wasmtime trusts its input like a shared library. So nothing reaches
+//! it that this platform did not sign, and nothing that another engine made.
+//!
+//! ```text
+//! magic 8 | signature 32 | digest of the wasm 32 | engine identity 32 | n 1 | engine name n | machine code
+//! ```
+
+use crate::engine;
+use crate::{LoadError, SigningKey};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+
+const MAGIC: &[u8; 8] = b"EAVESPL1";
+const SIGNED_FROM: usize = MAGIC.len() + 32;
+
+/// A signed artefact whose signature has been verified.
+#[derive(Debug)]
+pub struct Artefact<'a> {
+    wasm_digest: [u8; 32],
+    engine_name: &'a str,
+    identity: [u8; 32],
+    body: &'a [u8],
+}
+
+fn engine_name() -> String {
+    format!("wasmtime {} on {}", engine::WASMTIME, engine::target())
+}
+
+impl<'a> Artefact<'a> {
+    /// Signs what the compiler made of `wasm` for `engine`.
+    pub(crate) fn seal(key: &SigningKey, engine: &Engine, wasm: &[u8], body: &[u8]) -> Vec<u8> {
+        let name = engine_name();
+        let mut bytes = Vec::with_capacity(SIGNED_FROM + 65 + name.len() + body.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&[0; 32]);
+        bytes.extend_from_slice(&Sha256::digest(wasm));
+        bytes.extend_from_slice(&engine::identity(engine));
+        bytes.push(name.len() as u8);
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(body);
+        let signature = sign(key, &bytes[SIGNED_FROM..]).finalize().into_bytes();
+        bytes[MAGIC.len()..SIGNED_FROM].copy_from_slice(&signature);
+        bytes
+    }
+
+    /// Verifies the signature and takes the parts apart.
+    pub fn open(key: &SigningKey, bytes: &'a [u8]) -> Result<Self, LoadError> {
+        let (magic, rest) = bytes.split_at_checked(MAGIC.len()).ok_or(LoadError::NotAnArtefact)?;
+        if magic != MAGIC {
+            return Err(LoadError::NotAnArtefact);
+        }
+        let (signature, signed) = rest.split_at_checked(32).ok_or(LoadError::BadSignature)?;
+        // `verify_slice` compares in constant time.
+        sign(key, signed).verify_slice(signature).map_err(|_| LoadError::BadSignature)?;
+        Self::parts(signed).ok_or(LoadError::NotAnArtefact)
+    }
+
+    fn parts(signed: &'a [u8]) -> Option<Self> {
+        let (wasm_digest, rest) = signed.split_first_chunk()?;
+        let (identity, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first()?;
+        let (name, body) = rest.split_at_checked(usize::from(*length))?;
+        let engine_name = std::str::from_utf8(name).ok()?;
+        Some(Self { wasm_digest: *wasm_digest, engine_name, identity: *identity, body })
+    }
+
+    /// SHA-256 of the component it was compiled from, in hex: the version's name everywhere.
+    pub fn digest(&self) -> String {
+        hex::encode(self.wasm_digest)
+    }
+
+    /// The machine code, if it is for this engine.
+    pub(crate) fn body_for(&self, engine: &Engine) -> Result<&'a [u8], LoadError> {
+        if self.identity == engine::identity(engine) {
+            return Ok(self.body);
+        }
+        let (artefact, host) = (self.engine_name.into(), engine_name());
+        let same = artefact == host;
+        let host = if same { format!("{host} with other settings") } else { host };
+        Err(LoadError::OtherEngine { artefact, host })
+    }
+}
+
+fn sign(key: &SigningKey, signed: &[u8]) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.bytes()).expect("any key length");
+    mac.update(MAGIC);
+    mac.update(signed);
+    mac
+}

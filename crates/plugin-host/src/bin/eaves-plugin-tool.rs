@@ -1,0 +1,36 @@
+//! `eaves-plugin-tool componentize <core.wasm> <component.wasm>` and
+//! `eaves-plugin-tool compile-worker`: what builds and tests of plugins need, without
+//! the whole `eaves` command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["compile-worker"] => eaves_plugin_host::compile_worker(),
+        ["componentize", core, component] => match componentize(core, component) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("{core}: {why}");
+                ExitCode::FAILURE
+            }
+        },
+        _ => {
+            eprintln!("usage: eaves-plugin-tool componentize <core.wasm> <component.wasm> | compile-worker");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn componentize(core: &str, component: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let made = eaves_plugin_host::componentize(&std::fs::read(core)?)?;
+    // A reader never sees half a file, and an unchanged one keeps its time.
+    if std::fs::read(component).is_ok_and(|old| old == made) {
+        return Ok(());
+    }
+    let part = format!("{component}.part");
+    std::fs::write(&part, made)?;
+    std::fs::rename(&part, component)?;
+    Ok(())
+}

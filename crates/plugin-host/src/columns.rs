@@ -1,0 +1,257 @@
+//! A batch as columns, in as many calls as it takes.
+
+use crate::bindings::{
+    Attributes, Batch as RawBatch, DecimalsParam, Entities, TextsParam, ValueType as RawType,
+};
+use crate::plugin::Description;
+use crate::{PluginError, limits};
+use eaves_model::batch::{AttributeInfo, Batch, Row};
+use eaves_model::{Value, ValueType};
+use std::collections::HashSet;
+
+/// Texts end to end. `offsets` is empty as long as there is none.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    blob: String,
+    offsets: Vec<u32>,
+}
+
+impl Texts {
+    fn of<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Self {
+        let mut all = Self { blob: String::new(), offsets: Vec::with_capacity(texts.len() + 1) };
+        for text in texts {
+            all.push(text);
+        }
+        all
+    }
+
+    /// Adds a text and returns its index.
+    fn push(&mut self, text: &str) -> u64 {
+        if self.offsets.is_empty() {
+            self.offsets.push(0);
+        }
+        self.blob.push_str(text);
+        // 4 GiB are out of reach: a call takes 8 MiB of texts and one reading more.
+        self.offsets.push(self.blob.len() as u32);
+        self.offsets.len() as u64 - 2
+    }
+
+    fn lend(&self) -> TextsParam<'_> {
+        TextsParam { blob: &self.blob, offsets: &self.offsets }
+    }
+}
+
+/// The entities and attributes of a batch: the same in each of its calls.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    external_ids: Texts,
+    entity_types: Texts,
+    names: Texts,
+    value_types: Vec<RawType>,
+    units: Texts,
+}
+
+impl Tables {
+    pub(crate) fn of(batch: &Batch) -> Self {
+        Self {
+            external_ids: Texts::of(batch.entities.iter().map(|e| &*e.external_id)),
+            entity_types: Texts::of(batch.entities.iter().map(|e| &*e.entity_type)),
+            names: Texts::of(batch.attributes.iter().map(|a| &*a.name)),
+            value_types: batch.attributes.iter().map(|a| raw_type(a.value_type)).collect(),
+            units: Texts::of(batch.attributes.iter().map(|a| &*a.unit)),
+        }
+    }
+}
+
+fn raw_type(value_type: ValueType) -> RawType {
+    match value_type {
+        ValueType::String => RawType::String,
+        ValueType::Integer => RawType::Integer,
+        ValueType::Float => RawType::Float,
+        ValueType::Decimal => RawType::Decimal,
+        ValueType::Boolean => RawType::Boolean,
+        ValueType::Timestamp => RawType::Timestamp,
+    }
+}
+
+/// The rows of one call, and which rows of the batch they are.
+#[derive(Debug, Default)]
+pub(crate) struct Call<'a> {
+    attributes: &'a [AttributeInfo],
+    /// The batch's index of each row; empty if they are those from `first` on.
+    kept: Vec<u32>,
+    first: u32,
+    entity: Vec<u32>,
+    attribute: Vec<u32>,
+    observed_at: Vec<i64>,
+    bits: Vec<u64>,
+    texts: Texts,
+    low: Vec<u64>,
+    high: Vec<i64>,
+    scale: Vec<u8>,
+}
+
+impl<'a> Call<'a> {
+    fn with_room_for(rows: usize, attributes: &'a [AttributeInfo], first: u32) -> Self {
+        Self {
+            attributes,
+            first,
+            entity: Vec::with_capacity(rows),
+            attribute: Vec::with_capacity(rows),
+            observed_at: Vec::with_capacity(rows),
+            bits: Vec::with_capacity(rows),
+            ..Self::default()
+        }
+    }
+
+    fn push(&mut self, row: &Row) {
+        self.entity.push(row.entity);
+        self.attribute.push(row.attribute);
+        self.observed_at.push(row.observed_at.as_micros());
+        let bits = match &row.value {
+            Value::Float(f) => f.to_bits(),
+            Value::Integer(i) => *i as u64,
+            Value::String(s) => self.texts.push(s),
+            Value::Boolean(b) => u64::from(*b),
+            Value::Timestamp(t) => t.as_micros() as u64,
+            Value::Decimal(d) => {
+                let coefficient = d.mantissa();
+                self.low.push(coefficient as u64);
+                self.high.push((coefficient >> 64) as i64);
+                // A scale is at most 28.
+                self.scale.push(d.scale() as u8);
+                self.low.len() as u64 - 1
+            }
+        };
+        self.bits.push(bits);
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.bits.len()
+    }
+
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.texts.blob.len()
+    }
+
+    pub(crate) fn columns<'b>(&'b self, tables: &'b Tables) -> RawBatch<'b> {
+        RawBatch {
+            entities: Entities {
+                external_ids: tables.external_ids.lend(),
+                types: tables.entity_types.lend(),
+            },
+            attributes: Attributes {
+                names: tables.names.lend(),
+                types: &tables.value_types,
+                units: tables.units.lend(),
+            },
+            entity: &self.entity,
+            attribute: &self.attribute,
+            observed_at: &self.observed_at,
+            bits: &self.bits,
+            texts: self.texts.lend(),
+            decimals: DecimalsParam { low: &self.low, high: &self.high, scale: &self.scale },
+        }
+    }
+
+    /// The attributes of the batch.
+    pub(crate) fn attributes(&self) -> &'a [AttributeInfo] {
+        self.attributes
+    }
+
+    /// The type of the values of this call's row, which exists.
+    pub(crate) fn value_type(&self, row: usize) -> ValueType {
+        self.attributes[self.attribute[row] as usize].value_type
+    }
+
+    /// The batch's index of this call's row.
+    pub(crate) fn row_of_batch(&self, row: u32) -> u32 {
+        self.kept.get(row as usize).copied().unwrap_or(self.first + row)
+    }
+}
+
+/// Takes a batch apart into calls, between readings.
+pub(crate) struct Calls<'a> {
+    batch: &'a Batch,
+    /// For each attribute and entity whether it is wanted; empty if all are.
+    wanted_attributes: Vec<bool>,
+    wanted_entities: Vec<bool>,
+    next: usize,
+}
+
+impl<'a> Calls<'a> {
+    pub(crate) fn new(batch: &'a Batch, plugin: &Description) -> Self {
+        let attributes: HashSet<&str> = plugin.attributes.iter().map(String::as_str).collect();
+        let types: HashSet<&str> = plugin.entity_types.iter().map(String::as_str).collect();
+        let marks = |all: bool, marks: Vec<bool>| if all { Vec::new() } else { marks };
+        Self {
+            batch,
+            wanted_attributes: marks(
+                attributes.is_empty(),
+                batch.attributes.iter().map(|a| attributes.contains(&*a.name)).collect(),
+            ),
+            wanted_entities: marks(
+                types.is_empty(),
+                batch.entities.iter().map(|e| types.contains(&*e.entity_type)).collect(),
+            ),
+            next: 0,
+        }
+    }
+
+    /// A call without rows.
+    pub(crate) fn empty(batch: &'a Batch) -> Call<'a> {
+        Call::with_room_for(0, &batch.attributes, 0)
+    }
+
+    fn wants(&self, row: &Row) -> bool {
+        self.wanted_attributes.get(row.attribute as usize).copied().unwrap_or(true)
+            && self.wanted_entities.get(row.entity as usize).copied().unwrap_or(true)
+    }
+
+    fn fill(&mut self) -> Result<Call<'a>, PluginError> {
+        let rows = &self.batch.rows;
+        let (entities, attributes) = (self.batch.entities.len(), &*self.batch.attributes);
+        let chooses = !self.wanted_attributes.is_empty() || !self.wanted_entities.is_empty();
+        let room = (rows.len() - self.next).min(limits::MAX_ROWS_PER_CALL);
+        let mut call = Call::with_room_for(room, attributes, self.next as u32);
+        while let Some(row) = rows.get(self.next) {
+            let full =
+                call.rows() >= limits::MAX_ROWS_PER_CALL || call.text_bytes() >= limits::MAX_TEXT_PER_CALL;
+            if full && !same_reading(&rows[self.next - 1], row) {
+                break;
+            }
+            let fits = (row.entity as usize) < entities
+                && attributes.get(row.attribute as usize).map(|a| a.value_type)
+                    == Some(row.value.value_type());
+            if !fits {
+                return Err(PluginError::BadBatch { row: self.next });
+            }
+            if !chooses {
+                call.push(row);
+            } else if self.wants(row) {
+                call.kept.push(self.next as u32);
+                call.push(row);
+            }
+            self.next += 1;
+        }
+        Ok(call)
+    }
+}
+
+fn same_reading(one: &Row, other: &Row) -> bool {
+    one.entity == other.entity && one.observed_at == other.observed_at
+}
+
+impl<'a> Iterator for Calls<'a> {
+    type Item = Result<Call<'a>, PluginError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.next < self.batch.rows.len() {
+            match self.fill() {
+                Ok(call) if call.rows() == 0 => {}
+                other => return Some(other),
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,48 @@
+//! Runs tenants' plugins: WebAssembly components for the world `eaves:rules/plugin`.
+//!
+//! The only crate that knows wasmtime. It takes a batch as columns into a fresh
+//! instance, under limits of memory, tables, stack and time, and checks everything
+//! the plugin answers. It refuses to give a plugin any import, to compile what
+//! [`scan`] has not passed, and to load an artefact that it has not signed itself.
+//!
+//! Start with [`Host`] and [`Plugin`]. [`worker`] compiles in a process of its own;
+//! [`mod@component`] makes a component from a core module.
+
+mod answer;
+mod artefact;
+mod bindings;
+mod columns;
+pub mod component;
+mod config;
+mod engine;
+mod error;
+mod host;
+mod plugin;
+pub mod scan;
+pub mod speed;
+mod ticker;
+pub mod worker;
+
+pub use artefact::Artefact;
+pub use component::componentize;
+pub use config::{BadKey, HostConfig, SigningKey};
+pub use error::{BadAnswer, CompileError, LoadError, PluginError, StartError};
+pub use host::Host;
+pub use plugin::{Description, Plugin};
+pub use worker::{compile_in_worker, compile_worker};
+
+/// The most reasons, derived values and the like that a plugin may answer with.
+pub mod limits {
+    /// Longest reason code, in bytes.
+    pub const MAX_CODE_BYTES: usize = 64;
+    /// Longest reason text, in bytes.
+    pub const MAX_REASON_BYTES: usize = 500;
+    /// Most different derived attributes in one answer.
+    pub const MAX_DERIVED_ATTRIBUTES: usize = 1_000;
+    /// Most derived values for each row of the batch.
+    pub const MAX_DERIVED_PER_ROW: usize = 16;
+    /// Most rows in one call: larger batches are taken apart between readings.
+    pub const MAX_ROWS_PER_CALL: usize = 50_000;
+    /// Most bytes of texts in one call, a last reading more or less.
+    pub const MAX_TEXT_PER_CALL: usize = 8 << 20;
+}

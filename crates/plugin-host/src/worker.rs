@@ -1,0 +1,152 @@
+//! Compiling in a process of its own, which may use only so much memory and time.
+//!
+//! The worker has an empty environment: no key, no credentials. It limits itself before
+//! it reads a byte, so a compile bomb ends the worker and nothing else. What it returns
+//! is machine code: the caller signs it (see [`crate::Host::seal`]).
+
+use crate::scan::{self, ScanLimits};
+use crate::{CompileError, engine};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// What compiling one plugin may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerLimits {
+    /// Address space, in bytes. macOS does not enforce it.
+    pub memory_bytes: u64,
+    /// Processor time, in whole seconds.
+    pub cpu_seconds: u64,
+    /// Time by the clock.
+    pub wall_clock: Duration,
+}
+
+impl Default for WorkerLimits {
+    fn default() -> Self {
+        Self { memory_bytes: 1 << 30, cpu_seconds: 10, wall_clock: Duration::from_secs(20) }
+    }
+}
+
+const MEMORY: &str = "EAVES_COMPILE_MEMORY_BYTES";
+const CPU: &str = "EAVES_COMPILE_CPU_SECONDS";
+/// Before the machine code, so that a worker that is something else is noticed.
+const GREETING: &[u8] = b"eaves-compiled\n";
+const MAX_OUTPUT: u64 = 256 << 20;
+const MAX_COMPLAINT: u64 = 4 << 10;
+
+/// The worker's whole life: component on standard input, machine code on standard output,
+/// complaint on standard error. Call it from `main` when asked for `plugin compile-worker`.
+pub fn compile_worker() -> ExitCode {
+    match compile_stdin() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(complaint) => {
+            let _ = std::io::stderr().write_all(complaint.as_bytes());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn compile_stdin() -> Result<(), String> {
+    limit_myself();
+    let limits = ScanLimits::default();
+    let mut wasm = Vec::new();
+    let most = limits.bytes as u64 + 1;
+    std::io::stdin().take(most).read_to_end(&mut wasm).map_err(|e| e.to_string())?;
+    scan::scan(&wasm, &limits).map_err(|e| e.to_string())?;
+    let code = precompile(&wasm)?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(GREETING)
+        .and_then(|()| out.write_all(&code))
+        .and_then(|()| out.flush())
+        .map_err(|e| e.to_string())
+}
+
+/// Compiles in this process.
+pub(crate) fn precompile(wasm: &[u8]) -> Result<Vec<u8>, String> {
+    let compiler = engine::compiler().map_err(|e| format!("{e:#}"))?;
+    compiler.precompile_component(wasm).map_err(|e| format!("{e:#}"))
+}
+
+fn limit_myself() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let number = |name| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
+    let set = |resource, value: Option<u64>| {
+        // Best effort: the clock of the parent holds in any case.
+        let _ = value.map(|v| setrlimit(resource, Rlimit { current: Some(v), maximum: Some(v) }));
+    };
+    set(Resource::As, number(MEMORY));
+    set(Resource::Cpu, number(CPU));
+    set(Resource::Core, Some(0));
+    // No files can be written: standard output is a pipe.
+    set(Resource::Fsize, Some(0));
+}
+
+/// Runs `exe args…` (which must call [`compile_worker`]) on a component and returns the
+/// machine code, unsigned.
+pub fn compile_in_worker(
+    exe: &Path,
+    args: &[&str],
+    wasm: &[u8],
+    limits: &WorkerLimits,
+) -> Result<Vec<u8>, CompileError> {
+    let mut child = Command::new(exe)
+        .args(args)
+        .env_clear()
+        .env(MEMORY, limits.memory_bytes.to_string())
+        .env(CPU, limits.cpu_seconds.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(CompileError::Worker)?;
+    let outcome = converse(&mut child, wasm, limits.wall_clock);
+    // Whatever happened, nothing of it stays behind.
+    let _ = child.kill();
+    let status = child.wait().map_err(CompileError::Worker)?;
+    let (output, complaint) = outcome?;
+    if !status.success() {
+        return Err(failure(status, &complaint));
+    }
+    output
+        .strip_prefix(GREETING)
+        .map(<[u8]>::to_vec)
+        .ok_or_else(|| CompileError::Compile(format!("{} is not the compile worker", exe.display())))
+}
+
+/// Feeds the child and collects what it says, until both its outputs are closed.
+fn converse(child: &mut Child, wasm: &[u8], patience: Duration) -> Result<(Vec<u8>, String), CompileError> {
+    let missing = || CompileError::Worker(std::io::ErrorKind::BrokenPipe.into());
+    let mut stdin = child.stdin.take().ok_or_else(missing)?;
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    let stderr = child.stderr.take().ok_or_else(missing)?;
+    let wasm = wasm.to_vec();
+    // A worker that stops reading closes the pipe: its status says why.
+    thread::spawn(move || drop(stdin.write_all(&wasm)));
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let complaints = thread::spawn(move || read_up_to(stderr, MAX_COMPLAINT));
+        let output = read_up_to(stdout, MAX_OUTPUT);
+        let complaint = complaints.join().unwrap_or_default();
+        let _ = sender.send((output, String::from_utf8_lossy(&complaint).into_owned()));
+    });
+    receiver.recv_timeout(patience).map_err(|_| CompileError::Timeout { limit: patience })
+}
+
+fn read_up_to(from: impl Read, most: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = from.take(most).read_to_end(&mut bytes);
+    bytes
+}
+
+fn failure(status: ExitStatus, complaint: &str) -> CompileError {
+    use std::os::unix::process::ExitStatusExt;
+    let complaint = complaint.trim();
+    match status.signal() {
+        Some(signal) if complaint.is_empty() => CompileError::OverLimit(format!("signal {signal}")),
+        Some(signal) => CompileError::OverLimit(format!("signal {signal}: {complaint}")),
+        None => CompileError::Compile(complaint.into()),
+    }
+}

@@ -1,0 +1,212 @@
+//! Between columns and values.
+
+use crate::bindings::{Batch, Decimals, Decision, DerivedAttribute, Reason, Texts};
+use crate::verdict::Outcome;
+use crate::{Attribute, Decimal, Entity, Timestamp, Value, ValueType, Verdict};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// The longest text of a reason that the platform takes, in bytes.
+const MAX_REASON_BYTES: usize = 500;
+
+/// A batch, with its entities and attributes taken apart once.
+#[derive(Debug)]
+pub(crate) struct Columns<'a> {
+    batch: &'a Batch,
+    entities: Vec<Entity<'a>>,
+    attributes: Vec<Attribute<'a>>,
+}
+
+fn text(texts: &Texts, index: usize) -> &str {
+    let (Some(from), Some(to)) = (texts.offsets.get(index), texts.offsets.get(index + 1)) else { return "" };
+    texts.blob.get(*from as usize..*to as usize).unwrap_or_default()
+}
+
+fn count(texts: &Texts) -> usize {
+    texts.offsets.len().saturating_sub(1)
+}
+
+impl<'a> Columns<'a> {
+    pub(crate) fn new(batch: &'a Batch) -> Self {
+        let entities = (0..count(&batch.entities.external_ids))
+            .map(|i| Entity {
+                external_id: text(&batch.entities.external_ids, i),
+                entity_type: text(&batch.entities.types, i),
+            })
+            .collect();
+        let attributes = (batch.attributes.types.iter().enumerate())
+            .map(|(index, value_type)| Attribute {
+                index,
+                name: text(&batch.attributes.names, index),
+                value_type: *value_type,
+                unit: text(&batch.attributes.units, index),
+            })
+            .collect();
+        Self { batch, entities, attributes }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.batch.bits.len()
+    }
+
+    pub(crate) fn attribute(&self, row: usize) -> &Attribute<'a> {
+        &self.attributes[self.batch.attribute[row] as usize]
+    }
+
+    pub(crate) fn entity(&self, row: usize) -> &Entity<'a> {
+        &self.entities[self.batch.entity[row] as usize]
+    }
+
+    pub(crate) fn observed_at(&self, row: usize) -> Timestamp {
+        Timestamp(self.batch.observed_at[row])
+    }
+
+    pub(crate) fn value(&self, row: usize) -> Value<'a> {
+        let bits = self.batch.bits[row];
+        match self.attribute(row).value_type {
+            ValueType::String => Value::String(Cow::Borrowed(text(&self.batch.texts, bits as usize))),
+            ValueType::Integer => Value::Integer(bits as i64),
+            ValueType::Float => Value::Float(f64::from_bits(bits)),
+            ValueType::Decimal => Value::Decimal(decimal(&self.batch.decimals, bits as usize)),
+            ValueType::Boolean => Value::Boolean(bits != 0),
+            ValueType::Timestamp => Value::Timestamp(Timestamp(bits as i64)),
+        }
+    }
+
+    /// One past the last row of the reading that starts at `row`.
+    pub(crate) fn reading_end(&self, row: usize) -> usize {
+        let (entity, time) = (self.batch.entity[row], self.batch.observed_at[row]);
+        let same = |r: &usize| self.batch.entity[*r] == entity && self.batch.observed_at[*r] == time;
+        row + (row..self.len()).take_while(same).count()
+    }
+}
+
+fn decimal(decimals: &Decimals, index: usize) -> Decimal {
+    let low = decimals.low.get(index).copied().unwrap_or_default();
+    let high = decimals.high.get(index).copied().unwrap_or_default();
+    let scale = decimals.scale.get(index).copied().unwrap_or_default();
+    let coefficient = i128::from(high) << 64 | i128::from(low);
+    Decimal::new(coefficient, scale).unwrap_or(Decimal::from(0))
+}
+
+/// Collects verdicts into the columns of a decision.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    decision: Decision,
+    reasons: HashMap<(Cow<'static, str>, Cow<'static, str>), u32>,
+}
+
+impl Answer {
+    pub(crate) fn new() -> Self {
+        let no_texts = Texts { blob: String::new(), offsets: Vec::new() };
+        let no_decimals = Decimals { low: Vec::new(), high: Vec::new(), scale: Vec::new() };
+        let decision = Decision {
+            rejected_row: Vec::new(),
+            rejected_reason: Vec::new(),
+            reasons: Vec::new(),
+            replaced_row: Vec::new(),
+            replaced_bits: Vec::new(),
+            derived_row: Vec::new(),
+            derived_attribute: Vec::new(),
+            derived_bits: Vec::new(),
+            derived_attributes: Vec::new(),
+            texts: no_texts,
+            decimals: no_decimals,
+        };
+        Self { decision, reasons: HashMap::new() }
+    }
+
+    /// Adds the verdict on `row`, whose attribute holds values of `value_type`.
+    pub(crate) fn add(&mut self, row: u32, value_type: ValueType, verdict: Verdict) -> Result<(), String> {
+        match verdict.outcome {
+            Outcome::Accept => {}
+            Outcome::Reject { code, text } => self.reject(row, code, text),
+            Outcome::Replace(value) => {
+                if value.value_type() != value_type {
+                    let got = value.value_type();
+                    return Err(format!(
+                        "row {row}: a {got:?} cannot replace a value of type {value_type:?}"
+                    ));
+                }
+                let bits = self.bits(value);
+                self.decision.replaced_row.push(row);
+                self.decision.replaced_bits.push(bits);
+            }
+        }
+        for (name, value) in verdict.derived {
+            let attribute = self.derived_attribute(name, value.value_type())?;
+            let bits = self.bits(value);
+            self.decision.derived_row.push(row);
+            self.decision.derived_attribute.push(attribute);
+            self.decision.derived_bits.push(bits);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Decision {
+        self.decision
+    }
+
+    fn reject(&mut self, row: u32, code: Cow<'static, str>, text: Cow<'static, str>) {
+        let reasons = &mut self.decision.reasons;
+        let index = *self.reasons.entry((code, text)).or_insert_with_key(|(code, text)| {
+            reasons.push(Reason { code: code.to_string(), text: one_line(text) });
+            reasons.len() as u32 - 1
+        });
+        self.decision.rejected_row.push(row);
+        self.decision.rejected_reason.push(index);
+    }
+
+    fn derived_attribute(&mut self, name: Cow<'static, str>, value_type: ValueType) -> Result<u32, String> {
+        let known = &mut self.decision.derived_attributes;
+        // A plugin derives a handful of attributes: a scan beats hashing.
+        match known.iter().position(|a| a.name == name) {
+            Some(index) if known[index].type_ == value_type => Ok(index as u32),
+            Some(index) => {
+                let first = known[index].type_;
+                Err(format!("derived attribute {name:?} is a {first:?} here and a {value_type:?} there"))
+            }
+            None => {
+                known.push(DerivedAttribute { name: name.into_owned(), type_: value_type });
+                Ok(known.len() as u32 - 1)
+            }
+        }
+    }
+
+    fn bits(&mut self, value: Value<'_>) -> u64 {
+        match value {
+            Value::String(s) => {
+                let texts = &mut self.decision.texts;
+                if texts.offsets.is_empty() {
+                    texts.offsets.push(0);
+                }
+                texts.blob.push_str(&s);
+                texts.offsets.push(texts.blob.len() as u32);
+                texts.offsets.len() as u64 - 2
+            }
+            Value::Integer(i) => i as u64,
+            Value::Float(f) => f.to_bits(),
+            Value::Decimal(d) => {
+                let decimals = &mut self.decision.decimals;
+                decimals.low.push(d.coefficient() as u64);
+                decimals.high.push((d.coefficient() >> 64) as i64);
+                decimals.scale.push(d.scale());
+                decimals.low.len() as u64 - 1
+            }
+            Value::Boolean(b) => b.into(),
+            Value::Timestamp(t) => t.0 as u64,
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut line = String::with_capacity(text.len().min(MAX_REASON_BYTES));
+    for c in plain {
+        if line.len() + c.len_utf8() > MAX_REASON_BYTES {
+            break;
+        }
+        line.push(c);
+    }
+    line
+}

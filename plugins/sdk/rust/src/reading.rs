@@ -1,0 +1,74 @@
+//! One value with its surroundings, as an author sees it.
+
+use crate::columns::Columns;
+use crate::{Timestamp, Value, ValueType};
+use std::ops::Range;
+
+/// The entity a value is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entity<'a> {
+    /// The tenant's own name for it.
+    pub external_id: &'a str,
+    /// Its type; empty if it is not known.
+    pub entity_type: &'a str,
+}
+
+/// The attribute a value is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribute<'a> {
+    /// Its number in this batch: small, and the same for all values of the attribute.
+    pub index: usize,
+    /// Its name.
+    pub name: &'a str,
+    /// The type of its values.
+    pub value_type: ValueType,
+    /// Its unit; empty if none is set.
+    pub unit: &'a str,
+}
+
+/// One value in its reading: what one device saw of one attribute, at one time.
+#[derive(Clone, Debug)]
+pub struct Reading<'a> {
+    columns: &'a Columns<'a>,
+    row: usize,
+    rows: Range<usize>,
+}
+
+impl<'a> Reading<'a> {
+    pub(crate) fn new(columns: &'a Columns<'a>, row: usize, rows: Range<usize>) -> Self {
+        Self { columns, row, rows }
+    }
+
+    /// The value.
+    pub fn value(&self) -> Value<'a> {
+        self.columns.value(self.row)
+    }
+
+    /// The attribute it is of.
+    pub fn attribute(&self) -> &'a Attribute<'a> {
+        self.columns.attribute(self.row)
+    }
+
+    /// The entity it is of.
+    pub fn entity(&self) -> &'a Entity<'a> {
+        self.columns.entity(self.row)
+    }
+
+    /// When it was seen.
+    pub fn observed_at(&self) -> Timestamp {
+        self.columns.observed_at(self.row)
+    }
+
+    /// All values of the same reading, this one included. A plugin that wants only
+    /// some attributes sees only those here.
+    pub fn siblings(&self) -> impl Iterator<Item = (&'a Attribute<'a>, Value<'a>)> {
+        let columns = self.columns;
+        self.rows.clone().map(move |row| (columns.attribute(row), columns.value(row)))
+    }
+
+    /// The value of another attribute in the same reading.
+    pub fn sibling(&self, attribute: &str) -> Option<Value<'a>> {
+        let row = self.rows.clone().find(|row| self.columns.attribute(*row).name == attribute)?;
+        Some(self.columns.value(row))
+    }
+}
