@@ -1,0 +1,183 @@
+//! Against a real redis-server on a free port of the loopback interface.
+
+use eaves_cache::{Cache, CacheError, Entry, Named};
+use eaves_model::{EntityId, TenantId, Timestamp};
+use eaves_settings::{Cache as Settings, Secret};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+struct Redis {
+    child: Child,
+    port: u16,
+    dir: tempfile::TempDir,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let child = spawn(port, dir.path());
+        let redis = Self { child, port, dir };
+        redis.wait();
+        redis
+    }
+
+    fn restart(&mut self) {
+        self.stop();
+        self.child = spawn(self.port, self.dir.path());
+        self.wait();
+    }
+
+    fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn wait(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            assert!(Instant::now() < deadline, "redis-server does not answer on port {}", self.port);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn cache(&self) -> Cache {
+        let url = Secret::new(format!("redis://127.0.0.1:{}", self.port));
+        Cache::connect(&Settings { url, ttl: Duration::from_secs(60) }).unwrap()
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, dir: &std::path::Path) -> Child {
+    Command::new("redis-server")
+        .args([
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--port",
+            &port.to_string(),
+            "--dir",
+        ])
+        .arg(dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server does not start: run make setup")
+}
+
+fn entry(entity: i64, version: i64, as_of: i64) -> Entry {
+    Entry {
+        tenant: TenantId(1),
+        entity: EntityId(entity),
+        version,
+        as_of: Timestamp::from_micros(1_700_000_000_000_000 + as_of).unwrap(),
+        attrs_json: format!("{{\"n\":{version}}}"),
+        times_json: "{\"n\":1}".into(),
+    }
+}
+
+/// The first operations may meet a connection that is still being made.
+async fn until_ok<T>(mut work: impl AsyncFnMut() -> Result<T, CacheError>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match work().await {
+            Ok(value) => return value,
+            Err(e) => assert!(Instant::now() < deadline, "{e:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_entry_is_only_replaced_by_a_newer_one() {
+    let redis = Redis::start();
+    let cache = redis.cache();
+    let (tenant, entity) = (TenantId(1), EntityId(5));
+    assert_eq!(until_ok(async || cache.get(tenant, entity).await).await, None);
+
+    let steps = [
+        (entry(5, 10, 0), 1, "the first is stored"),
+        (entry(5, 9, 50), 0, "an older version is not, even if vouched for later"),
+        (entry(5, 10, 0), 0, "the same is not stored again"),
+        (entry(5, 10, 20), 1, "the same version vouched for later is"),
+        (entry(5, 11, 10), 1, "a newer version is"),
+    ];
+    for (step, expect, why) in steps {
+        assert_eq!(cache.write_through(std::slice::from_ref(&step)).await.unwrap(), expect, "{why}");
+        if expect == 1 {
+            assert_eq!(cache.get(tenant, entity).await.unwrap(), Some(step), "{why}");
+        }
+    }
+    assert_eq!(cache.get(TenantId(2), entity).await.unwrap(), None, "another tenant has none");
+}
+
+#[tokio::test]
+async fn many_entries_race_and_the_newest_stays() {
+    let redis = Redis::start();
+    let cache = redis.cache();
+    until_ok(async || cache.ping().await).await;
+    let mut writers = Vec::new();
+    for worker in 0..4i64 {
+        let cache = cache.clone();
+        writers.push(tokio::spawn(async move {
+            for round in 0..5i64 {
+                let entries: Vec<_> =
+                    (0..600).map(|e| entry(e, 1 + (round * 7 + worker * 3 + e) % 20, 0)).collect();
+                while cache.write_through(&entries).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for e in [0, 1, 299, 599] {
+        let newest = (0..4).flat_map(|w| (0..5).map(move |r| 1 + (r * 7 + w * 3 + e) % 20)).max().unwrap();
+        let got = until_ok(async || cache.get(TenantId(1), EntityId(e)).await).await.unwrap();
+        assert_eq!(got.version, newest, "entity {e}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_remembered_per_tenant() {
+    let redis = Redis::start();
+    let cache = redis.cache();
+    let named = Named { entity: EntityId(77), entity_type: "pump".into() };
+    until_ok(async || cache.remember(TenantId(1), "a:b/ü", &named).await).await;
+    assert_eq!(cache.named(TenantId(1), "a:b/ü").await.unwrap(), Some(named));
+    assert_eq!(cache.named(TenantId(2), "a:b/ü").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_cache_that_is_away_fails_fast_and_comes_back() {
+    let mut redis = Redis::start();
+    let cache = redis.cache();
+    until_ok(async || cache.write_through(&[entry(1, 1, 0)]).await).await;
+
+    redis.stop();
+    let began = Instant::now();
+    let mut resting = 0;
+    for _ in 0..50 {
+        let error = cache.get(TenantId(1), EntityId(1)).await.unwrap_err();
+        resting += usize::from(matches!(error, CacheError::Resting));
+    }
+    assert!(resting >= 40, "only {resting} of 50 did not even try");
+    assert!(began.elapsed() < Duration::from_secs(2), "50 reads took {:?}", began.elapsed());
+
+    redis.restart();
+    // The restarted server knows no scripts any more.
+    let stored = until_ok(async || cache.write_through(&[entry(1, 2, 0)]).await).await;
+    assert_eq!(stored, 1);
+    let got = until_ok(async || cache.get(TenantId(1), EntityId(1)).await).await;
+    assert_eq!(got.unwrap().version, 2);
+}
