@@ -83,8 +83,8 @@ end
 $$;
 
 -- After staging was lost: sets the shard back to what is in history, in the current
--- epoch, and notes how far it had come. Does nothing where the epoch is the current one already, so that two callers
--- cannot set it back twice.
+-- epoch, and notes how far it had come. Does nothing where the epoch is the current one
+-- already, so that two callers cannot set it back twice.
 create function ingest_rewind(p_stream text, p_shard text, p_consumer text)
 returns table (sequence text, sub int8, replay_sequence text, replay_sub int8)
 language plpgsql security definer
@@ -144,27 +144,6 @@ as $$
     plugin_digest = excluded.plugin_digest
 $$;
 
--- The staged values of the current tenant, for reads that must see what was just
--- acknowledged. Primary only. Ask this FIRST and history in a LATER statement of a
--- READ COMMITTED transaction: the flush truncates, and a truncation is seen by older
--- snapshots too, so the other order could miss a value in both. A value may come up in
--- both; they are the same point.
-create function staged_values(p_entity int8, p_attribute int4, p_from timestamptz, p_to timestamptz)
-returns table (entity_id int8, attribute_id int4, observed_at timestamptz, ingested_at timestamptz,
-               plugin_id int4, value_bool bool, value_int int8, value_float float8,
-               value_decimal numeric, value_timestamp timestamptz, value text)
-language sql security definer
-set search_path = public, pg_temp
-as $$
-  select s.entity_id, s.attribute_id, s.observed_at, s.ingested_at, s.plugin_id, s.value_bool,
-         s.value_int, s.value_float, s.value_decimal, s.value_timestamp, s.value
-  from entity_values_ingest s
-  where s.tenant_id = nullif(current_setting('app.current_tenant_id', true), '')::int4
-    and s.entity_id = p_entity and s.attribute_id = p_attribute
-    and s.observed_at >= p_from and s.observed_at < p_to
-  order by s.observed_at, s.ingested_at
-$$;
-
 grant execute on function ingest_begin(text, text, text) to eaves_ingest;
 grant execute on function ingest_finish(text, text, text, int2, text, int8, text, int8, int4, int4[], text[],
   text[], int8[]) to eaves_ingest;
@@ -172,7 +151,6 @@ grant execute on function ingest_rewind(text, text, text) to eaves_ingest;
 grant execute on function ingest_end_replay(text, text, text) to eaves_ingest;
 grant execute on function quarantine_add(text, text, int4[], text[], text[], text[], text[], bytea[], text[],
   int8[], int4[], text[]) to eaves_ingest;
-grant execute on function staged_values(int8, int4, timestamptz, timestamptz) to eaves_query;
 
 set local role eaves_owner;
 revoke create on schema public from eaves_pipeline;

@@ -214,7 +214,7 @@ impl PgServer {
     }
 
     /// Stops the server in order: sessions are ended, everything is written out.
-    pub async fn stop(mut self) -> Result<(), PgError> {
+    pub async fn stop(&mut self) -> Result<(), PgError> {
         self.end(Signal::INT, STOP).await
     }
 

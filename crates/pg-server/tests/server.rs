@@ -40,9 +40,9 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 #[tokio::test]
 async fn a_replica_follows_and_takes_over() {
     let dir = folder();
-    let primary = PgServer::start(options("primary", dir.path())).await.unwrap();
+    let mut primary = PgServer::start(options("primary", dir.path())).await.unwrap();
     psql(&primary, "create table t (n int); insert into t values (1)").unwrap();
-    let replica = primary.replica(options("replica", dir.path())).await.unwrap();
+    let mut replica = primary.replica(options("replica", dir.path())).await.unwrap();
     psql(&primary, "insert into t values (2)").unwrap();
     until("replication", || psql(&replica, "select count(*) from t") == Ok("2".into())).await;
     assert!(psql(&replica, "insert into t values (3)").unwrap_err().contains("read-only"));
@@ -74,7 +74,7 @@ async fn a_killed_server_recovers_on_the_same_port() {
 #[tokio::test]
 async fn an_existing_folder_keeps_its_password_and_data() {
     let dir = folder();
-    let server = PgServer::start(options("db", dir.path())).await.unwrap();
+    let mut server = PgServer::start(options("db", dir.path())).await.unwrap();
     psql(&server, "create table t (n int)").unwrap();
     let password = server.password().to_owned();
     server.stop().await.unwrap();

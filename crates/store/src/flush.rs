@@ -1,0 +1,59 @@
+//! The flush loop's and the maintain function's side of the database.
+
+use crate::StoreError;
+use crate::db::{Db, connect};
+use eaves_settings::Postgres;
+use serde::Deserialize;
+use tokio_postgres::types::Type;
+
+/// Moves staged values to history and keeps the database in order. Logs in as
+/// `eaves_flush`.
+pub struct FlushStore {
+    db: Db,
+}
+
+/// What is staged and how far the flush is.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Backlog {
+    /// Rows not in history yet.
+    pub staged_rows: u64,
+    /// Age of the oldest of them.
+    pub oldest_staged_seconds: f64,
+}
+
+impl FlushStore {
+    /// Connects.
+    pub async fn connect(settings: &Postgres) -> Result<Self, StoreError> {
+        Ok(Self { db: connect(settings).await? })
+    }
+
+    /// Moves what is staged, whole leaves until `enough` rows have been moved. Returns how
+    /// many were; `None` if another flush is at work.
+    pub async fn stage_flush(&self, enough: u32) -> Result<Option<u64>, StoreError> {
+        let enough = i32::try_from(enough).unwrap_or(i32::MAX);
+        let row = self.db.query_one("flushing", "select stage_flush($1)", &[(&enough, Type::INT4)]).await?;
+        Ok(row.get::<_, Option<i64>>(0).map(i64::unsigned_abs))
+    }
+
+    /// Writes the heartbeat by which replicas know their lag.
+    pub async fn heartbeat(&self) -> Result<(), StoreError> {
+        self.db.query_one("the heartbeat", "select heartbeat()", &[]).await.map(drop)
+    }
+
+    /// What is left to flush.
+    pub async fn backlog(&self) -> Result<Backlog, StoreError> {
+        let row = self.db.query_one("reading the backlog", "select pipeline_status()::text", &[]).await?;
+        serde_json::from_str(row.get(0)).map_err(|_| StoreError::Unreadable("the pipeline's status"))
+    }
+
+    /// Adds the partitions of the coming months. Returns how many there are now.
+    pub async fn maintain_partitions(&self) -> Result<u32, StoreError> {
+        let row = self.db.query_one("partition maintenance", "select maintain_partitions()", &[]).await?;
+        Ok(row.get::<_, i32>(0).unsigned_abs())
+    }
+
+    /// Computes `mv_entity_attribute_stats` anew; readers go on meanwhile.
+    pub async fn refresh_statistics(&self) -> Result<(), StoreError> {
+        self.db.query_one("refreshing statistics", "select refresh_statistics()", &[]).await.map(drop)
+    }
+}

@@ -1,0 +1,367 @@
+//! The write path's side of the database: names to identifiers, checkpoints, and the one
+//! transaction that takes a batch.
+
+mod commit;
+mod copy;
+mod hot;
+
+use crate::StoreError;
+use crate::db::{Db, MaybeStore, Parameter, connect};
+use eaves_model::batch::Point;
+use eaves_model::tenant::Tenant;
+use eaves_model::{AttributeId, EntityId, PluginId, Position, Rejection, TenantId, Timestamp, ValueType};
+use eaves_settings::Postgres;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+/// Logs in as `eaves_ingest`: it can add to staging and call functions, nothing else.
+pub struct IngestStore {
+    db: Db,
+}
+
+/// An entity as registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entity {
+    /// The tenant's own name for it.
+    pub external_id: String,
+    /// Its identifier.
+    pub id: EntityId,
+    /// Its type; empty if unknown.
+    pub entity_type: String,
+}
+
+/// An attribute as registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    /// Its name.
+    pub name: String,
+    /// Its identifier.
+    pub id: AttributeId,
+    /// Its type.
+    pub value_type: ValueType,
+    /// Its unit; empty if none is set.
+    pub unit: String,
+    /// Its latest value belongs in the hot projection.
+    pub is_hot: bool,
+}
+
+/// How far a shard is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Everything up to here has been taken; `None` before the first batch.
+    pub position: Option<Position>,
+    /// Everything up to here is in history.
+    pub flushed: Option<Position>,
+    /// Staging still holds what lies between the two. If not, call [`IngestStore::rewind`].
+    pub epoch_current: bool,
+    /// After staging was lost: what is up to here is to be read from the stream again
+    /// before anything newer.
+    pub replay_to: Option<Position>,
+}
+
+/// A batch of one shard's records, ready to be taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Commit<'a> {
+    /// The stream.
+    pub stream: &'a str,
+    /// The shard.
+    pub shard: &'a str,
+    /// Who reads it: each consumer has checkpoints of its own.
+    pub consumer: &'a str,
+    /// The checkpoint that the batch was made on.
+    pub expected: Option<&'a Position>,
+    /// The checkpoint afterwards.
+    pub position: &'a Position,
+    /// The values, in the order in which later ones replace earlier ones.
+    pub points: &'a [Point],
+    /// Readings with hot attributes, in the same order.
+    pub hot: &'a [HotRow],
+    /// What became of everything in the batch.
+    pub ledger: &'a [LedgerLine],
+    /// What could not be taken.
+    pub quarantine: &'a [Quarantined],
+}
+
+/// The hot attributes of one reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HotRow {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which entity.
+    pub entity: EntityId,
+    /// When they were seen.
+    pub observed_at: Timestamp,
+    /// `{"attribute": value, …}`, as `Value::write_json` writes values.
+    pub attrs_json: String,
+}
+
+/// What became of a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// A value that was taken.
+    Accepted,
+    /// A value that was refused.
+    Rejected,
+    /// A record or reading that could not be taken.
+    Quarantined,
+    /// A record that had been taken before.
+    Duplicate,
+}
+
+impl Outcome {
+    /// The name in `ingest_ledger.outcome`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Quarantined => "quarantined",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+/// A count for the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerLine {
+    /// Whose; 0 where it is no tenant that exists.
+    pub tenant: TenantId,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The reason's code; empty for accepted values.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// What is quarantined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuarantineKind {
+    /// A record or a whole reading.
+    Record,
+    /// One value of a reading.
+    Value,
+}
+
+/// Something that could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Whose, if that is known and exists.
+    pub tenant: Option<TenantId>,
+    /// What.
+    pub kind: QuarantineKind,
+    /// Why.
+    pub rejection: Rejection,
+    /// The bytes, so that they can be looked at and sent again.
+    pub payload: Vec<u8>,
+    /// Where in the shard it came from.
+    pub sequence: String,
+    /// The sub-record.
+    pub sub: u32,
+    /// The plugin version that refused it.
+    pub plugin_digest: Option<String>,
+}
+
+/// A batch that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The entities whose hot attributes changed, as they are now.
+    pub hot: Vec<HotState>,
+    /// The batch's `ingested_at`: the database's clock when the transaction began.
+    pub ingested_at: Timestamp,
+}
+
+/// An entity's hot attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HotState {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub entity: EntityId,
+    /// Grows with every change.
+    pub version: i64,
+    /// `{"attribute": value}`.
+    pub attrs_json: String,
+    /// `{"attribute": observed_at in microseconds since 1970}`.
+    pub times_json: String,
+}
+
+/// Why a batch was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody else has moved the checkpoint.
+    #[error("the shard's checkpoint is not where the batch begins")]
+    CheckpointMoved {
+        /// Where it is.
+        current: Option<Position>,
+    },
+    /// A crash or failover has emptied staging: what was taken after `flushed` is gone.
+    #[error("staging was emptied since the shard's checkpoint moved")]
+    StagingLost {
+        /// Up to where the shard is in history.
+        flushed: Option<Position>,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl MaybeStore for CommitError {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl IngestStore {
+    /// Connects.
+    pub async fn connect(settings: &Postgres) -> Result<Self, StoreError> {
+        Ok(Self { db: connect(settings).await? })
+    }
+
+    /// Those of the named tenants that exist.
+    pub async fn tenants(&mut self, names: &[&str]) -> Result<Vec<Tenant>, StoreError> {
+        let sql = "select tenant_id, name, strict from tenants_by_name($1)";
+        let rows = self.db.query("looking up tenants", sql, &[(&names, Type::TEXT_ARRAY)]).await?;
+        Ok(rows.iter().map(|r| Tenant { id: TenantId(r.get(0)), name: r.get(1), strict: r.get(2) }).collect())
+    }
+
+    /// The entities of these names and types (empty: unknown). Unknown ones are registered
+    /// if `create` is set and the tenant is not strict; else they are missing from the
+    /// answer.
+    pub async fn register_entities(
+        &mut self,
+        tenant: TenantId,
+        entities: &[(&str, &str)],
+        create: bool,
+    ) -> Result<Vec<Entity>, StoreError> {
+        let (ids, types): (Vec<&str>, Vec<&str>) = entities.iter().copied().unzip();
+        let sql = "select ord, entity_id, entity_type from register_entities($1, $2, $3, $4)";
+        let rows = self.register("registering entities", sql, tenant, &ids, &types, create).await?;
+        let entity = |(at, r): (usize, &Row)| Entity {
+            external_id: ids[at].to_owned(),
+            id: EntityId(r.get(1)),
+            entity_type: r.get(2),
+        };
+        indexed(&rows, ids.len())?.map(|found| Ok(entity(found))).collect()
+    }
+
+    /// The attributes of these names. Unknown ones are registered with the type given if
+    /// `create` is set and the tenant is not strict; else they are missing from the answer.
+    pub async fn register_attributes(
+        &mut self,
+        tenant: TenantId,
+        attributes: &[(&str, ValueType)],
+        create: bool,
+    ) -> Result<Vec<Attribute>, StoreError> {
+        let (names, types): (Vec<&str>, Vec<&str>) = attributes.iter().map(|(n, t)| (*n, t.name())).unzip();
+        let sql =
+            "select ord, attribute_id, value_type, unit, is_hot from register_attributes($1, $2, $3, $4)";
+        let rows = self.register("registering attributes", sql, tenant, &names, &types, create).await?;
+        let attribute = |(at, r): (usize, &Row)| -> Result<Attribute, StoreError> {
+            let value_type: &str = r.get(2);
+            Ok(Attribute {
+                name: names[at].to_owned(),
+                id: AttributeId(r.get(1)),
+                value_type: value_type.parse().map_err(|_| StoreError::Unreadable("a value type"))?,
+                unit: r.get(3),
+                is_hot: r.get(4),
+            })
+        };
+        indexed(&rows, names.len())?.map(attribute).collect()
+    }
+
+    async fn register(
+        &self,
+        operation: &'static str,
+        sql: &str,
+        tenant: TenantId,
+        names: &[&str],
+        types: &[&str],
+        create: bool,
+    ) -> Result<Vec<Row>, StoreError> {
+        // Null leaves it to the tenant's own setting, which a caller may have cached.
+        let create = if create { None } else { Some(false) };
+        let parameters: &[Parameter<'_>] = &[
+            (&tenant.0, Type::INT4),
+            (&names, Type::TEXT_ARRAY),
+            (&types, Type::TEXT_ARRAY),
+            (&create, Type::BOOL),
+        ];
+        self.db.query(operation, sql, parameters).await
+    }
+
+    /// The number that history rows carry for a plugin version with its settings.
+    pub async fn register_plugin(
+        &mut self,
+        tenant: TenantId,
+        name: &str,
+        digest: &str,
+        settings_digest: &str,
+    ) -> Result<PluginId, StoreError> {
+        let parameters: &[Parameter<'_>] = &[
+            (&tenant.0, Type::INT4),
+            (&name, Type::TEXT),
+            (&digest, Type::TEXT),
+            (&settings_digest, Type::TEXT),
+        ];
+        let sql = "select register_plugin($1, $2, $3, $4)";
+        let row = self.db.query_one("registering a plugin version", sql, parameters).await?;
+        Ok(PluginId(row.get(0)))
+    }
+
+    /// How far a shard is.
+    pub async fn checkpoint(
+        &mut self,
+        stream: &str,
+        shard: &str,
+        consumer: &str,
+    ) -> Result<Checkpoint, StoreError> {
+        let parameters: &[Parameter<'_>] =
+            &[(&stream, Type::TEXT), (&shard, Type::TEXT), (&consumer, Type::TEXT)];
+        let sql = format!("select b.* from {}", commit::BEGIN);
+        let row = self.db.query_one("reading a checkpoint", &sql, parameters).await?;
+        commit::checkpoint(&row)
+    }
+
+    /// After staging was lost: sets the shard back to what is in history, and notes how
+    /// far it had come. Does nothing if staging is not lost, so that two callers cannot do
+    /// it twice.
+    pub async fn rewind(
+        &mut self,
+        stream: &str,
+        shard: &str,
+        consumer: &str,
+    ) -> Result<Checkpoint, StoreError> {
+        let parameters: &[Parameter<'_>] =
+            &[(&stream, Type::TEXT), (&shard, Type::TEXT), (&consumer, Type::TEXT)];
+        let sql = "select count(*) from ingest_rewind($1, $2, $3)";
+        self.db.query_one("rewinding a checkpoint", sql, parameters).await?;
+        self.checkpoint(stream, shard, consumer).await
+    }
+
+    /// Notes that nothing is left to be read again.
+    pub async fn end_replay(&mut self, stream: &str, shard: &str, consumer: &str) -> Result<(), StoreError> {
+        let parameters: &[Parameter<'_>] =
+            &[(&stream, Type::TEXT), (&shard, Type::TEXT), (&consumer, Type::TEXT)];
+        let sql = "select ingest_end_replay($1, $2, $3)";
+        self.db.query_one("ending a replay", sql, parameters).await.map(drop)
+    }
+
+    /// Takes a batch: values to staging, hot attributes, ledger, quarantine and checkpoint,
+    /// all or nothing. On return it is acknowledged: it survives everything but a crash of
+    /// the database, after which [`CommitError::StagingLost`] asks for it again.
+    pub async fn commit(&mut self, commit: &Commit<'_>) -> Result<Committed, CommitError> {
+        self.db.guarded("taking a batch", commit::run(&self.db, commit)).await
+    }
+}
+
+/// Rows with the index of what they answer; `ord` counts from 1.
+fn indexed(rows: &[Row], asked: usize) -> Result<impl Iterator<Item = (usize, &Row)>, StoreError> {
+    let at = |row: &Row| usize::try_from(row.get::<_, i32>(0)).ok().and_then(|n| n.checked_sub(1));
+    if rows.iter().any(|row| at(row).is_none_or(|at| at >= asked)) {
+        return Err(StoreError::Unreadable("what a registration answered"));
+    }
+    Ok(rows.iter().map(move |row| (at(row).unwrap_or_default(), row)))
+}

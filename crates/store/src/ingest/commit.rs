@@ -1,0 +1,213 @@
+//! The transaction that takes a batch (`V16__ingest.sql` has its steps).
+
+use super::{Checkpoint, Commit, CommitError, Committed, HotState, QuarantineKind, Quarantined, copy, hot};
+use crate::StoreError;
+use crate::db::{Db, Parameter};
+use crate::micros::Micros;
+use eaves_model::{EntityId, Position, TenantId};
+use futures_util::SinkExt as _;
+use futures_util::future::join3;
+use std::collections::HashMap;
+use std::pin::pin;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Row, Transaction};
+
+/// The function that opens it, as a FROM item named `b`.
+pub(super) const BEGIN: &str = "ingest_begin($1, $2, $3) b";
+
+const UPSERT: &str = "select tenant_id, entity_id, version, hot_attrs, hot_times \
+     from upsert_hot_batch($1, $2, $3, $4, $5::text[]::jsonb[], $6::text[]::jsonb[])";
+
+const QUARANTINE: &str = "select quarantine_add($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
+const FINISH: &str = "select ingest_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+
+const OPERATION: &str = "taking a batch";
+
+/// A sub-record's index as the database keeps it.
+fn sub(position: &Position) -> i64 {
+    i64::from(position.sub())
+}
+
+fn position(row: &Row, sequence: &str, sub: &str) -> Result<Option<Position>, StoreError> {
+    let (Some(sequence), Some(sub)) = (row.get::<_, Option<&str>>(sequence), row.get::<_, Option<i64>>(sub))
+    else {
+        return Ok(None);
+    };
+    let bad = || StoreError::Unreadable("a checkpoint");
+    let sub = u32::try_from(sub).map_err(|_| bad())?;
+    Position::within(sequence, sub).map(Some).map_err(|_| bad())
+}
+
+/// What `ingest_begin` answered.
+pub(super) fn checkpoint(row: &Row) -> Result<Checkpoint, StoreError> {
+    Ok(Checkpoint {
+        position: position(row, "sequence", "sub")?,
+        flushed: position(row, "flushed_sequence", "flushed_sub")?,
+        epoch_current: row.get("epoch_current"),
+        replay_to: position(row, "replay_sequence", "replay_sub")?,
+    })
+}
+
+pub(super) async fn run(db: &Db, commit: &Commit<'_>) -> Result<Committed, CommitError> {
+    let failed = StoreError::of(OPERATION);
+    let mut client = db.client().await?;
+    // Dropped before COMMIT it rolls back, also when this future is dropped half-way.
+    let transaction = client.transaction().await.map_err(&failed)?;
+    let limit = db.limit().as_millis().to_string();
+    let parameters: &[Parameter<'_>] = &[
+        (&commit.stream, Type::TEXT),
+        (&commit.shard, Type::TEXT),
+        (&commit.consumer, Type::TEXT),
+        (&limit, Type::TEXT),
+    ];
+    let sql = format!("select b.* from set_config('statement_timeout', $4, true), {BEGIN}");
+    let begun = transaction.query_typed_one(&sql, parameters).await.map_err(&failed)?;
+    let found = checkpoint(&begun)?;
+    if !found.epoch_current {
+        return Err(CommitError::StagingLost { flushed: found.flushed });
+    }
+    if found.position.as_ref() != commit.expected {
+        return Err(CommitError::CheckpointMoved { current: found.position });
+    }
+    let slot: i16 = begun.get("slot");
+    let Micros(ingested_at) = begun.get("began_at");
+
+    // Staging first: what comes later locks rows that other shards may want.
+    if !commit.points.is_empty() {
+        stage(&transaction, slot, commit).await.map_err(&failed)?;
+    }
+    // Sent together: one round trip.
+    let (changed, quarantined, finished) = join3(
+        upsert(&transaction, commit),
+        quarantine(&transaction, commit),
+        finish(&transaction, slot, commit),
+    )
+    .await;
+    let hot = changed.map_err(&failed)?;
+    quarantined.map_err(&failed)?;
+    finished.map_err(&failed)?;
+    transaction.commit().await.map_err(&failed)?;
+    Ok(Committed { hot, ingested_at })
+}
+
+async fn stage(
+    transaction: &Transaction<'_>,
+    slot: i16,
+    commit: &Commit<'_>,
+) -> Result<(), tokio_postgres::Error> {
+    let sink = transaction.copy_in(&copy::statement(slot)).await?;
+    let mut sink = pin!(sink);
+    for piece in copy::encode(commit.points) {
+        sink.feed(piece).await?;
+    }
+    sink.finish().await.map(drop)
+}
+
+async fn upsert(
+    transaction: &Transaction<'_>,
+    commit: &Commit<'_>,
+) -> Result<Vec<HotState>, tokio_postgres::Error> {
+    if commit.hot.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = hot::fold(commit.hot);
+    let parameters: &[Parameter<'_>] = &[
+        (&rows.tenants, Type::INT4_ARRAY),
+        (&rows.entities, Type::INT8_ARRAY),
+        (&rows.oldest, Type::TIMESTAMPTZ_ARRAY),
+        (&rows.newest, Type::TIMESTAMPTZ_ARRAY),
+        (&rows.attrs, Type::TEXT_ARRAY),
+        (&rows.times, Type::TEXT_ARRAY),
+    ];
+    let changed = transaction.query_typed(UPSERT, parameters).await?;
+    let state = |r: &Row| HotState {
+        tenant: TenantId(r.get(0)),
+        entity: EntityId(r.get(1)),
+        version: r.get(2),
+        attrs_json: r.get(3),
+        times_json: r.get(4),
+    };
+    Ok(changed.iter().map(state).collect())
+}
+
+async fn quarantine(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), tokio_postgres::Error> {
+    let refused = commit.quarantine;
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&Quarantined) -> &str| -> Vec<String> {
+        // The one character that text cannot hold.
+        refused.iter().map(|q| of(q).replace('\0', "\u{FFFD}")).collect()
+    };
+    let tenants: Vec<Option<i32>> = refused.iter().map(|q| q.tenant.map(|t| t.0)).collect();
+    let kinds = column(|q| match q.kind {
+        QuarantineKind::Record => "record",
+        QuarantineKind::Value => "value",
+    });
+    let reasons = column(|q| &q.rejection.code.0);
+    let fields = column(|q| &q.rejection.field);
+    let messages = column(|q| &q.rejection.message);
+    let payloads: Vec<&[u8]> = refused.iter().map(|q| q.payload.as_slice()).collect();
+    let sequences = column(|q| &q.sequence);
+    let subs: Vec<i64> = refused.iter().map(|q| i64::from(q.sub)).collect();
+    // Numbered within their sub-record: the same when the record is read again.
+    let mut seen: HashMap<(&str, u32), i32> = HashMap::new();
+    let items: Vec<i32> = refused
+        .iter()
+        .map(|q| {
+            let next = seen.entry((q.sequence.as_str(), q.sub)).or_default();
+            *next += 1;
+            *next
+        })
+        .collect();
+    let digests: Vec<Option<&str>> = refused.iter().map(|q| q.plugin_digest.as_deref()).collect();
+    let parameters: &[Parameter<'_>] = &[
+        (&commit.stream, Type::TEXT),
+        (&commit.shard, Type::TEXT),
+        (&tenants, Type::INT4_ARRAY),
+        (&kinds, Type::TEXT_ARRAY),
+        (&reasons, Type::TEXT_ARRAY),
+        (&fields, Type::TEXT_ARRAY),
+        (&messages, Type::TEXT_ARRAY),
+        (&payloads, Type::BYTEA_ARRAY),
+        (&sequences, Type::TEXT_ARRAY),
+        (&subs, Type::INT8_ARRAY),
+        (&items, Type::INT4_ARRAY),
+        (&digests, Type::TEXT_ARRAY),
+    ];
+    transaction.query_typed(QUARANTINE, parameters).await.map(drop)
+}
+
+async fn finish(
+    transaction: &Transaction<'_>,
+    slot: i16,
+    commit: &Commit<'_>,
+) -> Result<(), tokio_postgres::Error> {
+    let ledger = commit.ledger;
+    let tenants: Vec<i32> = ledger.iter().map(|l| l.tenant.0).collect();
+    let outcomes: Vec<&str> = ledger.iter().map(|l| l.outcome.name()).collect();
+    let reasons: Vec<String> = ledger.iter().map(|l| l.reason.replace('\0', "\u{FFFD}")).collect();
+    let counts: Vec<i64> = ledger.iter().map(|l| i64::try_from(l.count).unwrap_or(i64::MAX)).collect();
+    let expected = commit.expected.map(Position::sequence);
+    let expected_sub = commit.expected.map(sub);
+    let sequence = commit.position.sequence();
+    let position_sub = sub(commit.position);
+    let rows = i32::try_from(commit.points.len()).unwrap_or(i32::MAX);
+    let parameters: &[Parameter<'_>] = &[
+        (&commit.stream, Type::TEXT),
+        (&commit.shard, Type::TEXT),
+        (&commit.consumer, Type::TEXT),
+        (&slot, Type::INT2),
+        (&expected, Type::TEXT),
+        (&expected_sub, Type::INT8),
+        (&sequence, Type::TEXT),
+        (&position_sub, Type::INT8),
+        (&rows, Type::INT4),
+        (&tenants, Type::INT4_ARRAY),
+        (&outcomes, Type::TEXT_ARRAY),
+        (&reasons, Type::TEXT_ARRAY),
+        (&counts, Type::INT8_ARRAY),
+    ];
+    transaction.query_typed(FINISH, parameters).await.map(drop)
+}

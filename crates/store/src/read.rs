@@ -1,0 +1,224 @@
+//! Reads for the query function: one tenant at a time, under row-level security.
+//!
+//! Every read is one unit of BEGIN READ ONLY, the tenant's setting, the statements and
+//! COMMIT, sent at once: it costs one round trip, and no other read on the connection
+//! can come between (see [`Reader::unit`]). Statements are unnamed, so that a pooler in
+//! transaction mode or RDS Proxy can stand in between. Each unit also reads how far this
+//! server is: [`Snapshot`].
+
+mod entity;
+mod history;
+mod micros;
+mod search;
+mod status;
+
+pub use entity::{AttributeRow, EntityRow};
+pub use history::{HistoryPoint, HistoryQuery};
+pub use search::SearchQuery;
+pub use status::{PipelineStatus, SourceStatus};
+
+use crate::{Db, StoreError};
+use eaves_model::TenantId;
+use eaves_settings::Postgres;
+use futures_util::future::{join_all, join4};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+/// How old what a read saw may be, by the clock of the server that was read.
+pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.beat_at) * 1000000)::int8, \
+     (case when f.history_as_of = '-infinity' then 9000000000000000 \
+      else extract(epoch from clock_timestamp() - f.history_as_of) * 1000000 end)::int8 \
+     from replication_heartbeat b, flush_state f";
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No connection to the database.
+    #[error("connecting to read failed")]
+    Connect(#[source] StoreError),
+    /// The database went away, or does not answer in time.
+    #[error("the database went away while reading")]
+    Away(#[source] Option<tokio_postgres::Error>),
+    /// The statement ran longer than it may.
+    #[error("the statement ran longer than it may")]
+    TooSlow,
+    /// A search filter that the database refuses.
+    #[error("the filter is refused at {subject:?}: {refusal:?}")]
+    Filter {
+        /// Why.
+        refusal: FilterRefusal,
+        /// The attribute or keyword.
+        subject: String,
+    },
+    /// The database refused the statement.
+    #[error("a read was refused")]
+    Refused(#[source] tokio_postgres::Error),
+    /// The database holds something that this version cannot read.
+    #[error("cannot read {0}")]
+    Unreadable(&'static str),
+}
+
+/// Why the database refuses a search filter (SQLSTATE class EV, `V18__search.sql`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterRefusal {
+    /// The tenant has no such attribute.
+    UnknownAttribute,
+    /// The attribute is not in the hot projection.
+    NotHot,
+    /// The value is of another type than the attribute.
+    WrongType,
+    /// Not a filter.
+    Malformed,
+    /// Too deep or too large.
+    TooLarge,
+}
+
+impl ReadError {
+    /// The source failed, not the request: another source may answer.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Away(_))
+    }
+}
+
+impl From<tokio_postgres::Error> for ReadError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(database) = error.as_db_error() else { return Self::Away(Some(error)) };
+        let refusal = match database.code().code() {
+            "EV001" => FilterRefusal::UnknownAttribute,
+            "EV002" => FilterRefusal::NotHot,
+            "EV003" => FilterRefusal::WrongType,
+            "EV004" => FilterRefusal::Malformed,
+            "EV005" => FilterRefusal::TooLarge,
+            _ if *database.code() == SqlState::QUERY_CANCELED => return Self::TooSlow,
+            // Connection exceptions, no resources, shutdown, recovery, pooler errors.
+            code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
+                return Self::Away(Some(error));
+            }
+            _ => return Self::Refused(error),
+        };
+        Self::Filter { refusal, subject: database.detail().unwrap_or_default().to_owned() }
+    }
+}
+
+/// What was read, and how old it may be.
+#[derive(Clone, Debug)]
+pub struct Snapshot<T> {
+    /// What was read.
+    pub value: T,
+    /// When the read began.
+    pub began: Instant,
+    /// Everything the primary committed before `began - beat_age` was seen, if the server
+    /// is a replica. (Assumes that the two servers' clocks agree.)
+    pub beat_age: Duration,
+    /// History held everything committed before `began - history_age`.
+    pub history_age: Duration,
+}
+
+impl<T> Snapshot<T> {
+    /// The same ages with another value.
+    pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Snapshot<U> {
+        let Self { value, began, beat_age, history_age } = self;
+        Snapshot { value: with(value), began, beat_age, history_age }
+    }
+
+    fn try_map<U>(self, with: impl FnOnce(T) -> Result<U, ReadError>) -> Result<Snapshot<U>, ReadError> {
+        let Self { value, began, beat_age, history_age } = self;
+        Ok(Snapshot { value: with(value)?, began, beat_age, history_age })
+    }
+}
+
+/// A parameter with its type: unnamed statements are sent without asking the server.
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// One statement of a unit.
+struct Statement<'a> {
+    sql: &'a str,
+    parameters: &'a [Parameter<'a>],
+}
+
+/// Reads from one server, the primary or a replica.
+pub struct Reader {
+    settings: Postgres,
+    limit: Duration,
+    // Replaced when the server does not answer any more.
+    db: Mutex<Arc<Db>>,
+}
+
+impl Reader {
+    /// Reads as the settings say, no statement longer than `limit`. Connects when first used.
+    pub fn new(settings: &Postgres, limit: Duration) -> Self {
+        let db = Mutex::new(Arc::new(Db::new(settings)));
+        Self { settings: settings.clone(), limit, db }
+    }
+
+    /// How far the server is, and nothing else.
+    pub async fn ages(&self) -> Result<Snapshot<()>, ReadError> {
+        Ok(self.unit(None, &[]).await?.map(|_| ()))
+    }
+
+    /// Runs the statements for a tenant in one read-only transaction and one round trip.
+    ///
+    /// The connection is held exclusively from the first byte to the last answer, and
+    /// COMMIT is on its way before the first row comes back. So neither a second request
+    /// nor one that is dropped half-way can leave its tenant behind for another.
+    async fn unit(
+        &self,
+        tenant: Option<TenantId>,
+        statements: &[Statement<'_>],
+    ) -> Result<Snapshot<Vec<Vec<Row>>>, ReadError> {
+        let db = Arc::clone(&self.db.lock().unwrap_or_else(PoisonError::into_inner));
+        // The database stops a long statement itself; this is for one that does not answer.
+        let patience = self.limit + Duration::from_secs(1);
+        let work = async {
+            let client = db.client().await.map_err(ReadError::Connect)?;
+            let began = Instant::now();
+            let (ages, value) = send(&client, tenant, self.limit, statements).await?;
+            Ok::<_, ReadError>((began, ages, value))
+        };
+        let Ok(done) = tokio::time::timeout(patience, work).await else {
+            // Whoever comes next shall not wait behind what never came back.
+            *self.db.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Db::new(&self.settings));
+            return Err(ReadError::Away(None));
+        };
+        let (began, ages, value) = done?;
+        let age = |column: usize| -> Result<Duration, ReadError> {
+            let micros = ages.first().and_then(|row| row.try_get::<_, i64>(column).ok());
+            let micros = micros.ok_or(ReadError::Unreadable("the heartbeat"))?;
+            // A clock that is behind shall not make data from the future.
+            Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+        };
+        Ok(Snapshot { value, began, beat_age: age(0)?, history_age: age(1)? })
+    }
+}
+
+async fn send(
+    client: &Client,
+    tenant: Option<TenantId>,
+    limit: Duration,
+    statements: &[Statement<'_>],
+) -> Result<(Vec<Row>, Vec<Vec<Row>>), tokio_postgres::Error> {
+    // Numbers only, so text is safe; one message instead of three.
+    let tenant = tenant.map(|t| t.0.to_string()).unwrap_or_default();
+    let begin = format!(
+        "begin read only; select set_config('app.current_tenant_id', '{tenant}', true), \
+         set_config('statement_timeout', '{}', true)",
+        limit.as_millis()
+    );
+    // These joins poll in order, and each future sends at its first poll: the messages
+    // leave as they stand here. (`tokio::join!` would rotate them.)
+    let (begun, ages, rows, committed) = join4(
+        client.batch_execute(&begin),
+        client.query_typed(AGES, &[]),
+        join_all(statements.iter().map(|s| client.query_typed(s.sql, s.parameters))),
+        client.batch_execute("commit"),
+    )
+    .await;
+    begun?;
+    let ages = ages?;
+    let rows = rows.into_iter().collect::<Result<_, _>>()?;
+    committed?;
+    Ok((ages, rows))
+}

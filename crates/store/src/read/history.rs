@@ -1,0 +1,161 @@
+//! The history of one attribute of one entity.
+
+use super::micros::Micros;
+use super::{Parameter, ReadError, Reader, Snapshot, Statement};
+use eaves_model::{AttributeId, Decimal, EntityId, TenantId, Timestamp, Value, ValueType};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+/// Which part of a history to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which entity.
+    pub entity: EntityId,
+    /// Of which attribute.
+    pub attribute: AttributeId,
+    /// The attribute's type.
+    pub value_type: ValueType,
+    /// First time taken.
+    pub from: Timestamp,
+    /// First time not taken any more.
+    pub to: Timestamp,
+    /// Newest first.
+    pub descending: bool,
+    /// Most points.
+    pub limit: u32,
+    /// Also what is acknowledged but not flushed yet; only on the primary.
+    pub with_staging: bool,
+}
+
+/// One value of a history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryPoint {
+    /// When it was seen.
+    pub observed_at: Timestamp,
+    /// When the platform took it.
+    pub ingested_at: Timestamp,
+    /// The value.
+    pub value: Value,
+}
+
+fn column(value_type: ValueType) -> &'static str {
+    match value_type {
+        ValueType::String => "value",
+        ValueType::Integer => "value_int",
+        ValueType::Float => "value_float",
+        ValueType::Decimal => "value_decimal",
+        ValueType::Boolean => "value_bool",
+        ValueType::Timestamp => "value_timestamp",
+    }
+}
+
+fn point(row: &Row, value_type: ValueType) -> Result<HistoryPoint, ReadError> {
+    let Micros(observed_at) = row.try_get(0)?;
+    let Micros(ingested_at) = row.try_get(1)?;
+    let value = match value_type {
+        ValueType::String => Value::String(row.try_get::<_, String>(2)?.into()),
+        ValueType::Integer => Value::Integer(row.try_get(2)?),
+        ValueType::Float => Value::Float(row.try_get(2)?),
+        ValueType::Decimal => Value::Decimal(row.try_get::<_, Decimal>(2)?),
+        ValueType::Boolean => Value::Boolean(row.try_get(2)?),
+        ValueType::Timestamp => Value::Timestamp(row.try_get::<_, Micros>(2)?.0),
+    };
+    Ok(HistoryPoint { observed_at, ingested_at, value })
+}
+
+impl Reader {
+    /// The points of a history, at most `limit`, in order of `observed_at`.
+    pub async fn history(&self, query: &HistoryQuery) -> Result<Snapshot<Vec<HistoryPoint>>, ReadError> {
+        let column = column(query.value_type);
+        let order = if query.descending { "desc" } else { "asc" };
+        let from_staging =
+            format!("select observed_at, ingested_at, {column} from staged_points($1, $2, $3, $4, $5, $6)");
+        let from_history = format!(
+            "select observed_at, ingested_at, {column} from entity_values_ts \
+             where tenant_id = $1 and entity_id = $2 and attribute_id = $3 \
+             and observed_at >= $4 and observed_at < $5 order by observed_at {order} limit $6"
+        );
+        let (from, to) = (Micros(query.from), Micros(query.to));
+        let limit = i32::try_from(query.limit).unwrap_or(i32::MAX);
+        let staged: [Parameter<'_>; 6] = [
+            (&query.entity.0, Type::INT8),
+            (&query.attribute.0, Type::INT4),
+            (&from, Type::TIMESTAMPTZ),
+            (&to, Type::TIMESTAMPTZ),
+            (&query.descending, Type::BOOL),
+            (&limit, Type::INT4),
+        ];
+        let kept: [Parameter<'_>; 6] = [
+            (&query.tenant.0, Type::INT4),
+            (&query.entity.0, Type::INT8),
+            (&query.attribute.0, Type::INT4),
+            (&from, Type::TIMESTAMPTZ),
+            (&to, Type::TIMESTAMPTZ),
+            (&limit, Type::INT4),
+        ];
+        // Staging first: see V51__staged_points.sql.
+        let both = [
+            Statement { sql: &from_staging, parameters: &staged },
+            Statement { sql: &from_history, parameters: &kept },
+        ];
+        let statements = if query.with_staging { &both[..] } else { &both[1..] };
+        let done = self.unit(Some(query.tenant), statements).await?;
+        done.try_map(|results| {
+            let points = results.iter().flatten().map(|row| point(row, query.value_type));
+            Ok(merge(points.collect::<Result<_, _>>()?, query))
+        })
+    }
+}
+
+/// One point a time, the one that was taken last: what the flush will make of them.
+fn merge(mut points: Vec<HistoryPoint>, query: &HistoryQuery) -> Vec<HistoryPoint> {
+    if query.with_staging {
+        // Stable, so that of two taken at the same moment the staged one stays first.
+        points.sort_by(|a, b| {
+            let by_time = a.observed_at.cmp(&b.observed_at);
+            let by_time = if query.descending { by_time.reverse() } else { by_time };
+            by_time.then(b.ingested_at.cmp(&a.ingested_at))
+        });
+        points.dedup_by(|later, first| later.observed_at == first.observed_at);
+        points.truncate(query.limit as usize);
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(micros: i64) -> Timestamp {
+        Timestamp::from_micros(micros).unwrap()
+    }
+
+    #[test]
+    fn of_staged_and_kept_points_the_last_taken_stays() {
+        let p = |observed, ingested, n| HistoryPoint {
+            observed_at: at(observed),
+            ingested_at: at(ingested),
+            value: Value::Integer(n),
+        };
+        let mut query = HistoryQuery {
+            tenant: TenantId(1),
+            entity: EntityId(1),
+            attribute: AttributeId(1),
+            value_type: ValueType::Integer,
+            from: at(0),
+            to: at(100),
+            descending: true,
+            limit: 3,
+            with_staging: true,
+        };
+        let points = vec![p(5, 10, 1), p(3, 10, 2), p(6, 1, 3), p(5, 9, 4), p(3, 11, 5), p(1, 1, 6)];
+        let values = |q: &HistoryQuery| -> Vec<_> {
+            merge(points.clone(), q).into_iter().map(|p| (p.observed_at.as_micros(), p.value)).collect()
+        };
+        assert_eq!(values(&query), [(6, Value::Integer(3)), (5, Value::Integer(1)), (3, Value::Integer(5))]);
+        query.descending = false;
+        assert_eq!(values(&query), [(1, Value::Integer(6)), (3, Value::Integer(5)), (5, Value::Integer(1))]);
+    }
+}

@@ -1,0 +1,42 @@
+//! The flush Lambda: staged values to history, every 100 ms for as long as it runs.
+
+mod handler;
+
+use eaves_settings::{Flush, Postgres, ProcessEnv};
+use eaves_store::flush::FlushStore;
+use lambda_runtime::{LambdaEvent, run, service_fn};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    eaves_telemetry::init();
+    let database = Postgres::primary(&ProcessEnv)?;
+    let rhythm = Flush::read(&ProcessEnv)?;
+    // A connection of its own for the heartbeat: it must not wait for a long flush.
+    let flush = Arc::new(FlushStore::connect(&database).await?);
+    let beat = Arc::new(FlushStore::connect(&database).await?);
+    let (stop, stopped) = watch::channel(false);
+
+    let serve = run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
+        let (flush, beat, rhythm, stopped) = (flush.clone(), beat.clone(), rhythm.clone(), stopped.clone());
+        async move {
+            let deadline = event.context.deadline();
+            handler::handle(&flush, &beat, &rhythm, deadline, stopped)
+                .await
+                .map_err(lambda_runtime::Error::from)
+        }
+    }));
+    let mut term = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = serve => done,
+        () = async {
+            term.recv().await;
+            // The running flush ends and its answer goes out.
+            let _ = stop.send(true);
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+        } => Ok(()),
+    }
+}
