@@ -101,16 +101,16 @@ impl Value {
     /// strings for timestamps (RFC 3339).
     pub fn write_json(&self, out: &mut String) {
         use fmt::Write as _;
-        match self {
-            Self::String(s) => out.push_str(&serde_json::Value::from(&**s).to_string()),
-            Self::Integer(i) => drop(write!(out, "{i}")),
-            // `{:?}` is the shortest text that reads back as the same double; serde_json
-            // writes the same digits but keeps `1.0` recognisable as a float too.
-            Self::Float(f) => drop(write!(out, "{f:?}")),
-            Self::Decimal(d) => drop(write!(out, "{d}")),
-            Self::Boolean(b) => drop(write!(out, "{b}")),
-            Self::Timestamp(t) => drop(write!(out, "\"{t}\"")),
-        }
+        // Writing to a String cannot fail.
+        let _infallible = match self {
+            Self::String(s) => return out.push_str(&serde_json::Value::from(&**s).to_string()),
+            Self::Integer(i) => write!(out, "{i}"),
+            // The shortest text that reads back as the same double, recognisable as a float.
+            Self::Float(f) => write!(out, "{f:?}"),
+            Self::Decimal(d) => write!(out, "{d}"),
+            Self::Boolean(b) => write!(out, "{b}"),
+            Self::Timestamp(t) => write!(out, "\"{t}\""),
+        };
     }
 }
 

@@ -1,0 +1,66 @@
+//! `make bench`: measures Eaves on this machine, each figure beside a baseline of the same run.
+//!
+//! Prints a table, writes `target/bench.json` and appends to `benches/RESULTS.md`. The
+//! measured binaries are the release builds of what is deployed, behind the Runtime API;
+//! the events they are handed are made before the clock starts.
+
+mod baseline;
+mod e2e;
+mod events;
+mod http;
+mod plugin;
+mod results;
+mod rig;
+
+use anyhow::{Context as _, Result, bail};
+use results::Figure;
+
+/// The figures, in the order they are measured.
+const NAMES: &[&str] = &[
+    "plugin_ns_per_value",
+    "copy_history_values_per_s",
+    "e2e_device_values_per_s",
+    "e2e_random_values_per_s",
+    "ingest_ack_p95_ms",
+    "ingest_rss_mb",
+    "cold_start_ms",
+    "http_entity_p95_ms",
+];
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let only = match (args.next().as_deref(), args.next()) {
+        (None, _) => None,
+        (Some("--only"), Some(name)) if NAMES.contains(&name.as_str()) => Some(name),
+        (Some("--only"), name) => bail!("--only takes one of {}, not {name:?}", NAMES.join(", ")),
+        (Some(other), _) => bail!("unknown argument {other:?}: --only NAME is all there is"),
+    };
+    let wanted = |names: &[&str]| only.as_deref().is_none_or(|o| names.contains(&o));
+    let mut figures: Vec<Figure> = Vec::new();
+    if wanted(&["plugin_ns_per_value"]) {
+        figures.push(plugin::measure()?);
+    }
+    // The rest needs the platform; figures that come from one run are measured together.
+    if wanted(&NAMES[1..]) {
+        let rig = rig::Rig::start().await.context("start the platform")?;
+        let outcome = measure(&rig, &wanted, &mut figures).await;
+        rig.stop().await;
+        outcome?;
+    }
+    figures.retain(|f| wanted(&[f.name]));
+    results::publish(&figures)
+}
+
+async fn measure(rig: &rig::Rig, wanted: &impl Fn(&[&str]) -> bool, figures: &mut Vec<Figure>) -> Result<()> {
+    if wanted(&["cold_start_ms"]) {
+        figures.push(e2e::cold_start(rig).await?);
+    }
+    if wanted(&NAMES[1..6]) {
+        figures.extend(e2e::measure(rig).await?);
+    }
+    if wanted(&["http_entity_p95_ms"]) {
+        figures.push(http::measure(rig).await?);
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The platform that is measured: release binaries, a tenant per shape, the rules plugin.
+
+use crate::events::{Events, Shape};
+use crate::plugin;
+use anyhow::{Context as _, Result, ensure};
+use eaves_local::lambda::{FunctionConfig, FunctionHost};
+use eaves_local::{Endpoints, Options, Platform};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio_postgres::{Client, NoTls};
+
+pub(crate) const DEVICE_TENANT: &str = "bench-device";
+pub(crate) const RANDOM_TENANT: &str = "bench-random";
+
+pub(crate) struct Rig {
+    platform: Platform,
+    endpoints: Endpoints,
+}
+
+impl Rig {
+    pub(crate) async fn start() -> Result<Self> {
+        let platform = Platform::start(Options::ephemeral()).await?;
+        let rig = Self { endpoints: platform.endpoints().clone(), platform };
+        match rig.prepare().await {
+            Ok(()) => Ok(rig),
+            Err(e) => {
+                rig.stop().await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        let rules = std::env::temp_dir().join(format!("eaves-bench-rules-{}.wasm", std::process::id()));
+        std::fs::write(&rules, plugin::telemetry_rules()?)?;
+        let file = rules.to_string_lossy().into_owned();
+        let mut outcome = Ok(());
+        for tenant in [DEVICE_TENANT, RANDOM_TENANT] {
+            outcome = self.eaves(&["tenant", "create", tenant]).await.map(drop);
+            if outcome.is_ok() {
+                let mut args = vec!["plugin", "push", &file, "--tenant", tenant, "--name", "telemetry-rules"];
+                args.extend(["--version", "1.0.0", "--settings", plugin::SETTINGS, "--activate"]);
+                outcome = self.eaves(&args).await.map(drop);
+            }
+            if outcome.is_err() {
+                break;
+            }
+        }
+        std::fs::remove_file(rules)?;
+        outcome
+    }
+
+    /// Ends the platform.
+    pub(crate) async fn stop(self) {
+        self.platform.stop().await;
+    }
+
+    /// Ingest instances of their own, with the environment that the platform's have.
+    pub(crate) async fn ingest_host(&self, instances: usize) -> Result<FunctionHost> {
+        let binary = beside("eaves-ingest")?;
+        let logs = self.endpoints.data_dir.join("logs");
+        let mut config = FunctionConfig::new("bench-ingest", binary, logs);
+        config.env = self.endpoints.vars("eaves_ingest");
+        config.instances = instances;
+        config.timeout = Duration::from_secs(60);
+        Ok(FunctionHost::spawn(config).await?)
+    }
+
+    /// A few devices with values, for reads.
+    pub(crate) async fn some_devices(&self, devices: u32) -> Result<()> {
+        let host = self.ingest_host(1).await?;
+        let mut events = Events::new(DEVICE_TENANT, Shape::Device, 91, devices);
+        let answer = host.invoke_bytes(events.next()).await?;
+        ensure!(!String::from_utf8_lossy(&answer).contains("itemIdentifier"), "{answer:?}");
+        host.stop(Duration::from_secs(2)).await;
+        self.wait_flushed().await
+    }
+
+    pub(crate) fn http_url(&self) -> &str {
+        &self.endpoints.api_url
+    }
+
+    pub(crate) async fn token(&self, tenant: &str) -> Result<String> {
+        Ok(self.eaves(&["token", "--tenant", tenant]).await?.trim().to_owned())
+    }
+
+    /// A connection past all row-level security.
+    pub(crate) async fn admin(&self) -> Result<Client> {
+        let password = self.endpoints.passwords.get("postgres").context("the superuser's password")?;
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.endpoints.database_port);
+        config.dbname(&self.endpoints.database).user("postgres").password(password);
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// Waits until nothing is staged.
+    pub(crate) async fn wait_flushed(&self) -> Result<()> {
+        let db = self.admin().await?;
+        let end = Instant::now() + Duration::from_secs(120);
+        loop {
+            let staged: i64 = db.query_one("select count(*) from staging_batches", &[]).await?.get(0);
+            if staged == 0 {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "{staged} batches still staged after 120 s");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Rows of a tenant in history.
+    pub(crate) async fn history_rows(&self, tenant: &str) -> Result<u64> {
+        let query = "select count(*) from entity_values_ts v join tenants t using (tenant_id) where t.name = $1";
+        let rows: i64 = self.admin().await?.query_one(query, &[&tenant]).await?.get(0);
+        Ok(rows.unsigned_abs())
+    }
+
+    async fn eaves(&self, args: &[&str]) -> Result<String> {
+        let mut command = tokio::process::Command::new(beside("eaves")?);
+        command.args(args).arg("--data").arg(&self.endpoints.data_dir).stdin(Stdio::null());
+        let output = command.output().await.context("run eaves")?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "eaves {}: {told}", args.join(" "));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+/// A binary of the same build.
+fn beside(name: &str) -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(name))
+}

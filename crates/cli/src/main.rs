@@ -1,0 +1,106 @@
+//! `eaves`: the command line of Eaves.
+//!
+//! Each subcommand is a module with `Args` and `run`. It parses, calls one crate that does
+//! the work, and prints; a platform is found by [`target`]. Errors are sentences on
+//! standard error with exit code 1; wrong usage has exit code 2.
+
+mod db;
+mod demo;
+mod local;
+mod out;
+mod pace;
+mod plugin;
+mod query;
+mod send;
+mod sender;
+mod simulate;
+mod stream;
+mod target;
+mod tenant;
+mod token;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+const EXAMPLES: &str = "\
+Examples:
+  eaves demo                                   see everything work, in a temporary platform
+  eaves local up                               start the platform; Ctrl-C stops it
+  eaves tenant create acme                     in another terminal
+  eaves send readings.ndjson --tenant acme     put readings into the stream
+  eaves simulate --tenant acme --devices 100   or let a made-up fleet send them
+  eaves query entity pump-7 --tenant acme      the latest values, and how fresh they are
+
+Commands find the platform that `eaves local up` runs; with --data another one. To reach
+a deployed platform, set the variables of docs/configuration.md.";
+
+#[derive(Parser)]
+#[command(name = "eaves", version, about = "Telemetry from devices to fresh answers", after_help = EXAMPLES)]
+#[command(max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start, look at, stop or delete the platform on this machine
+    Local(local::Args),
+    /// Create and list tenants
+    Tenant(tenant::Args),
+    /// Print a token for the HTTP API
+    Token(token::Args),
+    /// Upload and list plugins
+    Plugin(plugin::Args),
+    /// Send readings from a file or standard input to the stream
+    Send(send::Args),
+    /// Ask for entities, histories, searches and freshness
+    Query(query::Args),
+    /// Play a fleet of devices
+    Simulate(simulate::Args),
+    /// See everything work, in a temporary platform
+    Demo(demo::Args),
+    /// Bring the database's schema up to date
+    Db(db::Args),
+}
+
+fn main() -> ExitCode {
+    // The worker limits its own memory before it reads a byte: no runtime, no threads.
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|a| a == "plugin") && args.next().is_some_and(|a| a == "compile-worker") {
+        return eaves_plugin_host::compile_worker();
+    }
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("EAVES_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("eaves: the runtime cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(cli.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if out::is_closed(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("eaves: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Local(args) => local::run(args).await,
+        Command::Tenant(args) => tenant::run(args).await,
+        Command::Token(args) => token::run(args).await,
+        Command::Plugin(args) => plugin::run(args).await,
+        Command::Send(args) => send::run(args).await,
+        Command::Query(args) => query::run(args).await,
+        Command::Simulate(args) => simulate::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::Db(args) => db::run(args).await,
+    }
+}

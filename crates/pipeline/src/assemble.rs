@@ -1,0 +1,292 @@
+//! One tenant's readings to points and hot rows: identifiers, types, rules.
+
+use crate::directory::{Directory, KnownAttribute, KnownEntity};
+use crate::ingest::IngestError;
+use crate::rules::{self, Active, Judged};
+use crate::work::{Account, Origin, TenantWork};
+use eaves_model::batch::{AttributeInfo, Batch, EntityInfo, Point, Row};
+use eaves_model::tenant::Tenant;
+use eaves_model::{AttributeId, Code, EntityId, PluginId, Rejection, Value, ValueType};
+use eaves_store::ingest::{HotRow, IngestStore};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a batch writes, apart from its account.
+#[derive(Default)]
+pub(crate) struct Output {
+    pub(crate) points: Vec<Point>,
+    pub(crate) hot: Vec<HotRow>,
+}
+
+/// A tenant's readings with their identifiers: the plugin's batch and what stands behind
+/// its indices.
+struct Resolved<'a> {
+    batch: Batch,
+    entities: Vec<KnownEntity>,
+    attributes: Vec<Arc<KnownAttribute>>,
+    /// Per reading: where from, its entity, first row and last row + 1.
+    readings: Vec<(Origin<'a>, u32, u32, u32)>,
+}
+
+/// Registers the names of `work` that this instance has not seen.
+pub(crate) async fn register(
+    directory: &mut Directory,
+    store: &mut IngestStore,
+    tenant: &Tenant,
+    work: &TenantWork<'_>,
+) -> Result<(), IngestError> {
+    let mut entities: HashMap<&str, &str> = HashMap::new();
+    let mut attributes: Vec<(&str, ValueType)> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (_, reading) in &work.readings {
+        let said = reading.entity_type.as_deref().unwrap_or("");
+        let known = directory.entity(tenant.id, &reading.entity);
+        // A type said for the first time is worth a registration too.
+        if known.is_none_or(|k| k.entity_type.is_empty() && !said.is_empty()) {
+            let slot = entities.entry(&reading.entity).or_default();
+            if slot.is_empty() {
+                *slot = said;
+            }
+        }
+        for (name, value) in &reading.values {
+            if directory.attribute(&tenant.name, name).is_none() && seen.insert(name) {
+                attributes.push((name, value.inferred_type()));
+            }
+        }
+    }
+    let entities: Vec<(&str, &str)> = entities.into_iter().collect();
+    directory.add_entities(store, tenant, &entities).await?;
+    directory.add_attributes(store, tenant, &attributes).await?;
+    Ok(())
+}
+
+/// Turns `work` into points and hot rows, asking the tenant's plugin.
+pub(crate) async fn assemble(
+    directory: &mut Directory,
+    store: &mut IngestStore,
+    tenant: &Tenant,
+    active: Option<&Active>,
+    work: TenantWork<'_>,
+    plugin_time: Duration,
+    account: &mut Account,
+    output: &mut Output,
+) -> Result<(), IngestError> {
+    let resolved = resolve(directory, tenant, work, account);
+    let (plugin, judged) = match active {
+        None => (None, Judged::default()),
+        Some(active) => {
+            let judged = consult(active, &resolved, plugin_time);
+            let activation = &active.activation;
+            let id = directory.plugin(store, tenant.id, activation).await?;
+            (Some((id, activation.digest.as_str())), judged)
+        }
+    };
+    account.report.plugin_failures += judged.failures;
+    let derived: Vec<(&str, ValueType)> = {
+        let mut seen = HashSet::new();
+        let derived = judged.decision.derived.iter();
+        derived
+            .filter(|d| directory.attribute(&tenant.name, &d.attribute).is_none())
+            .filter(|d| seen.insert(&*d.attribute))
+            .map(|d| (&*d.attribute, d.value.value_type()))
+            .collect()
+    };
+    directory.add_attributes(store, tenant, &derived).await?;
+    emit(directory, tenant, plugin, resolved, judged, account, output);
+    Ok(())
+}
+
+/// Gives readings their identifiers and values their types; what has none is accounted for.
+fn resolve<'a>(
+    directory: &mut Directory,
+    tenant: &Tenant,
+    work: TenantWork<'a>,
+    account: &mut Account,
+) -> Resolved<'a> {
+    let mut out = Resolved {
+        batch: Batch::default(),
+        entities: Vec::new(),
+        attributes: Vec::new(),
+        readings: Vec::with_capacity(work.readings.len()),
+    };
+    let mut entity_index: HashMap<EntityId, u32> = HashMap::new();
+    let mut attribute_index: HashMap<AttributeId, u32> = HashMap::new();
+    for (origin, reading) in work.readings {
+        let Some(entity) = directory.entity(tenant.id, &reading.entity) else {
+            let text = format!("{:?} is not registered and the tenant is strict", reading.entity);
+            let why = Rejection::new(Code::UNKNOWN_ENTITY, "entity", text);
+            account.quarantine(Some(tenant.id), origin, why, crate::ingest::payload(&reading), None);
+            continue;
+        };
+        for (why, payload) in reading.refused {
+            account.reject(tenant.id, origin, why, payload.into_bytes(), None);
+        }
+        let entity_at = *entity_index.entry(entity.id).or_insert_with(|| {
+            out.batch.entities.push(EntityInfo {
+                external_id: reading.entity.clone(),
+                entity_type: (*entity.entity_type).into(),
+            });
+            out.entities.push(entity.clone());
+            out.entities.len() as u32 - 1
+        });
+        let first = out.batch.rows.len() as u32;
+        for (name, wire) in reading.values {
+            let Some(attribute) = directory.attribute(&tenant.name, &name) else {
+                let field = format!("values.{name}");
+                let text = "is not registered and the tenant is strict";
+                let why = Rejection::new(Code::UNKNOWN_ATTRIBUTE, field, text);
+                account.reject(tenant.id, origin, why, format!("{wire:?}").into_bytes(), None);
+                continue;
+            };
+            let wanted = attribute.row.value_type;
+            // The field's name is built only for a refusal: this runs once per value.
+            let value = match quick(&wire, wanted) {
+                Some(value) => value,
+                None => {
+                    let shown = crate::ingest::wire_json(&wire);
+                    match wire.resolve(wanted, &format!("values.{name}")) {
+                        Ok(value) => value,
+                        Err(why) => {
+                            account.reject(tenant.id, origin, why, shown.into_bytes(), None);
+                            continue;
+                        }
+                    }
+                }
+            };
+            let attribute_at = *attribute_index.entry(attribute.row.id).or_insert_with(|| {
+                out.batch.attributes.push(AttributeInfo {
+                    name: name.clone(),
+                    value_type: wanted,
+                    unit: attribute.row.unit.as_str().into(),
+                });
+                out.attributes.push(attribute.clone());
+                out.attributes.len() as u32 - 1
+            });
+            let row = Row { entity: entity_at, attribute: attribute_at, observed_at: reading.observed_at, value };
+            out.batch.rows.push(row);
+        }
+        let end = out.batch.rows.len() as u32;
+        if end > first {
+            out.readings.push((origin, entity_at, first, end));
+        }
+    }
+    out
+}
+
+/// The conversions that cannot fail and need no text, taken without one.
+fn quick(wire: &eaves_model::WireValue, wanted: ValueType) -> Option<Value> {
+    use eaves_model::WireValue as W;
+    match (wire, wanted) {
+        (W::Integer(i), ValueType::Integer) => Some(Value::Integer(*i)),
+        (W::Boolean(b), ValueType::Boolean) => Some(Value::Boolean(*b)),
+        (W::Text(s), ValueType::String) => Some(Value::String(s.clone())),
+        (W::Number(n), ValueType::Float) => n.parse().ok().and_then(Value::float),
+        _ => None,
+    }
+}
+
+fn consult(active: &Active, resolved: &Resolved<'_>, time: Duration) -> Judged {
+    let rows = resolved.batch.rows.len() as u32;
+    if rows == 0 {
+        return Judged::default();
+    }
+    let ranges: Vec<(u32, u32)> = resolved.readings.iter().map(|r| (r.2, r.3)).collect();
+    match &active.plugin {
+        Ok(plugin) => rules::judge(plugin, &active.activation.settings, &resolved.batch, &ranges, time),
+        Err(why) => Judged { failed: vec![(0, rows, why.clone())], failures: 1, ..Judged::default() },
+    }
+}
+
+/// What the plugin let pass becomes points and hot rows; the rest is accounted for.
+fn emit(
+    directory: &Directory,
+    tenant: &Tenant,
+    plugin: Option<(PluginId, &str)>,
+    resolved: Resolved<'_>,
+    judged: Judged,
+    account: &mut Account,
+    output: &mut Output,
+) {
+    let digest = plugin.map(|(_, digest)| digest);
+    let plugin_id = plugin.map(|(id, _)| id);
+    let Resolved { batch, entities, attributes, readings } = resolved;
+    let rejected: HashMap<u32, u32> = judged.decision.rejected.into_iter().collect();
+    let mut replaced: HashMap<u32, Value> = judged.decision.replaced.into_iter().collect();
+    let mut derived: HashMap<u32, Vec<(Box<str>, Value)>> = HashMap::new();
+    for d in judged.decision.derived {
+        derived.entry(d.row).or_default().push((d.attribute, d.value));
+    }
+    let failed = |row: u32| judged.failed.iter().find(|(from, to, _)| (*from..*to).contains(&row));
+    let external = |entity: u32| &*batch.entities[entity as usize].external_id;
+
+    let mut rows = batch.rows.into_iter();
+    for (origin, entity_at, first, end) in readings {
+        let taken: Vec<Row> = rows.by_ref().take((end - first) as usize).collect();
+        let Some(observed_at) = taken.first().map(|r| r.observed_at) else { continue };
+        let named = |row: &Row| &*attributes[row.attribute as usize].row.name;
+        if let Some((_, _, why)) = failed(first) {
+            let values = taken.iter().map(|r| (named(r), &r.value));
+            let payload = crate::ingest::reading_json(&tenant.name, external(entity_at), observed_at, values);
+            account.quarantine(Some(tenant.id), origin, why.clone(), payload.into_bytes(), digest);
+            continue;
+        }
+        let entity = entities[entity_at as usize].id;
+        let mut hot = String::new();
+        let mut accepted = 0;
+        let mut push = |attribute: &KnownAttribute, value: Value| {
+            if attribute.row.is_hot {
+                hot.push(if hot.is_empty() { '{' } else { ',' });
+                hot.push_str(&attribute.json_key);
+                value.write_json(&mut hot);
+            }
+            output.points.push(Point {
+                tenant: tenant.id,
+                entity,
+                attribute: attribute.row.id,
+                observed_at,
+                plugin: plugin_id,
+                value,
+            });
+        };
+        for (row_at, row) in (first..).zip(taken) {
+            if let Some(reason) = rejected.get(&row_at) {
+                let reason = &judged.decision.reasons[*reason as usize];
+                let field = format!("values.{}", named(&row));
+                let why = Rejection::new(reason.code.clone(), field, reason.text.clone());
+                let value = std::iter::once((named(&row), &row.value));
+                let payload = crate::ingest::reading_json(&tenant.name, external(entity_at), observed_at, value);
+                account.reject(tenant.id, origin, why, payload.into_bytes(), digest);
+                continue;
+            }
+            accepted += 1;
+            let attribute = &attributes[row.attribute as usize];
+            push(attribute, replaced.remove(&row_at).unwrap_or(row.value));
+            for (name, value) in derived.remove(&row_at).into_iter().flatten() {
+                match directory.attribute(&tenant.name, &name) {
+                    Some(known) if known.row.value_type == value.value_type() => {
+                        account.report.derived += 1;
+                        push(known, value);
+                    }
+                    // A strict tenant's plugin may only derive what is registered, and
+                    // never with another type: told, since its author must know.
+                    known => {
+                        let text = known.map_or_else(
+                            || "derived, but not registered and the tenant is strict".to_owned(),
+                            |k| format!("derived as {}, but the attribute is {}", value.value_type(), k.row.value_type),
+                        );
+                        let why = Rejection::new(Code::TYPE_MISMATCH, format!("values.{name}"), text);
+                        let mut payload = String::new();
+                        value.write_json(&mut payload);
+                        account.reject(tenant.id, origin, why, payload.into_bytes(), digest);
+                    }
+                }
+            }
+        }
+        account.accept(tenant.id, accepted);
+        if !hot.is_empty() {
+            hot.push('}');
+            output.hot.push(HotRow { tenant: tenant.id, entity, observed_at, attrs_json: hot });
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The write path: a batch of one shard's records in, history and hot projection out.
+//!
+//! [`Ingest::process`] takes the records of one Kinesis event through decoding,
+//! identifiers, the tenant's plugin and one database transaction, then writes the cache.
+//! A record that cannot be taken goes to quarantine and the shard moves on; only a
+//! failure that may pass (database or registry away) is handed back to the stream.
+//!
+//! This crate holds the order of the steps and nothing of how they are done: bytes are
+//! `eaves-codec`'s, SQL is `eaves-store`'s, WebAssembly is `eaves-plugin-host`'s.
+//! Start with [`ingest`].
+
+mod assemble;
+mod directory;
+pub mod ingest;
+mod report;
+pub mod rules;
+mod source;
+mod work;
+
+pub use ingest::{Ingest, IngestError, Record, ShardBatch};
+pub use report::Report;
+pub use rules::Rules;
+pub use source::{Reread, RereadError};

@@ -1,0 +1,34 @@
+//! The ingest Lambda: Kinesis batches to staging and hot projection.
+
+mod handler;
+mod kinesis;
+
+use eaves_pipeline::{Ingest, Rules};
+use eaves_plugin_host::{Host, HostConfig};
+use eaves_registry::Registry;
+use eaves_settings::{Cache, Postgres, ProcessEnv, Registry as RegistrySettings, Stream};
+use eaves_store::ingest::IngestStore;
+use lambda_runtime::{LambdaEvent, run, service_fn};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    eaves_telemetry::init();
+    let env = ProcessEnv;
+    let registry_settings = RegistrySettings::read(&env)?;
+    let host = Host::new(HostConfig::new(registry_settings.signing_key.expose())?)?;
+    let aws = aws_config::load_from_env().await;
+    let registry = Registry::connect(&aws, &registry_settings).await?;
+    let rules = Rules::new(host, registry, registry_settings.refresh);
+    let cache = Cache::read(&env)?.map(|settings| eaves_cache::Cache::connect(&settings)).transpose()?;
+    let store = IngestStore::connect(&Postgres::primary(&env)?).await?;
+    let stream = kinesis::Kinesis::new(&aws, Stream::read(&env)?);
+    // One batch at a time per instance, as Lambda calls it; the lock only says so.
+    let ingest = Arc::new(Mutex::new(Ingest::new(store, rules, cache, stream)));
+    run(service_fn(move |event: LambdaEvent<_>| {
+        let ingest = ingest.clone();
+        async move { handler::handle(&mut *ingest.lock().await, event).await }
+    }))
+    .await
+}

@@ -1,0 +1,97 @@
+//! The platform's scenarios: real binaries, real PostgreSQL, Redis and Kinesis protocol.
+//!
+//! One platform serves all of them, each with entities of its own. It is stopped at the
+//! end whatever happens, and what it left running is looked for.
+
+mod cli;
+mod ingest;
+mod plugins;
+mod query;
+mod recovery;
+mod world;
+
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use world::World;
+
+macro_rules! scenarios {
+    ($runtime:ident, $world:ident: $($module:ident::$name:ident),* $(,)?) => {
+        vec![$({
+            let (runtime, world) = ($runtime.clone(), $world.clone());
+            Trial::test(concat!(stringify!($module), "::", stringify!($name)), move || {
+                runtime.block_on($module::$name(&world)).map_err(|e| Failed::from(format!("{e:?}")))
+            })
+        }),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if arguments.list {
+        // Listing must not start a platform; names only.
+        return ExitCode::SUCCESS;
+    }
+    // Two cores run the platform itself; more scenarios at once only wait for each other.
+    arguments.test_threads.get_or_insert(4);
+    match run(&arguments) {
+        Ok(conclusion) => conclusion.exit_code(),
+        Err(e) => {
+            eprintln!("the platform did not start or stop: {e:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
+    let runtime = Arc::new(Runtime::new()?);
+    let world = Arc::new(runtime.block_on(World::start())?);
+    let shared = scenarios!(runtime, world:
+        ingest::records_come_back_to_their_tenant_only,
+        ingest::values_keep_their_type_and_digits,
+        ingest::every_wrapping_is_taken_apart,
+        ingest::rubbish_is_put_aside_with_a_reason_and_the_shard_goes_on,
+        ingest::a_point_sent_twice_is_one_point,
+        ingest::a_late_value_does_not_overwrite_a_newer_one,
+        ingest::a_strict_tenant_takes_only_what_is_registered,
+        plugins::rules_reject_and_convert_for_their_tenant_only,
+        plugins::a_derived_attribute_is_hot_and_in_history,
+        query::an_answer_tells_how_fresh_it_is,
+        query::a_search_finds_what_it_should,
+        query::readings_can_be_written_over_http,
+        query::bad_requests_are_problems_that_name_the_field,
+        query::nobody_reads_without_a_token,
+        cli::a_file_is_sent_and_asked_for,
+        cli::bad_lines_are_told_by_line_and_field,
+        cli::a_csv_with_mapped_columns_is_sent,
+    );
+    let mut conclusion = libtest_mimic::run(arguments, shared);
+    // These crash the database: nobody else may be under way.
+    let alone = scenarios!(runtime, world:
+        recovery::a_killed_backend_loses_nothing_and_doubles_nothing,
+    );
+    arguments.clone_into_one_thread(|a| add(&mut conclusion, libtest_mimic::run(a, alone)));
+    let world = Arc::into_inner(world).ok_or_else(|| anyhow::anyhow!("a scenario still holds the platform"))?;
+    runtime.block_on(world.stop())?;
+    Ok(conclusion)
+}
+
+fn add(sum: &mut Conclusion, other: Conclusion) {
+    sum.num_passed += other.num_passed;
+    sum.num_failed += other.num_failed;
+    sum.num_ignored += other.num_ignored;
+    sum.num_filtered_out += other.num_filtered_out;
+}
+
+trait OneThread {
+    fn clone_into_one_thread(&self, run: impl FnOnce(&Arguments));
+}
+
+impl OneThread for Arguments {
+    fn clone_into_one_thread(&self, run: impl FnOnce(&Arguments)) {
+        let mut one = self.clone();
+        one.test_threads = Some(1);
+        run(&one);
+    }
+}

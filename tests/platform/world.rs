@@ -1,0 +1,333 @@
+//! The platform under test and the ways in: Kinesis, HTTP, the command line, SQL.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use eaves_local::{Endpoints, Options, Platform};
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt as _;
+
+/// How long a scenario waits for what it sent to come back.
+const PATIENCE_S: u64 = 30;
+
+/// A time `second` seconds into the run's own hour: recent, so that default windows
+/// cover it, and the same throughout the run.
+pub fn at(second: i64) -> String {
+    static BASE: OnceLock<i64> = OnceLock::new();
+    let base = *BASE.get_or_init(|| jiff::Timestamp::now().as_second() - 3600);
+    jiff::Timestamp::from_second(base + second).map(|t| t.to_string()).unwrap_or_default()
+}
+
+/// A reading at [`at`]`(0)`.
+pub fn reading(tenant: &str, entity: &str, values: &str) -> String {
+    format!(r#"{{"tenant":"{tenant}","entity":"{entity}","type":"test","observed_at":"{}","values":{values}}}"#, at(0))
+}
+
+/// An answer over HTTP.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+    pub json: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Result<&str> {
+        let value = self.headers.get(name).with_context(|| format!("no header {name}: {:?}", self.headers))?;
+        Ok(value.to_str()?)
+    }
+
+    /// How many points a history has.
+    pub fn points(&self) -> usize {
+        self.json["points"].as_array().map_or(0, Vec::len)
+    }
+}
+
+/// A quarantine row.
+pub struct Row {
+    pub payload: String,
+    pub plugin_digest: Option<String>,
+}
+
+pub struct World {
+    platform: Platform,
+    endpoints: Endpoints,
+    http: reqwest::Client,
+    kinesis: aws_sdk_kinesis::Client,
+    eaves: PathBuf,
+}
+
+impl World {
+    /// Starts a platform and the tenants the scenarios use.
+    pub async fn start() -> Result<Self> {
+        let platform = Platform::start(Options::ephemeral()).await?;
+        let endpoints = platform.endpoints().clone();
+        // `target/<profile>/deps/platform-…` stands beside the binaries' folder.
+        let exe = std::env::current_exe()?;
+        let eaves = exe.parent().and_then(Path::parent).context("the folder of the binaries")?.join("eaves");
+        let config = aws_config::from_env()
+            .endpoint_url(&endpoints.aws_endpoint_url)
+            .region(aws_config::Region::new(endpoints.region.clone()))
+            .test_credentials()
+            .load()
+            .await;
+        let world = Self {
+            kinesis: aws_sdk_kinesis::Client::new(&config),
+            http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?,
+            endpoints,
+            platform,
+            eaves,
+        };
+        match world.prepare().await {
+            Ok(()) => Ok(world),
+            Err(e) => {
+                world.stop().await?;
+                Err(e)
+            }
+        }
+    }
+
+    async fn prepare(&self) -> Result<()> {
+        for tenant in ["acme", "globex", "ruled", "dewy"] {
+            self.eaves_ok(&["tenant", "create", tenant]).await?;
+        }
+        self.eaves_ok(&["tenant", "create", "strict", "--strict"]).await?;
+        let rules = r#"{"attributes":{"rule_temperature":{"min":-40,"max":150},"rule_status":{"allowed":["online","offline"]}}}"#;
+        let plugins = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins");
+        for (tenant, plugin, settings) in [("ruled", "telemetry-rules", rules), ("dewy", "dew-point", "{}")] {
+            let file = format!("{plugins}/{plugin}.wasm");
+            let mut args = vec!["plugin", "push", &file, "--tenant", tenant, "--name", plugin];
+            args.extend(["--version", "1.0.0", "--settings", settings, "--activate"]);
+            self.eaves_ok(&args).await?;
+        }
+        Ok(())
+    }
+
+    /// Stops the platform and looks whether any of its processes is left.
+    pub async fn stop(self) -> Result<()> {
+        let pids: Vec<u32> = self.endpoints.processes.iter().filter_map(|p| p.pid).collect();
+        self.platform.stop().await;
+        let left: Vec<u32> = pids.into_iter().filter(|pid| is_alive(*pid)).collect();
+        ensure!(left.is_empty(), "still running after the platform stopped: {left:?}");
+        Ok(())
+    }
+
+    // Kinesis
+
+    /// Puts one record, with tenant and key as a gateway would set its partition key.
+    pub async fn put(&self, tenant: &str, key: &str, record: String) -> Result<()> {
+        self.put_bytes(&format!("{tenant}/{key}"), record.into_bytes()).await
+    }
+
+    pub async fn put_bytes(&self, key: &str, record: Vec<u8>) -> Result<()> {
+        self.put_many(vec![(key.to_owned(), record)]).await
+    }
+
+    pub async fn put_many(&self, records: Vec<(String, Vec<u8>)>) -> Result<()> {
+        let entries: Result<Vec<_>, _> = records
+            .into_iter()
+            .map(|(key, data)| PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data)).build())
+            .collect();
+        let request = self.kinesis.put_records().stream_name(&self.endpoints.stream).set_records(Some(entries?));
+        let answer = request.send().await?;
+        ensure!(answer.failed_record_count.unwrap_or(0) == 0, "{answer:?}");
+        Ok(())
+    }
+
+    pub fn gzip(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+        use std::io::Write as _;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes)?;
+        Ok(encoder.finish()?)
+    }
+
+    /// Packs records as the Kinesis Producer Library does.
+    pub fn aggregate(&self, records: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let records: Vec<(&str, &[u8])> = records.iter().map(|(key, data)| (*key, data.as_slice())).collect();
+        eaves_codec::encode::kpl(&records)
+    }
+
+    // HTTP
+
+    pub async fn token(&self, tenant: &str, scope: Option<&str>) -> Result<String> {
+        let mut args = vec!["token", "--tenant", tenant];
+        args.extend(scope.iter().flat_map(|s| ["--scope", s]));
+        let printed = self.eaves_ok(&args).await?;
+        Ok(String::from_utf8(printed.stdout)?.trim().to_owned())
+    }
+
+    pub async fn get(&self, tenant: &str, path: &str) -> Result<Answer> {
+        let token = self.token(tenant, None).await?;
+        self.get_with(Some(&token), path).await
+    }
+
+    pub async fn get_with(&self, token: Option<&str>, path: &str) -> Result<Answer> {
+        let mut request = self.http.get(format!("{}{path}", self.endpoints.api_url));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        answer(request).await
+    }
+
+    pub async fn post(&self, tenant: &str, path: &str, body: Value) -> Result<Answer> {
+        let token = self.token(tenant, None).await?;
+        answer(self.http.post(format!("{}{path}", self.endpoints.api_url)).bearer_auth(token).json(&body)).await
+    }
+
+    pub async fn search(&self, tenant: &str, filter: Value) -> Result<Answer> {
+        let body = serde_json::json!({"filter": filter, "consistency": "strong", "limit": 100});
+        self.post(tenant, "/v1/entities/search", body).await
+    }
+
+    /// The entity, once it has the attribute.
+    pub async fn entity(&self, tenant: &str, entity: &str, attribute: &str) -> Result<Answer> {
+        let token = self.token(tenant, None).await?;
+        let path = format!("/v1/entities/{entity}?consistency=strong");
+        let end = Instant::now() + Duration::from_secs(PATIENCE_S);
+        loop {
+            let answer = self.get_with(Some(&token), &path).await?;
+            ensure!(answer.status < 500, "{path}: {} {}", answer.status, answer.text);
+            if answer.status == 200 && answer.json["attributes"].get(attribute).is_some() {
+                return Ok(answer);
+            }
+            if Instant::now() > end {
+                bail!("{entity} of {tenant} has no {attribute} after {PATIENCE_S} s: {} {}", answer.status, answer.text);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The attribute's history of the last day, once it has that many points.
+    pub async fn history(&self, tenant: &str, entity: &str, attribute: &str, points: usize) -> Result<Answer> {
+        let token = self.token(tenant, None).await?;
+        let path = format!("/v1/entities/{entity}/history/{attribute}?consistency=strong");
+        let end = Instant::now() + Duration::from_secs(PATIENCE_S);
+        loop {
+            let answer = self.get_with(Some(&token), &path).await?;
+            if answer.status == 200 && answer.points() >= points {
+                return Ok(answer);
+            }
+            if Instant::now() > end {
+                bail!("history of {entity}.{attribute}: {} {}", answer.status, answer.text);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    // The command line
+
+    /// Runs `eaves` against this platform with the given standard input.
+    pub async fn eaves(&self, args: &[&str], input: &str) -> Result<Output> {
+        let mut command = tokio::process::Command::new(&self.eaves);
+        command.args(args).arg("--data").arg(&self.endpoints.data_dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().with_context(|| format!("start {}", self.eaves.display()))?;
+        let mut stdin = child.stdin.take().context("standard input")?;
+        // A program that ends without reading its input is judged by its exit code.
+        drop(stdin.write_all(input.as_bytes()).await);
+        drop(stdin);
+        Ok(child.wait_with_output().await?)
+    }
+
+    async fn eaves_ok(&self, args: &[&str]) -> Result<Output> {
+        let output = self.eaves(args, "").await?;
+        ensure!(output.status.success(), "eaves {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        Ok(output)
+    }
+
+    // SQL
+
+    async fn database(&self) -> Result<tokio_postgres::Client> {
+        let superuser = "postgres";
+        let password = self.endpoints.passwords.get(superuser).context("the superuser's password")?;
+        let mut config = tokio_postgres::Config::new();
+        config.host("127.0.0.1").port(self.endpoints.database_port);
+        config.dbname(&self.endpoints.database).user(superuser).password(password);
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// A number from the database, past all row-level security.
+    pub async fn count(&self, query: &str) -> Result<i64> {
+        Ok(self.database().await?.query_one(query, &[]).await?.get(0))
+    }
+
+    /// Where quarantine stands, to look only at what comes later.
+    pub async fn quarantine_mark(&self) -> Result<i64> {
+        self.count("select coalesce(max(quarantine_id), 0) from quarantine").await
+    }
+
+    /// Waits for a quarantine row after `mark` with this reason and a field that starts so.
+    pub async fn quarantined(&self, mark: i64, reason: &str, field: &str) -> Result<Row> {
+        let query = "select convert_from(payload, 'LATIN1'), plugin_digest from quarantine
+                     where quarantine_id > $1 and reason = $2 and field like '%' || $3 || '%' limit 1";
+        self.row(query, &[&mark, &reason, &field]).await
+    }
+
+    /// Waits for a quarantine row of a tenant after `mark` about `field`.
+    pub async fn quarantined_in(&self, mark: i64, tenant: &str, field: &str) -> Result<Row> {
+        let query = "select convert_from(q.payload, 'LATIN1'), q.plugin_digest
+                     from quarantine q join tenants t using (tenant_id)
+                     where q.quarantine_id > $1 and t.name = $2 and q.field = $3 limit 1";
+        self.row(query, &[&mark, &tenant, &field]).await
+    }
+
+    async fn row(&self, query: &str, params: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<Row> {
+        let database = self.database().await?;
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(row) = database.query_opt(query, params).await? {
+                return Ok(Row { payload: row.get(0), plugin_digest: row.get(1) });
+            }
+            ensure!(Instant::now() < end, "no such row in quarantine");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// `kill -9` of one server process that serves a client: PostgreSQL then restarts all.
+    pub async fn kill_a_backend(&self) -> Result<()> {
+        let database = self.database().await?;
+        let own: i32 = database.query_one("select pg_backend_pid()", &[]).await?.get(0);
+        let killed = tokio::process::Command::new("kill").args(["-9", &own.to_string()]).status().await?;
+        ensure!(killed.success(), "kill -9 {own}");
+        self.until(30, "the database to be back", || async { Ok(self.database().await.is_ok()) }).await
+    }
+
+    /// Waits for a condition.
+    pub async fn until<F>(&self, seconds: u64, what: &str, mut met: impl FnMut() -> F) -> Result<()>
+    where
+        F: Future<Output = Result<bool>>,
+    {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        let mut last = met().await;
+        while !matches!(last, Ok(true)) {
+            if Instant::now() > end {
+                last?;
+                bail!("waited {seconds} s for {what}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            last = met().await;
+        }
+        Ok(())
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await?;
+    let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Ok(Answer { status, headers, text, json })
+}
+
+fn is_alive(pid: u32) -> bool {
+    // A zombie is dead; it only waits for its parent.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}

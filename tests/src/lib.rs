@@ -1,0 +1,1 @@
+//! Scenarios across the whole platform, through the real binaries. See `platform/`.
