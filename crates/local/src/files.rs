@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Replaces a file in one step.
@@ -29,16 +29,10 @@ pub(crate) fn make_data_dir(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first folder on the way to `path` that other users cannot pass through.
-pub(crate) fn closed_to_others(path: &Path) -> Option<PathBuf> {
-    let ancestors: Vec<&Path> = path.ancestors().filter(|a| !a.as_os_str().is_empty()).collect();
-    let closed = ancestors.into_iter().rev().find(|a| a.metadata().is_ok_and(|m| m.mode() & 0o001 == 0));
-    closed.map(Path::to_path_buf)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     #[test]
     fn a_secret_is_for_its_owner_only() {
@@ -48,17 +42,5 @@ mod tests {
         replace(&path, b"new", 0o600).unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
-    }
-
-    #[test]
-    fn a_closed_folder_on_the_way_is_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let closed = dir.path().join("closed");
-        std::fs::create_dir(&closed).unwrap();
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
-        let inside = closed.join("inside");
-        std::fs::create_dir(&inside).unwrap();
-        assert_eq!(closed_to_others(&inside).unwrap(), closed);
     }
 }

@@ -1,8 +1,34 @@
-//! Draft.
+//! The whole platform on one machine: PostgreSQL with a replica, Redis, an AWS emulator,
+//! and the function binaries under a Lambda host of our own, with Kinesis's event source
+//! mapping, API Gateway's HTTP API and the schedules.
+//!
+//! Everything listens on loopback, on free ports, keeps its data in one folder and stops
+//! together. This crate holds no domain logic: the binaries it runs are those that are
+//! deployed, and where it stands for an AWS service it follows that service's documented
+//! rules. It is not for production, and not a Lambda for other people's functions.
+//!
+//! Start with [`Platform::start`]. [`lambda::FunctionHost`] serves alone to tests and
+//! benchmarks.
+
 mod backoff;
+mod database;
+mod emulator;
+mod endpoints;
 pub mod esm;
 mod files;
 pub mod front;
+mod functions;
 pub mod lambda;
-pub mod process;
+mod lock;
+mod options;
+mod platform;
+mod process;
+mod redis;
+mod schedule;
 mod secrets;
+
+pub use database::Databases;
+pub use emulator::client as kinesis_client;
+pub use endpoints::{Endpoints, Process};
+pub use options::{Options, Progress, default_data_dir};
+pub use platform::Platform;

@@ -17,26 +17,26 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// What to start.
 #[derive(Debug, Clone)]
-pub struct Spec {
+pub(crate) struct Spec {
     /// What people call it.
-    pub name: String,
+    pub(crate) name: String,
     /// The program.
-    pub program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Its arguments.
-    pub args: Vec<OsString>,
+    pub(crate) args: Vec<OsString>,
     /// Its environment variables.
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// Whether it sees only [`Spec::env`], as a Lambda function does.
-    pub clear_env: bool,
+    pub(crate) clear_env: bool,
     /// Its working folder.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The file its output is appended to.
-    pub log: PathBuf,
+    pub(crate) log: PathBuf,
 }
 
 /// A running child. Dropping it kills it.
 #[derive(Debug)]
-pub struct Child {
+pub(crate) struct Child {
     name: String,
     pid: u32,
     log: PathBuf,
@@ -46,7 +46,7 @@ pub struct Child {
 
 impl Child {
     /// Starts a process. Call inside a tokio runtime.
-    pub async fn spawn(spec: &Spec) -> Result<Self> {
+    pub(crate) async fn spawn(spec: &Spec) -> Result<Self> {
         let log = OpenOptions::new().create(true).append(true).open(&spec.log);
         let log = log.with_context(|| format!("open the log {}", spec.log.display()))?;
         let mut command = dying_with_parent(&spec.program);
@@ -56,6 +56,8 @@ impl Child {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
+            // A group of its own: Ctrl-C in the terminal is for us, who then stop it in order.
+            .process_group(0)
             .kill_on_drop(true);
         if spec.clear_env {
             command.env_clear();
@@ -71,27 +73,27 @@ impl Child {
     }
 
     /// What people call it.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
     /// The file with its output.
-    pub fn log(&self) -> &Path {
+    pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
     /// Why it ended, if it has.
-    pub fn ended(&self) -> Option<String> {
+    pub(crate) fn ended(&self) -> Option<String> {
         self.exited.borrow().clone()
     }
 
     /// Waits for its end and says why: `exited with status 1`, `was killed by signal 9`.
-    pub async fn wait(&self) -> String {
+    pub(crate) async fn wait(&self) -> String {
         let mut exited = self.exited.clone();
         match exited.wait_for(Option::is_some).await {
             Ok(reason) => reason.clone().unwrap_or_default(),
@@ -99,24 +101,13 @@ impl Child {
         }
     }
 
-    /// A future like [`Child::wait`] that does not borrow.
-    pub fn death(&self) -> impl Future<Output = String> + Send + use<> {
-        let mut exited = self.exited.clone();
-        async move {
-            match exited.wait_for(Option::is_some).await {
-                Ok(reason) => reason.clone().unwrap_or_default(),
-                Err(_) => "was given up".into(),
-            }
-        }
-    }
-
     /// Kills it at once.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let _ = self.signals.send(Signal::KILL);
     }
 
     /// Asks it to end, and kills it if it has not after `grace`.
-    pub async fn stop(&self, grace: Duration) {
+    pub(crate) async fn stop(&self, grace: Duration) {
         let _ = self.signals.send(Signal::TERM);
         if tokio::time::timeout(grace, self.wait()).await.is_err() {
             tracing::warn!(child.name = self.name, "did not end in time, killed");
@@ -127,7 +118,7 @@ impl Child {
 
     /// Polls `ready` until it is true. Fails when the child ends first or time is up;
     /// the error has the end of the log.
-    pub async fn until_ready<F: Future<Output = bool>>(
+    pub(crate) async fn until_ready<F: Future<Output = bool>>(
         &self,
         within: Duration,
         ready: impl Fn() -> F,
@@ -231,7 +222,7 @@ async fn spawn_on_lasting_thread(mut command: Command) -> Result<tokio::process:
 }
 
 /// The program's path, from `PATH` or one of `also`.
-pub fn find_program(name: &str, also: &[&str]) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str, also: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin"];
     let folders = std::env::split_paths(&path).chain(usual.iter().chain(also).map(PathBuf::from));
@@ -239,7 +230,7 @@ pub fn find_program(name: &str, also: &[&str]) -> Option<PathBuf> {
 }
 
 /// The last lines of a log, introduced as the end of a sentence.
-pub fn log_end(log: &Path) -> String {
+pub(crate) fn log_end(log: &Path) -> String {
     const BYTES: u64 = 1500;
     let read = || -> std::io::Result<String> {
         let mut file = std::fs::File::open(log)?;
@@ -260,7 +251,7 @@ pub fn log_end(log: &Path) -> String {
 }
 
 /// A TCP port on loopback that is free now.
-pub fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("find a free port")?;
     Ok(listener.local_addr()?.port())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Roles that log in to the database.
-pub const LOGIN_ROLES: [&str; 5] =
+pub(crate) const LOGIN_ROLES: [&str; 5] =
     ["eaves_migrate", "eaves_ingest", "eaves_flush", "eaves_query", "eaves_admin"];
 
 /// The secrets.

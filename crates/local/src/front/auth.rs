@@ -144,8 +144,6 @@ impl Denied {
 pub struct Authorized {
     /// All claims, as strings.
     pub claims: BTreeMap<String, String>,
-    /// The token's scopes.
-    pub scopes: Vec<String>,
 }
 
 /// Verifies tokens against an issuer's public keys.
@@ -192,10 +190,8 @@ impl Authorizer {
         if claims.get("iat").is_some_and(|iat| iat.as_f64().is_none_or(|iat| iat > now as f64)) {
             return Err(invalid("the token was made in the future"));
         }
-        let scopes =
-            ["scope", "scp"].iter().find_map(|name| claims.get(*name)).map(scopes).unwrap_or_default();
         let claims = claims.into_iter().map(|(name, value)| (name, claim_text(&value))).collect();
-        Ok(Authorized { claims, scopes })
+        Ok(Authorized { claims })
     }
 }
 
@@ -210,14 +206,6 @@ fn reason(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
         ErrorKind::InvalidSignature => "the token's signature is wrong",
         ErrorKind::MissingRequiredClaim(_) => "the token lacks exp, iss or aud",
         _ => "the token is not valid",
-    }
-}
-
-fn scopes(value: &Value) -> Vec<String> {
-    match value {
-        Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
-        Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
     }
 }
 
@@ -294,7 +282,7 @@ mod tests {
         let authorized = world.check(&token).unwrap();
         assert_eq!(authorized.claims["tenant"], "acme");
         assert_eq!(authorized.claims["tenant_id"], "7");
-        assert_eq!(authorized.scopes, ["read", "write"]);
+        assert_eq!(authorized.claims["scope"], "read write");
         assert!(authorized.claims["exp"].parse::<u64>().is_ok());
         assert!(world.authorizer.check(Some(&token)).is_ok(), "also without the scheme");
         assert_eq!(world.authorizer.check(Some("Basic dXNlcjpwYXNz")), Err(Denied::Missing));

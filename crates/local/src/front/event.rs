@@ -58,8 +58,8 @@ pub fn encode(request: &Parts, body: &Bytes, caller: Caller<'_>) -> Value {
         "timeEpoch": now.as_millisecond(),
     });
     if let Some(authorized) = caller.authorized {
-        let scopes = Some(&authorized.scopes).filter(|s| !s.is_empty());
-        context["authorizer"] = json!({"jwt": {"claims": authorized.claims, "scopes": scopes}});
+        // `scopes` names those a route demands; the routes here demand none.
+        context["authorizer"] = json!({"jwt": {"claims": authorized.claims, "scopes": null}});
     }
     let mut event = json!({
         "version": "2.0",
@@ -243,7 +243,7 @@ mod tests {
             .body(&b""[..])
             .unwrap();
         let claims = BTreeMap::from([("tenant".to_owned(), "acme".to_owned())]);
-        let authorized = Authorized { claims, scopes: vec!["read".into()] };
+        let authorized = Authorized { claims };
         let mut event = event(request, Some(&authorized));
         let time = event["requestContext"]["time"].take();
         assert!(time.as_str().unwrap().ends_with(" +0000"), "{time}");
@@ -272,7 +272,7 @@ mod tests {
                     "method": "GET", "path": "/v1/entities/pump 7", "protocol": "HTTP/1.1",
                     "sourceIp": "127.0.0.1", "userAgent": "test",
                 },
-                "authorizer": {"jwt": {"claims": {"tenant": "acme"}, "scopes": ["read"]}},
+                "authorizer": {"jwt": {"claims": {"tenant": "acme"}, "scopes": null}},
                 "requestId": "id",
                 "routeKey": "$default",
                 "stage": "$default",

@@ -220,9 +220,9 @@ impl FunctionHost {
         self.slots.iter().filter_map(|slot| slot.pid()).collect()
     }
 
-    /// The log of each instance.
-    pub fn logs(&self) -> Vec<PathBuf> {
-        self.slots.iter().map(|slot| slot.log().to_path_buf()).collect()
+    /// Each instance's process id, while it runs, and its log.
+    pub fn instances(&self) -> Vec<(Option<u32>, PathBuf)> {
+        self.slots.iter().map(|slot| (slot.pid(), slot.log().to_path_buf())).collect()
     }
 
     /// How long the first instance's last start took until it asked for work.

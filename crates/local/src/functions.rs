@@ -1,0 +1,93 @@
+//! The functions with the settings they have in the SAM template.
+
+use crate::endpoints::{Endpoints, Process};
+use crate::lambda::{FunctionConfig, FunctionHost};
+use crate::options::Options;
+use anyhow::{Context as _, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The running functions.
+pub(crate) struct Functions {
+    pub(crate) ingest: FunctionHost,
+    pub(crate) flush: FunctionHost,
+    pub(crate) query: FunctionHost,
+    pub(crate) maintain: FunctionHost,
+}
+
+impl Functions {
+    pub(crate) async fn start(
+        endpoints: &Endpoints,
+        options: &Options,
+        bin: &Path,
+        logs: &Path,
+    ) -> Result<Self> {
+        let e = endpoints;
+        let config =
+            |name: &str, role: &str, more: Vec<BTreeMap<String, String>>, seconds: u64, instances: usize| {
+                let mut config = FunctionConfig::new(name, bin.join(name), logs);
+                config.env = e.database_vars(role);
+                config.env.extend(more.into_iter().flatten());
+                config.env.extend(options.function_env.clone());
+                config.region.clone_from(&e.region);
+                config.timeout = Duration::from_secs(seconds);
+                config.instances = instances;
+                config
+            };
+        let ingest = vec![e.cache_vars(), e.stream_vars(), e.registry_vars(), e.aws_vars()];
+        let query = vec![e.replica_vars(), e.cache_vars(), e.stream_vars(), e.aws_vars()];
+        // A statement of maintenance may take long; the function ends before it would.
+        let maintain = vec![BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())])];
+        let shards = usize::try_from(options.shards).unwrap_or(1);
+        let (ingest, flush, query, maintain) = tokio::join!(
+            start(config(
+                "eaves-ingest",
+                "eaves_ingest",
+                ingest,
+                60,
+                options.ingest_instances.unwrap_or(shards)
+            )),
+            start(config("eaves-flush", "eaves_flush", Vec::new(), 75, 1)),
+            start(config("eaves-query", "eaves_query", query, 29, options.query_instances)),
+            start(config("eaves-maintain", "eaves_flush", maintain, 300, 1)),
+        );
+        Ok(Self { ingest: ingest?, flush: flush?, query: query?, maintain: maintain? })
+    }
+
+    pub(crate) fn all(&self) -> [&FunctionHost; 4] {
+        [&self.ingest, &self.flush, &self.query, &self.maintain]
+    }
+
+    pub(crate) async fn stop(&self, grace: Duration) {
+        futures_util::future::join_all(self.all().map(|function| function.stop(grace))).await;
+    }
+
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let of = |function: &FunctionHost| {
+            let instances = function.instances().into_iter().enumerate();
+            let name = function.name().to_owned();
+            let process =
+                move |(index, (pid, log))| Process { name: format!("{name} {index}"), pid, port: None, log };
+            instances.map(process).collect::<Vec<_>>()
+        };
+        self.all().into_iter().flat_map(of).collect()
+    }
+}
+
+async fn start(config: FunctionConfig) -> Result<FunctionHost> {
+    let name = config.name.clone();
+    FunctionHost::spawn(config).await.with_context(|| format!("start the function {name}"))
+}
+
+/// The folder with the function binaries: beside the running program, or above it where
+/// cargo puts tests and examples.
+pub(crate) fn bin_dir(chosen: Option<&Path>) -> Result<PathBuf> {
+    if let Some(chosen) = chosen {
+        return Ok(chosen.to_path_buf());
+    }
+    let program = std::env::current_exe().context("find the running program")?;
+    let folder = program.parent().context("the running program is in no folder")?;
+    let above = ["deps", "examples"].iter().any(|name| folder.ends_with(name));
+    Ok(if above { folder.parent().unwrap_or(folder).to_path_buf() } else { folder.to_path_buf() })
+}
