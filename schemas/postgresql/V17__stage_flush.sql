@@ -11,14 +11,9 @@ as $$
 declare
   v_leaf text := format('entity_values_ingest_%s', p_slot);
   v_rows int8;
-begin
-  -- Waits for writers that are in this leaf. Whoever comes later waits for us, and its
-  -- rows are moved the next time.
-  execute format('lock table %I in exclusive mode', v_leaf);
-
-  -- A point sent twice is one point, and the later one holds. Sorted as the unique
-  -- index is, which makes its insertion cheap.
-  execute format($sql$
+  -- A point sent twice is one point, and the later one holds. Sorted as the unique index
+  -- is, which makes the insertion cheap.
+  v_insert text := format($sql$
     insert into entity_values_ts as h (entity_id, observed_at, ingested_at, tenant_id, attribute_id,
       plugin_id, value_bool, value_int, value_float, value_decimal, value_timestamp, value)
     select distinct on (tenant_id, entity_id, attribute_id, observed_at)
@@ -26,6 +21,8 @@ begin
       plugin_id, value_bool, value_int, value_float, value_decimal, value_timestamp, value
     from %I
     order by tenant_id, entity_id, attribute_id, observed_at, ingested_at desc, ctid desc
+  $sql$, v_leaf);
+  v_replace text := $sql$
     on conflict (tenant_id, entity_id, attribute_id, observed_at) do update set
       ingested_at = excluded.ingested_at, plugin_id = excluded.plugin_id,
       value_bool = excluded.value_bool, value_int = excluded.value_int,
@@ -34,7 +31,36 @@ begin
     where (h.value_bool, h.value_int, h.value_float, h.value_decimal, h.value_timestamp, h.value)
       is distinct from (excluded.value_bool, excluded.value_int, excluded.value_float,
                         excluded.value_decimal, excluded.value_timestamp, excluded.value)
-  $sql$, v_leaf);
+  $sql$;
+  v_careful int4;
+  v_backoff int4;
+begin
+  -- Waits for writers that are in this leaf. Whoever comes later waits for us, and its
+  -- rows are moved the next time.
+  execute format('lock table %I in exclusive mode', v_leaf);
+  -- A leaf of some 100,000 rows is sorted without spilling to disk.
+  perform set_config('work_mem', '64MB', true);
+
+  -- ON CONFLICT makes a row a third dearer. Points are nearly always new, so it is first
+  -- tried without; where that fails, the next flushes do not try, and more of them each
+  -- time it fails again.
+  select careful_flushes, careful_backoff into v_careful, v_backoff from flush_state;
+  if v_careful > 0 then
+    execute v_insert || v_replace;
+    update flush_state set careful_flushes = careful_flushes - 1;
+  else
+    begin
+      execute v_insert;
+      if v_backoff > 64 then
+        update flush_state set careful_backoff = greatest(64, careful_backoff - 1);
+      end if;
+    exception
+      when unique_violation then
+        execute v_insert || v_replace;
+        update flush_state
+        set careful_flushes = v_backoff, careful_backoff = least(4096, v_backoff * 2);
+    end;
+  end if;
 
   -- One statement, hence one snapshot: a batch and its counts go together.
   with batches as (
@@ -127,7 +153,20 @@ begin
     last_rows = v_moved,
     last_ms = extract(epoch from clock_timestamp() - v_began) * 1000,
     flushes = flushes + 1,
-    rows_total = rows_total + v_moved;
+    rows_total = rows_total + v_moved,
+    -- A batch committed before this began is moved, or still listed with the start of its
+    -- transaction, hence an earlier time. Where staging was lost, or is being read again,
+    -- history stays as old as it was.
+    history_as_of = case
+      when exists (
+        select from ingest_checkpoints c
+        left join flush_checkpoints f using (stream, shard, consumer)
+        where c.replay_sequence is not null
+           or ((c.sequence, c.sub) is distinct from (f.sequence, f.sub)
+               and not exists (select from staging_epoch e where e.epoch = c.epoch))
+      ) then history_as_of
+      else greatest(history_as_of, least(now(), (select min(b.ingested_at) from staging_batches b)))
+    end;
   return v_moved;
 end
 $$;

@@ -40,7 +40,14 @@ create table flush_state (
   last_rows     int8 not null default 0,
   last_ms       float8 not null default 0,
   flushes       int8 not null default 0,
-  rows_total    int8 not null default 0
+  rows_total    int8 not null default 0,
+  -- So many flushes will expect points that are in history already, and so many after
+  -- the next time that one comes unexpected.
+  careful_flushes int4 not null default 0,
+  careful_backoff int4 not null default 64,
+  -- History holds everything that was committed before this. A replica has no staging to
+  -- look at, so this is what a read there knows of the flush.
+  history_as_of timestamptz not null default '-infinity'
 ) with (fillfactor = 50);
 insert into flush_state default values;
 

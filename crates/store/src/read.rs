@@ -8,7 +8,6 @@
 
 mod entity;
 mod history;
-mod micros;
 mod search;
 mod status;
 

@@ -1,7 +1,7 @@
 //! The history of one attribute of one entity.
 
-use super::micros::Micros;
 use super::{Parameter, ReadError, Reader, Snapshot, Statement};
+use crate::micros::Micros;
 use eaves_model::{AttributeId, Decimal, EntityId, TenantId, Timestamp, Value, ValueType};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -95,7 +95,7 @@ impl Reader {
             (&to, Type::TIMESTAMPTZ),
             (&limit, Type::INT4),
         ];
-        // Staging first: see V51__staged_points.sql.
+        // Staging first: see V20__staged_points.sql.
         let both = [
             Statement { sql: &from_staging, parameters: &staged },
             Statement { sql: &from_history, parameters: &kept },
