@@ -208,7 +208,7 @@ impl Reader<'_> {
     /// Refuses all from `start` on.
     fn push_broken(&mut self, draft: Draft, broken: &Broken, place: Place, text: &str, start: usize) {
         let rejection = broken.refuse(&place.field(""), text, start);
-        let payload = text[start..].as_bytes().to_vec();
+        let payload = text.as_bytes()[start..].to_vec();
         self.pieces.push(Err(Refused { rejection, payload, tenant: draft.tenant() }));
     }
 }

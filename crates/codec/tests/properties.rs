@@ -1,5 +1,7 @@
 //! Properties of the decoder over generated input.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use eaves_codec::{Decoded, decode, encode};
 use eaves_model::{Decimal, Reading, Timestamp, Value, WireValue};
 use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! A fleet is deterministic, plausible, and as faulty as it is told to be.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use eaves_codec::decode;
 use eaves_model::{Timestamp, ValueType};
 use eaves_simulate::{Fleet, Message, Options, Rates, Sort};
