@@ -72,7 +72,7 @@ impl fmt::Display for Reason {
             Self::ReplicaBehind { lag, bound: b } => {
                 write!(f, "replica lag is {lag}, not under {}", bound(b))
             }
-            Self::NoReplica => f.write_str("no replica is available"),
+            Self::NoReplica => f.write_str("no replica can answer"),
             Self::PrimaryAway { lag } => write!(f, "primary is away; this source's lag is {lag}"),
         }
     }
@@ -160,7 +160,7 @@ mod tests {
         let unknown = Sources { replica: Some(Lag::Unknown), ..old_cache };
         check(eventual, unknown, Ok((Source::Primary, "replica lag is unknown, not under 5 s")));
         let alone = Sources { cache: None, replica: None, primary: true };
-        check(eventual, alone, Ok((Source::Primary, "no replica is available")));
+        check(eventual, alone, Ok((Source::Primary, "no replica can answer")));
         check(Demand::STRONG, all, Ok((Source::Primary, "strong consistency was asked for")));
     }
 

@@ -1,0 +1,416 @@
+//! `eaves query`: ask the HTTP API, and see how fresh the answer is.
+
+mod expression;
+
+use crate::target::{Data, Target};
+use crate::{out, token};
+use anyhow::{Context as _, Result, bail};
+use clap::{Subcommand, ValueEnum};
+use reqwest::{Method, Url};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// What the tokens made here allow.
+const SCOPE: &str = "query:read";
+/// How long they hold: one command.
+const TTL: Duration = Duration::from_secs(300);
+/// Longest wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(35);
+
+const EXAMPLES: &str = "\
+Examples:
+  eaves query entity pump-7 --tenant acme
+  eaves query entity pump-7 --tenant acme --consistency strong
+  eaves query history pump-7 temperature --tenant acme --from 1h
+  eaves query search 'status=online temperature>70' --tenant acme
+  eaves query search '{\"or\": [{\"attribute\": \"status\", \"eq\": \"fault\"}]}' --tenant acme --json
+  eaves query freshness --tenant acme
+
+For a deployed platform set EAVES_API_URL and EAVES_TOKEN (scope query:read).";
+
+/// Arguments of `eaves query`.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The latest values of an entity's hot attributes
+    Entity {
+        /// The tenant's own name for the entity
+        id: String,
+        #[command(flatten)]
+        demand: Demand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// The values of one attribute over time, newest first
+    History {
+        /// The tenant's own name for the entity
+        id: String,
+        /// The attribute
+        attribute: String,
+        /// First time taken: RFC 3339, or how long ago, such as 90s, 15m, 1h or 7d
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// First time not taken any more, likewise
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Most points
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// Oldest first
+        #[arg(long)]
+        ascending: bool,
+        #[command(flatten)]
+        demand: Demand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Entities by the latest values of their hot attributes
+    Search {
+        /// Comparisons that must all hold (status=online temperature>70), or a filter as JSON
+        filter: String,
+        /// Only entities of this type
+        #[arg(long = "type", value_name = "TYPE")]
+        entity_type: Option<String>,
+        /// Most entities
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+        /// Only these attributes, separated by commas
+        #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+        fields: Option<Vec<String>>,
+        #[command(flatten)]
+        demand: Demand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// How far the primary, the replica, staging, flush and cache are
+    Freshness {
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Consistency {
+    Strong,
+    Eventual,
+}
+
+#[derive(clap::Args)]
+struct Demand {
+    /// strong: all that was acknowledged; eventual: fresh enough
+    #[arg(long, value_enum, default_value = "eventual")]
+    consistency: Consistency,
+    /// Oldest answer to take, such as 2s or 500ms
+    #[arg(long, value_name = "TIME")]
+    max_staleness: Option<String>,
+}
+
+#[derive(clap::Args)]
+struct Common {
+    /// The tenant to ask for
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Print the API's answer as it is
+    #[arg(long)]
+    json: bool,
+    /// Where the API listens [default: the platform that runs here]
+    #[arg(long, env = "EAVES_API_URL")]
+    url: Option<String>,
+    /// Token to send [default: one made for --tenant, on a platform that runs here]
+    #[arg(long, env = "EAVES_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    #[command(flatten)]
+    data: Data,
+}
+
+impl Demand {
+    fn add(&self, url: &mut Url) {
+        let mut query = url.query_pairs_mut();
+        if matches!(self.consistency, Consistency::Strong) {
+            query.append_pair("consistency", "strong");
+        }
+        if let Some(bound) = &self.max_staleness {
+            query.append_pair("max_staleness", bound);
+        }
+    }
+}
+
+/// Runs `eaves query`.
+pub async fn run(args: Args) -> Result<()> {
+    match args.command {
+        Command::Entity { id, demand, common } => {
+            let api = Api::find(&common).await?;
+            let mut url = api.url(&["v1", "entities", &id])?;
+            demand.add(&mut url);
+            let answer = api.get(url).await?;
+            print(&common, &answer, |answer| vec![entity(&answer["entity"])])
+        }
+        Command::History { id, attribute, from, to, limit, ascending, demand, common } => {
+            let api = Api::find(&common).await?;
+            let mut url = api.url(&["v1", "entities", &id, "history", &attribute])?;
+            for (name, value) in [("from", &from), ("to", &to)] {
+                if let Some(value) = value {
+                    url.query_pairs_mut().append_pair(name, &time(name, value)?);
+                }
+            }
+            url.query_pairs_mut().append_pair("limit", &limit.to_string());
+            if ascending {
+                url.query_pairs_mut().append_pair("order", "asc");
+            }
+            demand.add(&mut url);
+            let answer = api.get(url).await?;
+            print(&common, &answer, history)
+        }
+        Command::Search { filter, entity_type, limit, fields, demand, common } => {
+            let filter = expression::filter(&filter)?;
+            let api = Api::find(&common).await?;
+            let mut url = api.url(&["v1", "entities", "search"])?;
+            demand.add(&mut url);
+            let mut body = json!({"filter": filter, "limit": limit});
+            if let Some(entity_type) = entity_type {
+                body["type"] = entity_type.into();
+            }
+            if let Some(fields) = fields {
+                body["fields"] = fields.into();
+            }
+            let answer = api.post(url, &body).await?;
+            print(&common, &answer, found)
+        }
+        Command::Freshness { common } => {
+            let api = Api::find(&common).await?;
+            let answer = api.get(api.url(&["v1", "freshness"])?).await?;
+            print(&common, &answer, parts)
+        }
+    }
+}
+
+/// The API with a token.
+struct Api {
+    base: Url,
+    token: String,
+    client: reqwest::Client,
+}
+
+impl Api {
+    async fn find(common: &Common) -> Result<Self> {
+        // A platform here is only needed for what the user did not give.
+        let target = if common.url.is_some() && common.token.is_some() {
+            None
+        } else {
+            Some(Target::find(&common.data)?)
+        };
+        let base = match (&common.url, &target) {
+            (Some(url), _) => url.clone(),
+            (None, Some(target)) => target.api_url()?,
+            (None, None) => bail!("give --url"),
+        };
+        let token = match (&common.token, &target, &common.tenant) {
+            (Some(token), _, _) => token.clone(),
+            (None, Some(target), Some(tenant)) => token::sign(target, tenant, SCOPE, TTL)
+                .await
+                .context("give a token with --token or EAVES_TOKEN, or --tenant with a platform on this machine")?,
+            (None, _, None) => bail!("whom to ask for? Give --tenant NAME, or a token with --token or EAVES_TOKEN"),
+            (None, None, _) => bail!("give a token with --token or EAVES_TOKEN"),
+        };
+        let base = base.trim_end_matches('/');
+        let base = Url::parse(base).with_context(|| format!("{base:?} is no URL such as http://127.0.0.1:8080"))?;
+        let client = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+        Ok(Self { base, token, client })
+    }
+
+    fn url(&self, segments: &[&str]) -> Result<Url> {
+        let mut url = self.base.clone();
+        match url.path_segments_mut() {
+            Ok(mut path) => path.pop_if_empty().extend(segments),
+            Err(()) => bail!("{} is no URL such as http://127.0.0.1:8080", self.base),
+        };
+        Ok(url)
+    }
+
+    async fn get(&self, url: Url) -> Result<Value> {
+        self.send(self.client.request(Method::GET, url)).await
+    }
+
+    async fn post(&self, url: Url, body: &Value) -> Result<Value> {
+        self.send(self.client.request(Method::POST, url).json(body)).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        let unreachable = || format!("the API at {} does not answer", self.base);
+        let answer = request.bearer_auth(&self.token).send().await.with_context(unreachable)?;
+        let status = answer.status();
+        let text = answer.text().await.with_context(unreachable)?;
+        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        if status.is_success() {
+            return Ok(body);
+        }
+        let word = |name: &str| body[name].as_str().map(str::to_owned);
+        let detail = word("detail").or_else(|| word("message")).unwrap_or_else(|| text.chars().take(200).collect());
+        match word("field") {
+            Some(field) => bail!("{} ({}): {detail}", field, status.as_u16()),
+            None => bail!("{status}: {detail}"),
+        }
+    }
+}
+
+/// A time as the API takes it.
+fn time(name: &str, text: &str) -> Result<String> {
+    let ago = text.strip_suffix(['s', 'm', 'h', 'd']).and_then(|digits| digits.parse::<i64>().ok());
+    if let Some(count) = ago {
+        let unit = match text.as_bytes().last() {
+            Some(b's') => 1,
+            Some(b'm') => 60,
+            Some(b'h') => 3600,
+            _ => 86_400,
+        };
+        let micros = count.checked_mul(unit * 1_000_000).with_context(|| format!("--{name} {text}: too long ago"))?;
+        return Ok(eaves_model::Timestamp::now().plus_micros(-micros).to_string());
+    }
+    let parsed: Result<eaves_model::Timestamp, _> = text.parse();
+    Ok(parsed.with_context(|| format!("--{name}: give an RFC 3339 time, or how long ago, such as 1h"))?.to_string())
+}
+
+fn print(common: &Common, answer: &Value, readable: impl Fn(&Value) -> Vec<String>) -> Result<()> {
+    if common.json {
+        return out::line(serde_json::to_string_pretty(answer)?);
+    }
+    for line in readable(answer) {
+        out::line(line)?;
+    }
+    if let Some(line) = freshness_line(&answer["metadata"]["freshness"]) {
+        out::line(format!("\n{line}"))?;
+    }
+    Ok(())
+}
+
+/// `🟢 REALTIME  at most 0.8 s old, from cache (cache entry is 0.8 s old, under 5 s)`
+fn freshness_line(freshness: &Value) -> Option<String> {
+    let tier = freshness["tier"].as_str()?;
+    let mark = match tier {
+        "REALTIME" => "🟢",
+        "NEAR_REALTIME" => "🟡",
+        "DELAYED" => "🟠",
+        _ => "🔴",
+    };
+    let age = match freshness["lag_seconds"].as_f64() {
+        Some(lag) => format!("at most {lag:.1} s old"),
+        None => "of unknown age".into(),
+    };
+    let target = freshness["sla_target"].as_f64().unwrap_or_default();
+    let met = if freshness["sla_met"] == true { "met" } else { "MISSED" };
+    Some(format!(
+        "{mark} {tier}  {age}, from {} ({}); target {target} s {met}",
+        cell(&freshness["source"]),
+        cell(&freshness["route_reason"])
+    ))
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn entity(entity: &Value) -> String {
+    let rows = entity["attributes"].as_object().into_iter().flatten().map(|(name, a)| {
+        vec![name.clone(), cell(&a["value"]), cell(&a["unit"]), cell(&a["type"]), cell(&a["observed_at"])]
+    });
+    let table = out::table(&["ATTRIBUTE", "VALUE", "UNIT", "TYPE", "OBSERVED AT"], rows);
+    let entity_type = cell(&entity["type"]);
+    let entity_type = if entity_type.is_empty() { entity_type } else { format!(" ({entity_type})") };
+    format!("{}{entity_type}\n{table}", cell(&entity["external_id"]))
+}
+
+fn history(answer: &Value) -> Vec<String> {
+    let points = answer["points"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if points.is_empty() {
+        let window = &answer["metadata"];
+        return vec![format!("No values from {} to {}.", cell(&window["from"]), cell(&window["to"]))];
+    }
+    let heading = format!("{} {}", cell(&answer["attribute"]).to_uppercase(), cell(&answer["unit"]));
+    let rows = points.iter().map(|p| vec![cell(&p["observed_at"]), cell(&p["value"])]);
+    let mut lines = vec![out::table(&["OBSERVED AT", heading.trim_end()], rows)];
+    if !answer["next_cursor"].is_null() {
+        lines.push("There are more: raise --limit, or narrow the window with --from and --to.".into());
+    }
+    lines
+}
+
+fn found(answer: &Value) -> Vec<String> {
+    let entities = answer["entities"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if entities.is_empty() {
+        return vec!["No entity matches.".into()];
+    }
+    let rows = entities.iter().map(|e| {
+        let values = e["attributes"].as_object().into_iter().flatten();
+        let values: Vec<_> = values.map(|(name, a)| format!("{name}={}", cell(&a["value"]))).collect();
+        vec![cell(&e["external_id"]), cell(&e["type"]), values.join(" ")]
+    });
+    let mut lines = vec![out::table(&["ENTITY", "TYPE", "VALUES"], rows)];
+    if !answer["next_cursor"].is_null() {
+        lines.push("There are more: raise --limit.".into());
+    }
+    lines
+}
+
+fn parts(answer: &Value) -> Vec<String> {
+    let seconds = |v: &Value| v.as_f64().map_or_else(|| "unknown".into(), |s| format!("{s:.3} s"));
+    let up = |v: &Value| if v == true { "up".to_owned() } else { "AWAY".to_owned() };
+    let (primary, replica) = (&answer["primary"], &answer["replica"]);
+    let (staging, flush, cache) = (&answer["staging"], &answer["flush"], &answer["cache"]);
+    let mut rows = vec![vec![
+        "primary".into(),
+        up(&primary["available"]),
+        format!("heartbeat {} ago", seconds(&primary["heartbeat_age_seconds"])),
+    ]];
+    if !replica.is_null() {
+        let lag = format!("lag {} ({})", seconds(&replica["lag_seconds"]), cell(&replica["tier"]));
+        rows.push(vec!["read replica".into(), up(&replica["available"]), lag]);
+    }
+    if !staging.is_null() {
+        let backlog = format!("{} rows, oldest {}", staging["backlog_rows"], seconds(&staging["oldest_seconds"]));
+        rows.push(vec!["staging".into(), String::new(), backlog]);
+    }
+    if !flush.is_null() {
+        let last = format!("lag {}, last moved {} rows", seconds(&flush["lag_seconds"]), flush["last_rows"]);
+        rows.push(vec!["flush".into(), String::new(), last]);
+    }
+    if !cache.is_null() {
+        rows.push(vec!["cache".into(), up(&cache["reachable"]), format!("{} ms", cache["response_ms"])]);
+    }
+    vec![out::table(&["PART", "STATE", "FRESHNESS"], rows)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_freshness_line_tells_tier_age_source_and_reason() {
+        let line = freshness_line(&json!({
+            "tier": "NEAR_REALTIME", "lag_seconds": 2.31, "source": "read-replica", "sla_target": 10.0,
+            "sla_met": true, "route_reason": "replica lag is 2.3 s, under 5 s",
+        }));
+        assert_eq!(
+            line.unwrap(),
+            "🟡 NEAR_REALTIME  at most 2.3 s old, from read-replica (replica lag is 2.3 s, under 5 s); target 10 s met"
+        );
+    }
+
+    #[test]
+    fn times_are_absolute_or_ago() {
+        assert_eq!(time("from", "2026-03-01T12:00:00+02:00").unwrap(), "2026-03-01T10:00:00Z");
+        let hour: eaves_model::Timestamp = time("from", "1h").unwrap().parse().unwrap();
+        let ago = eaves_model::Timestamp::now().seconds_since(hour);
+        assert!((3599.0..3601.0).contains(&ago), "{ago}");
+        assert!(time("from", "yesterday").is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! Who asks: the tenant and scopes of a token that API Gateway has verified.
+
+use crate::context::Context;
+use crate::problem::Problem;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use eaves_model::rejection::excerpt;
+use eaves_model::tenant::Tenant;
+use lambda_http::request::RequestContext;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Lets a caller send readings.
+pub(crate) const TELEMETRY_WRITE: &str = "telemetry:write";
+/// Lets a caller query.
+pub(crate) const QUERY_READ: &str = "query:read";
+
+/// A caller with a verified token.
+pub(crate) struct Caller {
+    /// The tenant, as registered.
+    pub(crate) tenant: Tenant,
+    scopes: Vec<String>,
+}
+
+impl Caller {
+    /// Refuses callers whose token lacks the scope.
+    pub(crate) fn need(&self, scope: &str) -> Result<(), Problem> {
+        if self.scopes.iter().any(|s| s == scope) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!("the token lacks the scope {scope}")))
+    }
+}
+
+impl FromRequestParts<Arc<Context>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, Problem> {
+        // The authorizer's verdict is trusted, and nothing that a client can send: no
+        // header is looked at here.
+        let jwt = match parts.extensions.get::<RequestContext>() {
+            Some(RequestContext::ApiGatewayV2(gateway)) => {
+                gateway.authorizer.as_ref().and_then(|a| a.jwt.as_ref())
+            }
+            _ => None,
+        };
+        let Some(jwt) = jwt else {
+            return Err(Problem::unauthenticated("send a token: Authorization: Bearer <token>"));
+        };
+        let name = claim(&jwt.claims, "tenant")
+            .ok_or_else(|| Problem::unauthenticated("the token names no tenant"))?;
+        let scopes = scopes(&jwt.claims, jwt.scopes.as_deref());
+        let Some(tenant) = context.tenant(name).await? else {
+            return Err(Problem::forbidden(format!(
+                "the token's tenant {} is not registered",
+                excerpt(name)
+            )));
+        };
+        // The name decides; an id that says otherwise means that the token was made for
+        // another platform, or for a tenant that is gone.
+        if claim(&jwt.claims, "tenant_id").is_some_and(|id| id != tenant.id.to_string()) {
+            return Err(Problem::forbidden("the token's tenant and tenant_id belong to different tenants"));
+        }
+        Ok(Self { tenant, scopes })
+    }
+}
+
+fn claim<'a>(claims: &'a HashMap<String, String>, name: &str) -> Option<&'a str> {
+    claims.get(name).map(String::as_str).filter(|v| !v.is_empty())
+}
+
+/// API Gateway hands on `scope` as it stands, lists as `[a b]`.
+fn scopes(claims: &HashMap<String, String>, matched: Option<&[String]>) -> Vec<String> {
+    let text = claim(claims, "scope").or_else(|| claim(claims, "scp")).unwrap_or_default();
+    let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let listed = text.split_whitespace().map(str::to_owned);
+    listed.chain(matched.unwrap_or_default().iter().cloned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_come_as_text_or_list() {
+        let claims = |scope: &str| HashMap::from([("scope".to_owned(), scope.to_owned())]);
+        assert_eq!(scopes(&claims("a:b c"), None), ["a:b", "c"]);
+        assert_eq!(scopes(&claims("[a:b c]"), None), ["a:b", "c"]);
+        assert_eq!(scopes(&HashMap::new(), Some(&["x".to_owned()])), ["x"]);
+    }
+}

@@ -1,0 +1,139 @@
+//! What an instance has: clients, and what it remembers.
+
+use crate::memory::{Memory, Recall};
+use crate::problem::Problem;
+use crate::sources::{Server, Sources};
+use crate::stream::{Kinesis, Stream};
+use eaves_cache::{Cache, CacheError, Named};
+use eaves_model::TenantId;
+use eaves_model::tenant::Tenant;
+use eaves_settings::{SettingsError, Vars};
+use eaves_store::read::{AttributeRow, Reader};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest statement of a query. API Gateway gives up after 30 s, and a request may try
+/// more than one source.
+const STATEMENT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why the function cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is missing or wrong.
+    #[error("the settings are incomplete")]
+    Settings(#[from] SettingsError),
+    /// The cache's settings cannot be used.
+    #[error("the cache cannot be used")]
+    Cache(#[from] CacheError),
+}
+
+/// What an instance has.
+pub struct Context {
+    pub(crate) sources: Sources,
+    pub(crate) cache: Option<Cache>,
+    pub(crate) stream: Arc<dyn Stream>,
+    pub(crate) memory: Memory,
+}
+
+impl Context {
+    /// From the environment. Nothing needs to answer yet but the settings.
+    pub async fn start(vars: &impl Vars) -> Result<Self, StartError> {
+        let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+        let stream = eaves_settings::Stream::read(vars)?.name;
+        let kinesis = Kinesis::new(aws_sdk_kinesis::Client::new(&aws), stream);
+        Self::with_stream(vars, Arc::new(kinesis))
+    }
+
+    /// From the environment, with a stream of the caller's.
+    pub fn with_stream(vars: &impl Vars, stream: Arc<dyn Stream>) -> Result<Self, StartError> {
+        let primary = server(&eaves_settings::Postgres::primary(vars)?);
+        let replica = eaves_settings::Postgres::replica(vars)?.as_ref().map(server);
+        let cache = eaves_settings::Cache::read(vars)?.map(|c| Cache::connect(&c)).transpose()?;
+        Ok(Self { sources: Sources { primary, replica }, cache, stream, memory: Memory::new() })
+    }
+
+    /// The tenant of this name, if it is registered.
+    pub(crate) async fn tenant(&self, name: &str) -> Result<Option<Tenant>, Problem> {
+        let old = match self.memory.tenant(name) {
+            Recall::Fresh(tenant) => return Ok(Some(tenant)),
+            Recall::Old(tenant) => Some(tenant),
+            Recall::Nothing => None,
+        };
+        let mut answered = false;
+        for server in self.sources.any() {
+            match server.reader.tenant(name).await {
+                Ok(Some(tenant)) => {
+                    self.memory.remember_tenant(tenant.clone());
+                    return Ok(Some(tenant));
+                }
+                // A replica may not know it yet.
+                Ok(None) => answered = true,
+                Err(e) if e.is_away() => server.note::<()>(&Err(e)),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        match (old, answered) {
+            (_, true) => Ok(None),
+            (Some(tenant), false) => Ok(Some(tenant)),
+            (None, false) => Err(Problem::unavailable("no database answers", Duration::from_secs(1))),
+        }
+    }
+
+    /// What the tenant's name for an entity stands for, from memory or the cache.
+    pub(crate) async fn named(&self, tenant: TenantId, external_id: &str) -> Option<Named> {
+        if let Some(named) = self.memory.entity(tenant, external_id) {
+            return Some(named);
+        }
+        let named = self.cache.as_ref()?.named(tenant, external_id).await.ok()??;
+        self.memory.remember_entity(tenant, external_id, named.clone());
+        Some(named)
+    }
+
+    /// Remembers what a name stands for, here and in the cache.
+    pub(crate) async fn remember_named(&self, tenant: TenantId, external_id: &str, named: Named) {
+        if self.memory.entity(tenant, external_id).as_ref() == Some(&named) {
+            return;
+        }
+        if let Some(cache) = &self.cache {
+            // The cache being away only costs the next reader time.
+            drop(cache.remember(tenant, external_id, &named).await);
+        }
+        self.memory.remember_entity(tenant, external_id, named);
+    }
+
+    /// Types and units of attributes, as far as they can be had: this never fails a
+    /// request that has its values already.
+    pub(crate) async fn attributes(&self, tenant: TenantId, names: &[&str]) -> HashMap<String, AttributeRow> {
+        let mut known = HashMap::with_capacity(names.len());
+        let mut missing = Vec::new();
+        for name in names {
+            match self.memory.attribute(tenant, name) {
+                Recall::Fresh(row) => drop(known.insert((*name).to_owned(), row)),
+                Recall::Old(row) => {
+                    known.insert((*name).to_owned(), row);
+                    missing.push(*name);
+                }
+                Recall::Nothing => missing.push(*name),
+            }
+        }
+        for server in self.sources.any() {
+            if missing.is_empty() {
+                break;
+            }
+            let done = server.reader.attributes(tenant, &missing).await;
+            server.note(&done);
+            for row in done.map(|s| s.value).unwrap_or_default() {
+                missing.retain(|name| *name != row.name);
+                self.memory.remember_attribute(tenant, row.clone());
+                known.insert(row.name.clone(), row);
+            }
+        }
+        known
+    }
+}
+
+fn server(settings: &eaves_settings::Postgres) -> Server {
+    let limit = settings.statement_timeout.min(STATEMENT_LIMIT);
+    Server::new(Reader::new(settings, limit))
+}

@@ -1,0 +1,338 @@
+//! `GET /v1/entities/{external_id}/history/{attribute}`
+
+use crate::answer::{FreshnessBody, Provenance, raw};
+use crate::caller::{Caller, QUERY_READ};
+use crate::context::Context;
+use crate::entity_name::{Names, checked};
+use crate::memory::Recall;
+use crate::params::Params;
+use crate::problem::Problem;
+use crate::sources::Need;
+use axum::extract::State;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use eaves_cache::Named;
+use eaves_freshness::Source;
+use eaves_model::rejection::excerpt;
+use eaves_model::{EntityId, TenantId, Timestamp, limits};
+use eaves_store::read::{AttributeRow, HistoryPoint, HistoryQuery};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+const DAY: i64 = 86_400_000_000;
+/// Window where the caller names none.
+const DEFAULT_WINDOW: i64 = 7 * DAY;
+/// Longest window.
+const LONGEST_WINDOW: i64 = 30 * DAY;
+const DEFAULT_LIMIT: u32 = 1000;
+const MOST_POINTS: u32 = 10_000;
+
+/// One value of a history.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Point {
+    /// When it was seen.
+    #[schema(value_type = String, format = DateTime)]
+    observed_at: Timestamp,
+    /// The value, exactly: integers and decimals keep all digits.
+    #[schema(value_type = serde_json::Value, example = 72.5)]
+    value: Box<RawValue>,
+    /// When the platform took it.
+    #[schema(value_type = String, format = DateTime)]
+    ingested_at: Timestamp,
+}
+
+/// A part of a history.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HistoryAnswer {
+    /// The tenant's own name for the entity.
+    #[schema(example = "pump-7")]
+    external_id: String,
+    /// The attribute's name.
+    #[schema(example = "temperature")]
+    attribute: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    #[schema(example = "float")]
+    value_type: &'static str,
+    /// Empty if none is set.
+    unit: String,
+    /// In the order asked for.
+    points: Vec<Point>,
+    /// Give it as `cursor` for the next page; null on the last one.
+    next_cursor: Option<String>,
+    /// What the answer covers, and how fresh it is.
+    metadata: HistoryMetadata,
+}
+
+/// What the answer covers, and how fresh it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HistoryMetadata {
+    /// First time taken.
+    #[schema(value_type = String, format = DateTime)]
+    from: Timestamp,
+    /// First time not taken any more.
+    #[schema(value_type = String, format = DateTime)]
+    to: Timestamp,
+    /// `desc` (newest first) or `asc`.
+    #[schema(example = "desc")]
+    order: &'static str,
+    /// Points in this answer.
+    count: usize,
+    /// How fresh the answer is.
+    freshness: FreshnessBody,
+}
+
+/// History of one attribute of an entity, newest first.
+#[utoipa::path(
+    get, path = "/v1/entities/{external_id}/history/{attribute}", tag = "entities",
+    security(("jwt" = ["query:read"])),
+    params(
+        ("external_id" = String, Path, description = "The tenant's own name for the entity, percent-encoded", max_length = 255, example = "pump-7"),
+        ("attribute" = String, Path, description = "The attribute's name, percent-encoded", max_length = 255, example = "temperature"),
+        ("from" = Option<String>, Query, description = "First time taken, RFC 3339. Default: 7 days before `to`"),
+        ("to" = Option<String>, Query, description = "First time not taken any more. Default: now, and what is dated ahead of now. At most 30 days after `from`"),
+        ("order" = Option<String>, Query, description = "`desc` (default) or `asc`"),
+        ("limit" = Option<u32>, Query, description = "Most points of one answer", minimum = 1, maximum = 10_000),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it carries window and order"),
+        ("consistency" = Option<String>, Query, description = "`strong`: from the primary, with what is acknowledged but not flushed yet. `eventual` (default)"),
+        ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
+    ),
+    responses(
+        (status = 200, description = "The history", body = HistoryAnswer),
+        (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such entity or attribute", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "No source can answer as asked", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn get_history(
+    State(context): State<Arc<Context>>,
+    caller: Caller,
+    Names((external_id, attribute)): Names<(String, String)>,
+    params: Params,
+) -> Result<Response, Problem> {
+    caller.need(QUERY_READ)?;
+    let params = params.only(&["from", "to", "order", "limit", "cursor", "consistency", "max_staleness"])?;
+    let demand = params.demand()?;
+    let limit = params.limit(DEFAULT_LIMIT, MOST_POINTS)?;
+    let page = match params.get("cursor") {
+        Some(text) => Page::from_cursor(text)?,
+        None => Page::first(&params, Timestamp::now())?,
+    };
+    let external_id = checked("external_id", &external_id)?;
+    let attribute = checked("attribute", &attribute)?;
+    let tenant = caller.tenant.id;
+
+    let mut attempt = context.sources.attempt(demand, Need::History, None);
+    loop {
+        let (route, server) = attempt.next().await?;
+        let Some(server) = server else { return Err(Problem::internal()) };
+        let named = names(&context, tenant, external_id, attribute, server).await;
+        let (entity, row) = match named {
+            Ok(Some(found)) => found,
+            // A replica may not know the names yet that the primary does.
+            Ok(None) if route.source == Source::ReadReplica && context.sources.primary.lets_through() => {
+                attempt.skip_replica();
+                continue;
+            }
+            Ok(None) => {
+                let detail = format!(
+                    "no entity {} with an attribute {} is registered",
+                    excerpt(external_id),
+                    excerpt(attribute)
+                );
+                return Err(Problem::not_found("attribute", detail));
+            }
+            Err(e) => {
+                if attempt.take::<()>(route, server, Err(e))?.is_none() {
+                    continue;
+                }
+                return Err(Problem::internal());
+            }
+        };
+        let (from, to) = page.rest();
+        let query = HistoryQuery {
+            tenant,
+            entity,
+            attribute: row.id,
+            value_type: row.value_type,
+            from,
+            to,
+            descending: page.descending,
+            // One more, to know whether there is a next page.
+            limit: limit + 1,
+            // The primary has staging at hand, so its answer lacks nothing.
+            with_staging: route.source == Source::Primary,
+        };
+        let done = server.reader.history(&query).await;
+        let Some((points, lag)) = attempt.take(route, server, done)? else { continue };
+        let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
+        let body = answer(external_id, row, page, points, limit as usize, &provenance);
+        return Ok(provenance.respond(&body));
+    }
+}
+
+/// The identifiers of entity and attribute, from memory or the server.
+async fn names(
+    context: &Context,
+    tenant: TenantId,
+    external_id: &str,
+    attribute: &str,
+    server: &crate::sources::Server,
+) -> Result<Option<(EntityId, AttributeRow)>, eaves_store::read::ReadError> {
+    let entity = context.memory.entity(tenant, external_id);
+    if let (Some(entity), Recall::Fresh(row)) = (entity, context.memory.attribute(tenant, attribute)) {
+        return Ok(Some((entity.entity, row)));
+    }
+    let (entity, row) = server.reader.names(tenant, external_id, attribute).await?.value;
+    if let Some((entity, entity_type)) = &entity {
+        let named = Named { entity: *entity, entity_type: entity_type.clone() };
+        context.remember_named(tenant, external_id, named).await;
+    }
+    if let Some(row) = &row {
+        context.memory.remember_attribute(tenant, row.clone());
+    }
+    Ok(entity.map(|(id, _)| id).zip(row))
+}
+
+fn answer(
+    external_id: &str,
+    attribute: AttributeRow,
+    page: Page,
+    mut points: Vec<HistoryPoint>,
+    limit: usize,
+    provenance: &Provenance,
+) -> HistoryAnswer {
+    let more = points.len() > limit;
+    points.truncate(limit);
+    let next_cursor =
+        points.last().filter(|_| more).map(|last| Page { last: Some(last.observed_at), ..page }.to_cursor());
+    let points: Vec<Point> = points
+        .into_iter()
+        .map(|p| Point { observed_at: p.observed_at, value: raw(&p.value), ingested_at: p.ingested_at })
+        .collect();
+    HistoryAnswer {
+        external_id: external_id.to_owned(),
+        attribute: attribute.name,
+        value_type: attribute.value_type.name(),
+        unit: attribute.unit,
+        metadata: HistoryMetadata {
+            from: page.from,
+            to: page.to,
+            order: if page.descending { "desc" } else { "asc" },
+            count: points.len(),
+            freshness: provenance.metadata().freshness,
+        },
+        points,
+        next_cursor,
+    }
+}
+
+/// A window, and how far in it earlier pages came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Page {
+    from: Timestamp,
+    to: Timestamp,
+    descending: bool,
+    last: Option<Timestamp>,
+}
+
+impl Page {
+    fn first(params: &Params, now: Timestamp) -> Result<Self, Problem> {
+        let descending = match params.get("order") {
+            None | Some("desc") => true,
+            Some("asc") => false,
+            Some(other) => {
+                return Err(Problem::bad_parameter(
+                    "order",
+                    format!("{} is neither asc nor desc", excerpt(other)),
+                ));
+            }
+        };
+        let (from, to) = (params.time("from")?, params.time("to")?);
+        // Devices may be ahead of this clock; their values are not to be missed.
+        let open_end = now.plus_micros(limits::MAX_AHEAD_MICROS);
+        let from = from.unwrap_or_else(|| to.unwrap_or(now).plus_micros(-DEFAULT_WINDOW));
+        let page = Self { from, to: to.unwrap_or(open_end), descending, last: None };
+        page.check(to.is_some())
+    }
+
+    fn check(self, named_end: bool) -> Result<Self, Problem> {
+        let span = self.to.as_micros().saturating_sub(self.from.as_micros());
+        if span <= 0 {
+            let detail = format!("from ({}) is not before to ({})", self.from, self.to);
+            return Err(Problem::bad_parameter("from", detail));
+        }
+        let slack = if named_end { 0 } else { limits::MAX_AHEAD_MICROS };
+        if span > LONGEST_WINDOW + slack {
+            let days = span / DAY;
+            let detail = format!(
+                "the window covers {days} days, at most 30 are answered at once: \
+                 ask for several windows, such as from={} to={}",
+                self.to.plus_micros(-LONGEST_WINDOW),
+                self.to
+            );
+            return Err(Problem::window_too_long(detail));
+        }
+        Ok(self)
+    }
+
+    /// What is left of the window.
+    fn rest(&self) -> (Timestamp, Timestamp) {
+        match self.last {
+            Some(last) if self.descending => (self.from, last),
+            Some(last) => (last.plus_micros(1), self.to),
+            None => (self.from, self.to),
+        }
+    }
+
+    fn to_cursor(self) -> String {
+        let order = if self.descending { 'd' } else { 'a' };
+        let last = self.last.unwrap_or(self.from).as_micros();
+        URL_SAFE_NO_PAD.encode(format!("{order} {} {} {last}", self.from.as_micros(), self.to.as_micros()))
+    }
+
+    fn from_cursor(text: &str) -> Result<Self, Problem> {
+        let bad = || Problem::bad_parameter("cursor", "is not a cursor that a history answer gave");
+        let plain =
+            URL_SAFE_NO_PAD.decode(text).ok().and_then(|b| String::from_utf8(b).ok()).ok_or_else(bad)?;
+        let mut parts = plain.split(' ');
+        let descending = match parts.next() {
+            Some("d") => true,
+            Some("a") => false,
+            _ => return Err(bad()),
+        };
+        let mut time = || parts.next().and_then(|p| p.parse().ok()).and_then(Timestamp::from_micros);
+        let (Some(from), Some(to), Some(last)) = (time(), time(), time()) else { return Err(bad()) };
+        Self { from, to, descending, last: Some(last) }.check(false).map_err(|_| bad())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_carries_window_order_and_place() {
+        let t = |s: i64| Timestamp::from_micros(s * 1_000_000).unwrap();
+        let page = Page { from: t(10), to: t(20), descending: true, last: Some(t(15)) };
+        let back = Page::from_cursor(&page.to_cursor()).unwrap();
+        assert_eq!(back, page);
+        assert_eq!(back.rest(), (t(10), t(15)));
+        let ascending = Page { descending: false, ..page };
+        assert_eq!(ascending.rest(), (t(15).plus_micros(1), t(20)));
+        for bad in [
+            "",
+            "!",
+            "ZA",
+            &URL_SAFE_NO_PAD.encode("d 20 10 15"),
+            &URL_SAFE_NO_PAD.encode("d 0 9999999999999999 1"),
+        ] {
+            assert!(Page::from_cursor(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The description of the API, made from the handlers.
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Object, OpenApi, RefOr, Type};
+use utoipa::{Modify, OpenApi as _};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Eaves",
+        description = "Telemetry in, answers with their freshness out. Every data answer says where it was read, \
+                       how old it may be and why it was read there, in headers and in `metadata.freshness`. \
+                       The tenant comes from the token.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "entities", description = "Latest values and history"),
+        (name = "telemetry", description = "Readings of devices"),
+        (name = "freshness", description = "How far every part is"),
+    ),
+    modifiers(&Security),
+)]
+struct Head;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, document: &mut OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some(
+                "RS256, with the claims `tenant` and `scope` (`query:read`, `telemetry:write`). \
+                 Locally: `eaves token TENANT`.",
+            ))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("jwt", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The document without its paths.
+pub(crate) fn head() -> OpenApi {
+    Head::openapi()
+}
+
+/// Headers of answers with data.
+const HEADERS: [(&str, &str); 9] = [
+    ("X-Data-Source", "`cache`, `read-replica` or `primary`"),
+    (
+        "X-Data-Lag-Seconds",
+        "The answer lacks at most what was committed in the last so many seconds; `unknown`",
+    ),
+    ("X-Consistency-Level", "The level asked for: `strong` or `eventual`"),
+    ("X-Freshness-Tier", "`REALTIME`, `NEAR_REALTIME`, `DELAYED` or `STALE`"),
+    ("X-Data-Freshness", "The tier in lower case: `realtime`, `near-realtime`, `delayed`, `stale`"),
+    (
+        "X-Replication-Lag",
+        "Seconds that the replica was behind when last measured; `unknown`; absent without a replica",
+    ),
+    ("X-Cache-Hit", "`true` if the cache answered"),
+    ("X-SLA-Met", "Whether the lag is under the target"),
+    ("X-Query-Timestamp", "When the answer was made"),
+];
+
+/// Adds the headers that all data answers share.
+pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
+    for (path, item) in &mut document.paths.paths {
+        if !path.starts_with("/v1/entities") {
+            continue;
+        }
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { continue };
+            for (name, description) in HEADERS {
+                let header = HeaderBuilder::new()
+                    .schema(Some(Object::with_type(Type::String)))
+                    .description(Some(description))
+                    .build();
+                answer.headers.insert(name.to_owned(), header.into());
+            }
+        }
+    }
+    document
+}
+
+/// The whole document.
+pub fn document() -> OpenApi {
+    with_headers(crate::router::described().into_openapi())
+}
+
+pub(crate) async fn serve(document: Arc<str>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
+}

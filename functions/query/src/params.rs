@@ -1,0 +1,116 @@
+//! Query parameters, each error naming the parameter.
+
+use crate::problem::Problem;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use eaves_freshness::{Consistency, Demand};
+use eaves_model::Timestamp;
+use eaves_model::rejection::excerpt;
+use std::time::Duration;
+
+/// Longest `max_staleness`.
+const LONGEST_STALENESS: Duration = Duration::from_secs(86_400);
+
+/// The query parameters of a request.
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Ok(Query(pairs)) = query else {
+            return Err(Problem::bad_parameter("?", "the query string cannot be read"));
+        };
+        Ok(Self(pairs))
+    }
+}
+
+impl Params {
+    /// Refuses parameters that are not in `known`, and any given twice.
+    pub(crate) fn only(self, known: &[&str]) -> Result<Self, Problem> {
+        for (i, (name, _)) in self.0.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let shown: String = name.chars().take(64).collect();
+                let detail = format!("no such parameter; known are {}", known.join(", "));
+                return Err(Problem::bad_parameter(&shown, detail));
+            }
+            if self.0[..i].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Problem::bad_parameter(name, "is given twice"));
+            }
+        }
+        Ok(self)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        // A `+` of an offset that was not escaped arrives as a blank.
+        let parsed = text.parse().or_else(|_| text.replace(' ', "+").parse());
+        parsed
+            .map(Some)
+            .map_err(|e: eaves_model::time::BadTimestamp| Problem::bad_parameter(name, e.to_string()))
+    }
+
+    pub(crate) fn limit(&self, default: u32, most: u32) -> Result<u32, Problem> {
+        let Some(text) = self.get("limit") else { return Ok(default) };
+        check_limit(text.parse().ok(), most).ok_or_else(|| {
+            Problem::bad_parameter("limit", format!("{} is not a number from 1 to {most}", excerpt(text)))
+        })
+    }
+
+    pub(crate) fn demand(&self) -> Result<Demand, Problem> {
+        let consistency = match self.get("consistency") {
+            None => Consistency::Eventual,
+            Some(text) => text.parse().map_err(|e: eaves_freshness::UnknownConsistency| {
+                Problem::bad_parameter("consistency", e.to_string())
+            })?,
+        };
+        let max_staleness = match self.get("max_staleness") {
+            None => None,
+            Some(text) => Some(staleness(text).ok_or_else(|| {
+                let detail = format!(
+                    "{} is not a duration such as 2s, 500ms or 1.5 (seconds), at most a day",
+                    excerpt(text)
+                );
+                Problem::bad_parameter("max_staleness", detail)
+            })?),
+        };
+        Ok(Demand { consistency, max_staleness })
+    }
+}
+
+/// A limit from 1 to `most`.
+pub(crate) fn check_limit(limit: Option<u32>, most: u32) -> Option<u32> {
+    limit.filter(|n| (1..=most).contains(n))
+}
+
+fn staleness(text: &str) -> Option<Duration> {
+    let (digits, unit) = match text.strip_suffix("ms") {
+        Some(digits) => (digits, 0.001),
+        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
+    };
+    if !digits.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return None;
+    }
+    let seconds = digits.parse::<f64>().ok()? * unit;
+    Duration::try_from_secs_f64(seconds).ok().filter(|d| *d <= LONGEST_STALENESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit_or_are_seconds() {
+        assert_eq!(staleness("2s"), Some(Duration::from_secs(2)));
+        assert_eq!(staleness("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(staleness("1.5"), Some(Duration::from_millis(1500)));
+        for bad in ["", "s", "-1s", "1e9", "inf", "NaN", "2h", "86401", "1.2.3"] {
+            assert_eq!(staleness(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Errors as problem details (RFC 9457). What a database or an AWS service said stays
+//! in the log.
+
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use eaves_model::rejection::excerpt;
+use eaves_store::read::ReadError;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// A problem detail.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// What kind of problem, as a link into the documentation.
+    #[serde(rename = "type")]
+    #[schema(example = "/docs#bad-parameter")]
+    kind: Cow<'static, str>,
+    /// The kind in words.
+    #[schema(example = "A parameter is wrong")]
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(example = 400)]
+    status: u16,
+    /// What is wrong here, and what would be right.
+    #[schema(example = "\"yesterday\" is not an RFC 3339 time with a zone")]
+    detail: String,
+    /// The parameter, header or place in the body that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "from")]
+    field: Option<String>,
+    /// All places in the body that are wrong, where there can be several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+    #[serde(skip)]
+    retry_after: Option<u64>,
+}
+
+/// One place in the body that is wrong.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct FieldError {
+    /// Where.
+    #[schema(example = "[3].values.temperature")]
+    pub(crate) field: String,
+    /// The reason's stable code.
+    #[schema(example = "type_mismatch")]
+    pub(crate) code: String,
+    /// What is wrong, and what would be right.
+    pub(crate) message: String,
+}
+
+/// Kinds of problems: slug, title, explanation for the documentation page.
+pub(crate) const KINDS: &[(&str, &str, &str)] = &[
+    (
+        "bad-parameter",
+        "A parameter is wrong",
+        "`field` names the query or path parameter, `detail` what would do.",
+    ),
+    ("bad-body", "The body is wrong", "`field` or `errors` name the places in the body."),
+    ("bad-filter", "The search filter is wrong", "`field` is the path of the part of the filter."),
+    (
+        "window-too-long",
+        "The time window is too long",
+        "A history query covers at most 30 days. Ask for several windows.",
+    ),
+    ("unauthenticated", "A valid token is needed", "Send `Authorization: Bearer <token>`."),
+    (
+        "forbidden",
+        "The token does not allow this",
+        "The token lacks the scope that `detail` names, or is for another tenant.",
+    ),
+    ("not-found", "There is no such thing", "The entity or attribute is not registered."),
+    ("no-route", "There is no such address", "See the list of addresses."),
+    ("no-method", "The address does not take this method", "The `Allow` header lists those it takes."),
+    ("too-large", "The body is too large", "Send smaller batches."),
+    ("media-type", "The body's type is not known", "Send JSON or newline-delimited JSON, not compressed."),
+    ("too-slow", "The query takes too long", "Narrow the time window or the filter."),
+    ("unavailable", "No source can answer now", "Try again after `Retry-After` seconds."),
+    ("internal", "Something went wrong", "It is logged. Tell the operator the time of the request."),
+];
+
+impl Problem {
+    fn new(status: StatusCode, slug: &'static str, detail: impl Into<String>) -> Self {
+        let title = KINDS.iter().find(|(s, _, _)| *s == slug).map_or("", |(_, title, _)| title);
+        Self {
+            kind: format!("/docs#{slug}").into(),
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            field: None,
+            errors: Vec::new(),
+            retry_after: None,
+        }
+    }
+
+    fn at(mut self, field: impl Into<String>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    pub(crate) fn bad_parameter(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-parameter", detail).at(field)
+    }
+
+    pub(crate) fn bad_body(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-body", detail).at(field)
+    }
+
+    pub(crate) fn bad_values(detail: impl Into<String>, errors: Vec<FieldError>) -> Self {
+        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "bad-body", detail) }
+    }
+
+    pub(crate) fn bad_filter(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-filter", detail).at(field)
+    }
+
+    pub(crate) fn window_too_long(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "window-too-long", detail).at("from")
+    }
+
+    pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+    }
+
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    pub(crate) fn other_tenant(field: &str, named: &str, own: &str) -> Self {
+        let detail = format!("the reading names tenant {}, the token is for {own:?}", excerpt(named));
+        Self::forbidden(detail).at(field)
+    }
+
+    pub(crate) fn not_found(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail).at(field)
+    }
+
+    pub(crate) fn no_route(path: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-route", format!("nothing is served at {}", excerpt(path)))
+    }
+
+    pub(crate) fn no_method(method: &Method, path: &str) -> Self {
+        let detail = format!("{} does not take {}", excerpt(path), excerpt(method.as_str()));
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "no-method", detail)
+    }
+
+    pub(crate) fn too_large(what: &str, limit: usize) -> Self {
+        let detail = format!("{what} is over {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+    }
+
+    pub(crate) fn media_type(header: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail).at(header)
+    }
+
+    pub(crate) fn unavailable(detail: impl Into<String>, retry_in: Duration) -> Self {
+        let seconds = retry_in.as_secs_f64().ceil().clamp(1.0, 60.0) as u64;
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+        }
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request could not be answered")
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// A read that failed for another reason than its source being away.
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        if error.is_away() {
+            return Self::unavailable("the database does not answer", Duration::from_secs(1));
+        }
+        if matches!(error, ReadError::TooSlow) {
+            let detail = "the query ran into its time limit: ask for a shorter window or a narrower filter";
+            return Self::new(StatusCode::BAD_REQUEST, "too-slow", detail);
+        }
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::error!(error = %error, cause, "query.read_failed");
+        Self::internal()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,37 @@
+//! All routes, and what answers where there is none.
+
+use crate::context::Context;
+use crate::problem::Problem;
+use crate::{docs, entity, freshness, history, openapi, search, telemetry};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::routing::get;
+use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The routes that the description covers.
+pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(entity::get_entity))
+        .routes(routes!(history::get_history))
+        .routes(routes!(search::search_entities))
+        .routes(routes!(telemetry::post_telemetry))
+        .routes(routes!(freshness::get_freshness))
+        .routes(routes!(freshness::healthz))
+}
+
+/// The whole API.
+pub fn router(context: Arc<Context>) -> Router {
+    let (routes, description) = described().split_for_parts();
+    let description: Arc<str> = openapi::with_headers(description).to_json().unwrap_or_default().into();
+    routes
+        .route("/openapi.json", get(move || openapi::serve(Arc::clone(&description))))
+        .route("/docs", get(docs::page))
+        .fallback(async |uri: Uri| Problem::no_route(uri.path()))
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| Problem::no_method(&method, uri.path()))
+        // Bodies are read with limits of their own, which name what is too large.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(context)
+}

@@ -1,0 +1,78 @@
+//! Parts that are slow or away. These cases come last: they break things.
+
+use crate::world::{World, ago};
+use eaves_model::Value;
+use std::time::{Duration, Instant};
+
+pub(crate) async fn a_paused_replica_is_left_for_the_primary(world: &World) {
+    let tenant = world.tenant(20).await;
+    world.take(tenant.id, "p", ago(9), &[("n", Value::Integer(1))]).await;
+    let path = "/v1/entities/p/history/n";
+    world.until(&tenant, path, |a| a.header("x-data-source") == "read-replica").await;
+    world.replicates(false).await;
+    world.take(tenant.id, "p", ago(8), &[("n", Value::Integer(2))]).await;
+    let bounded = format!("{path}?max_staleness=1s");
+    let answer = world.until(&tenant, &bounded, |a| a.header("x-data-source") == "primary").await;
+    assert_eq!(answer.body["points"].as_array().unwrap().len(), 2);
+    let reason = answer.body["metadata"]["freshness"]["route_reason"].as_str().unwrap();
+    assert!(reason.contains("replica lag is") && reason.contains("not under 1 s"), "{reason}");
+    // The default bound is reached later; until then the replica's age is told.
+    let answer = world.until(&tenant, path, |a| a.header("x-data-source") == "primary").await;
+    assert_eq!(answer.body["points"].as_array().unwrap().len(), 2);
+    let shown = world.get(&tenant, "/v1/freshness").await.ok();
+    assert!(shown.body["replica"]["lag_seconds"].as_f64().unwrap() >= 5.0, "{}", shown.text);
+    assert_eq!(shown.body["replica"]["tier"], "NEAR_REALTIME");
+    world.replicates(true).await;
+    world.until(&tenant, path, |a| a.header("x-data-source") == "read-replica").await;
+}
+
+pub(crate) async fn redis_away_costs_nothing_but_time(world: &World) {
+    let tenant = world.tenant(20).await;
+    world.take(tenant.id, "p", ago(9), &[("n", Value::Integer(1))]).await;
+    world.until(&tenant, "/v1/entities/p", |a| a.header("x-cache-hit") == "true").await;
+    world.redis.lock().unwrap().stop();
+    let began = Instant::now();
+    for _ in 0..20 {
+        let answer = world.get(&tenant, "/v1/entities/p").await.ok();
+        assert_eq!(answer.header("x-cache-hit"), "false");
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let shown = world.get(&tenant, "/v1/freshness").await.ok();
+    assert_eq!(shown.body["cache"]["reachable"], false);
+}
+
+pub(crate) async fn with_the_primary_away_strong_is_503_and_eventual_tells_the_truth(world: &World) {
+    let tenant = world.tenant(20).await;
+    world.take(tenant.id, "p", ago(9), &[("n", Value::Integer(1))]).await;
+    let path = "/v1/entities/p";
+    world.until(&tenant, path, |a| a.header("x-data-source") == "read-replica").await;
+    world.primary.lock().await.stop().await.unwrap();
+
+    let strong = world.get(&tenant, "/v1/entities/p?consistency=strong").await;
+    strong.problem(503, None, "strong read takes no other source");
+    assert!(strong.header("retry-after").parse::<u64>().is_ok());
+    assert!(
+        !strong.text.contains("127.0.0.1") && !strong.text.to_lowercase().contains("connection"),
+        "{}",
+        strong.text
+    );
+
+    let away = |a: &crate::world::Answer| {
+        a.status == 200
+            && a.body["metadata"]["freshness"]["route_reason"].as_str().unwrap().contains("primary is away")
+    };
+    let eventual = world.until(&tenant, path, away).await;
+    assert_eq!(eventual.header("x-data-source"), "read-replica");
+    let lag: f64 = eventual.header("x-data-lag-seconds").parse().unwrap();
+    assert!(lag >= 5.0, "{lag}");
+    assert_eq!(eventual.body["entity"]["attributes"]["n"]["value"], 1);
+    let bounded = world.get(&tenant, "/v1/entities/p?max_staleness=2s").await;
+    bounded.problem(503, None, "older than max_staleness");
+    let shown = world.get(&tenant, "/v1/freshness").await.ok();
+    assert_eq!(shown.body["primary"]["available"], false);
+    assert_eq!(shown.body["replica"]["available"], true);
+    assert!(shown.body["staging"].is_null());
+
+    world.primary.lock().await.restart().await.unwrap();
+    world.until(&tenant, "/v1/entities/p?consistency=strong", |a| a.status == 200).await;
+}

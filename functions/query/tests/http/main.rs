@@ -1,0 +1,70 @@
+//! The API in process, against real databases (a primary and its replica) and a real
+//! Redis, each on a free port of the loopback interface.
+
+mod auth;
+mod away;
+mod described;
+mod entity;
+mod history;
+mod search;
+mod telemetry;
+mod world;
+
+use libtest_mimic::{Arguments, Trial};
+use std::sync::Arc;
+use world::World;
+
+macro_rules! cases {
+    ($world:expr, $runtime:expr, $($module:ident :: $case:ident),* $(,)?) => {
+        vec![$({
+            let (world, runtime) = (Arc::clone(&$world), $runtime.handle().clone());
+            Trial::test(concat!(stringify!($module), "::", stringify!($case)), move || {
+                runtime.block_on($module::$case(&world));
+                Ok(())
+            })
+        }),*]
+    };
+}
+
+fn main() {
+    let mut args = Arguments::from_args();
+    // The last cases take servers away from all.
+    args.test_threads = Some(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let world = Arc::new(runtime.block_on(World::start()));
+    let cases = cases![
+        world,
+        runtime,
+        auth::a_request_without_verified_claims_is_401,
+        auth::the_tenant_comes_from_the_claims_alone,
+        auth::scopes_are_kept_apart,
+        auth::unknown_routes_methods_and_names_are_problems,
+        entity::values_come_back_with_all_their_digits,
+        entity::the_headers_say_what_the_metadata_says,
+        entity::an_eventual_read_fills_the_cache_and_is_answered_from_it,
+        entity::two_tenants_with_the_same_names_never_mix,
+        history::a_strong_read_sees_what_is_not_flushed_yet,
+        history::pages_cover_the_window_once,
+        history::windows_are_checked,
+        search::filters_find_what_they_describe,
+        search::pages_and_fields,
+        search::what_cannot_be_searched_is_named,
+        telemetry::readings_go_to_the_stream_with_the_callers_tenant,
+        telemetry::bad_readings_are_listed_with_their_place,
+        telemetry::bad_bodies_are_refused,
+        telemetry::what_the_stream_refuses_is_told,
+        described::the_description_is_complete,
+        described::answers_are_as_described,
+        described::freshness_shows_every_part,
+        away::a_paused_replica_is_left_for_the_primary,
+        away::redis_away_costs_nothing_but_time,
+        away::with_the_primary_away_strong_is_503_and_eventual_tells_the_truth,
+    ];
+    let conclusion = libtest_mimic::run(&args, cases);
+    match Arc::try_unwrap(world) {
+        Ok(world) => runtime.block_on(world.stop()),
+        // A case that panicked keeps its share; the servers still end with this process.
+        Err(_) => eprintln!("a failed case holds on to the servers"),
+    }
+    conclusion.exit();
+}

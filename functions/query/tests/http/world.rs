@@ -1,0 +1,425 @@
+//! Servers, tenants and requests for the cases.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use eaves_fn_query::{Context, Outgoing, Stream, StreamError, router};
+use eaves_model::batch::Point;
+use eaves_model::tenant::Tenant;
+use eaves_model::{Position, TenantId, Timestamp, Value};
+use eaves_pg_server::{PgOptions, PgServer};
+use eaves_settings::{Postgres, Secret, Tls};
+use eaves_store::admin::{AdminStore, set_password};
+use eaves_store::flush::FlushStore;
+use eaves_store::ingest::{Commit, HotRow, IngestStore};
+use futures_util::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use lambda_http::request::RequestContext;
+use serde_json::{Value as Json, json};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex as AsyncMutex;
+use tower::ServiceExt as _;
+
+const PASSWORD: &str = "for-tests";
+
+pub(crate) struct World {
+    pub(crate) primary: AsyncMutex<PgServer>,
+    replica: AsyncMutex<PgServer>,
+    pub(crate) redis: Mutex<Redis>,
+    replica_super: Postgres,
+    superuser: Postgres,
+    ingest: AsyncMutex<IngestStore>,
+    sequence: AtomicI32,
+    tenants: AtomicI32,
+    flushing: Arc<AtomicBool>,
+    pub(crate) stream: Arc<Memory>,
+    pub(crate) context: Arc<Context>,
+    _dir: tempfile::TempDir,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    pub(crate) body: Json,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.text);
+        self
+    }
+
+    /// Checks that this is a problem with the status and field, and a text in its detail.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, field: Option<&str>, detail: &str) {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text);
+        assert_eq!(self.body["status"], status, "{}", self.text);
+        assert_eq!(self.body["field"].as_str(), field, "{}", self.text);
+        assert!(self.body["detail"].as_str().unwrap().contains(detail), "{}", self.text);
+        assert!(self.body["type"].as_str().unwrap().starts_with("/docs#"), "{}", self.text);
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let options = |name: &str| {
+            PgOptions::new(name, dir.path().join(name))
+                .setting("fsync", "off")
+                .setting("shared_buffers", "32MB")
+        };
+        let primary =
+            PgServer::start(options("primary")).await.expect("PostgreSQL does not start: run make setup");
+        let superuser = settings(primary.port(), primary.superuser(), primary.password());
+        let server = Postgres { database: "postgres".into(), ..superuser.clone() };
+        execute(&server, "create database eaves").await;
+        eaves_store::migrate(&superuser).await.unwrap();
+        for role in ["eaves_ingest", "eaves_flush", "eaves_query", "eaves_admin"] {
+            set_password(&superuser, role, &Secret::new(PASSWORD)).await.unwrap();
+        }
+        let replica = primary.replica(options("replica")).await.unwrap();
+        let replica_super = settings(replica.port(), primary.superuser(), primary.password());
+        let redis = Redis::start();
+        let role = |name: &str| settings(primary.port(), name, PASSWORD);
+
+        let stream = Arc::new(Memory::default());
+        let vars: BTreeMap<String, String> = [
+            ("EAVES_DB_HOST", "127.0.0.1".to_owned()),
+            ("EAVES_DB_PORT", primary.port().to_string()),
+            ("EAVES_DB_USER", "eaves_query".to_owned()),
+            ("EAVES_DB_PASSWORD", PASSWORD.to_owned()),
+            ("EAVES_DB_TLS", "disable".to_owned()),
+            ("EAVES_REPLICA_HOST", "127.0.0.1".to_owned()),
+            ("EAVES_REPLICA_PORT", replica.port().to_string()),
+            ("EAVES_REDIS_URL", format!("redis://127.0.0.1:{}", redis.port)),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        let context = Arc::new(Context::with_stream(&vars, Arc::clone(&stream) as Arc<dyn Stream>).unwrap());
+
+        let flushing = Arc::new(AtomicBool::new(true));
+        tokio::spawn(flush(role("eaves_flush"), Arc::clone(&flushing)));
+        Self {
+            ingest: AsyncMutex::new(IngestStore::connect(&role("eaves_ingest")).await.unwrap()),
+            primary: AsyncMutex::new(primary),
+            replica: AsyncMutex::new(replica),
+            redis: Mutex::new(redis),
+            replica_super,
+            superuser,
+            sequence: AtomicI32::new(0),
+            tenants: AtomicI32::new(0),
+            flushing,
+            stream,
+            context,
+            _dir: dir,
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        drop(self.replica.into_inner().stop().await);
+        drop(self.primary.into_inner().stop().await);
+    }
+
+    /// A new tenant.
+    pub(crate) async fn tenant(&self, hot_limit: u32) -> Tenant {
+        let name = format!("tenant-{}", self.tenants.fetch_add(1, Ordering::Relaxed));
+        let admin = Postgres {
+            user: "eaves_admin".into(),
+            password: Secret::new(PASSWORD),
+            ..self.superuser.clone()
+        };
+        let admin = AdminStore::connect(&admin).await.unwrap();
+        let id = admin.tenant_create(&name, false, Some(hot_limit)).await.unwrap();
+        Tenant { id, name, strict: false }
+    }
+
+    /// Takes a reading as ingest would.
+    pub(crate) async fn take(&self, tenant: TenantId, entity: &str, at: Timestamp, values: &[(&str, Value)]) {
+        let mut store = self.ingest.lock().await;
+        let entity = store.register_entities(tenant, &[(entity, "pump")], true).await.unwrap()[0].id;
+        let types: Vec<_> = values.iter().map(|(name, value)| (*name, value.value_type())).collect();
+        let attributes = store.register_attributes(tenant, &types, true).await.unwrap();
+        let attributes: HashMap<_, _> = attributes.iter().map(|a| (a.name.as_str(), a)).collect();
+        let mut points = Vec::new();
+        let mut hot = String::from("{");
+        for (name, value) in values {
+            let attribute = attributes[name];
+            points.push(Point {
+                tenant,
+                entity,
+                attribute: attribute.id,
+                observed_at: at,
+                plugin: None,
+                value: value.clone(),
+            });
+            if attribute.is_hot {
+                hot.push_str(if hot.len() > 1 { "," } else { "" });
+                hot.push_str(&Json::from(*name).to_string());
+                hot.push(':');
+                value.write_json(&mut hot);
+            }
+        }
+        hot.push('}');
+        let hot = HotRow { tenant, entity, observed_at: at, attrs_json: hot };
+        let hot = if hot.attrs_json == "{}" { vec![] } else { vec![hot] };
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let expected = (sequence > 0).then(|| Position::whole(&sequence.to_string()).unwrap());
+        let position = Position::whole(&(sequence + 1).to_string()).unwrap();
+        let commit = Commit {
+            stream: "tests",
+            shard: "0",
+            consumer: "tests",
+            expected: expected.as_ref(),
+            position: &position,
+            points: &points,
+            hot: &hot,
+            ledger: &[],
+            quarantine: &[],
+        };
+        store.commit(&commit).await.unwrap();
+    }
+
+    /// Stops or resumes the flush.
+    pub(crate) fn flushes(&self, on: bool) {
+        self.flushing.store(on, Ordering::SeqCst);
+    }
+
+    /// Stops or resumes replication.
+    pub(crate) async fn replicates(&self, on: bool) {
+        let sql = if on { "select pg_wal_replay_resume()" } else { "select pg_wal_replay_pause()" };
+        execute(&self.replica_super, sql).await;
+    }
+
+    pub(crate) fn router(&self) -> Router {
+        router(Arc::clone(&self.context))
+    }
+
+    pub(crate) async fn get(&self, tenant: &Tenant, path: &str) -> Answer {
+        self.send(Method::GET, path, Some(claims(tenant, "query:read")), &[], "").await
+    }
+
+    pub(crate) async fn search(&self, tenant: &Tenant, body: &Json) -> Answer {
+        let claims = Some(claims(tenant, "query:read"));
+        self.send(Method::POST, "/v1/entities/search?consistency=strong", claims, &[], &body.to_string())
+            .await
+    }
+
+    pub(crate) async fn post(&self, tenant: &Tenant, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
+        let claims = Some(claims(tenant, "telemetry:write"));
+        self.send_bytes(Method::POST, "/v1/telemetry", claims, &[("content-type", content_type)], body.into())
+            .await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        claims: Option<Json>,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        self.send_bytes(method, path, claims, headers, body.as_bytes().to_vec()).await
+    }
+
+    async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        claims: Option<Json>,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut context = json!({
+            "accountId": "0", "stage": "$default", "requestId": "r", "apiId": "a", "timeEpoch": 0,
+            "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
+        });
+        if let Some(claims) = claims {
+            context["authorizer"] = json!({"jwt": {"claims": claims, "scopes": null}});
+        }
+        let context = RequestContext::ApiGatewayV2(serde_json::from_value(context).unwrap());
+        let request = request.extension(context).body(Body::from(body)).unwrap();
+        let response = self.router().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Json::Null);
+        Answer { status, headers, text, body }
+    }
+
+    /// Asks until the answer is as wanted.
+    pub(crate) async fn until(
+        &self,
+        tenant: &Tenant,
+        path: &str,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> Answer {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = self.get(tenant, path).await;
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{path}: {:?} {}", answer.headers, answer.text);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+pub(crate) fn claims(tenant: &Tenant, scope: &str) -> Json {
+    json!({"tenant": tenant.name, "tenant_id": tenant.id.to_string(), "scope": scope, "sub": "t"})
+}
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// So many seconds before now, to the second.
+pub(crate) fn ago(seconds: i64) -> Timestamp {
+    let now = Timestamp::now().as_micros() / 1_000_000 * 1_000_000;
+    Timestamp::from_micros(now - seconds * 1_000_000).unwrap()
+}
+
+fn settings(port: u16, user: &str, password: &str) -> Postgres {
+    Postgres {
+        host: "127.0.0.1".into(),
+        port,
+        database: "eaves".into(),
+        user: user.into(),
+        password: Secret::new(password),
+        tls: Tls::Disable,
+        statement_timeout: Duration::from_secs(30),
+    }
+}
+
+async fn execute(settings: &Postgres, sql: &str) {
+    let mut config = tokio_postgres::Config::new();
+    config.host(&settings.host).port(settings.port).dbname(&settings.database);
+    config.user(&settings.user).password(settings.password.expose());
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap();
+    drop(client);
+    drop(connection.await);
+}
+
+/// The flush function's loop.
+async fn flush(settings: Postgres, on: Arc<AtomicBool>) {
+    loop {
+        if let Ok(store) = FlushStore::connect(&settings).await {
+            loop {
+                let flushed = if on.load(Ordering::SeqCst) {
+                    store.stage_flush(50_000).await.map(drop)
+                } else {
+                    Ok(())
+                };
+                if flushed.is_err() || store.heartbeat().await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A stream that remembers, and refuses what it is told to refuse.
+#[derive(Default)]
+pub(crate) struct Memory {
+    taken: Mutex<Vec<Outgoing>>,
+    refused: Mutex<HashSet<String>>,
+}
+
+impl Memory {
+    /// What it took for a tenant.
+    pub(crate) fn of(&self, tenant: &Tenant) -> Vec<Outgoing> {
+        let prefix = format!("{}/", tenant.name);
+        self.taken.lock().unwrap().iter().filter(|r| r.partition_key.starts_with(&prefix)).cloned().collect()
+    }
+
+    pub(crate) fn refuse(&self, key: String) {
+        self.refused.lock().unwrap().insert(key);
+    }
+}
+
+impl Stream for Memory {
+    fn put<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<(), StreamError>>> {
+        let refused = self.refused.lock().unwrap();
+        let mut results = Vec::new();
+        for record in records {
+            if refused.contains(&record.partition_key) {
+                results.push(Err(StreamError("ProvisionedThroughputExceededException".into())));
+            } else {
+                self.taken.lock().unwrap().push(record.clone());
+                results.push(Ok(()));
+            }
+        }
+        Box::pin(std::future::ready(results))
+    }
+}
+
+pub(crate) struct Redis {
+    child: Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Redis {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let child = Command::new("redis-server")
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--port",
+                &port.to_string(),
+                "--dir",
+            ])
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server does not start: run make setup");
+        let redis = Self { child, port, _dir: dir };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        redis
+    }
+
+    pub(crate) fn stop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
