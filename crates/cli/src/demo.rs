@@ -16,7 +16,7 @@ use tokio::process::Command;
 const RULED: &str = "acme";
 const FREE: &str = "globex";
 /// What the plugin of [`RULED`] takes.
-const RULES: &str = r#"{"attributes":{"temperature":{"min":-40,"max":150},"status":{"allowed":["online","idle","running","off","offline","alarm","fault","defrost"]}}}"#;
+const RULES: &str = r#"{"attributes":{"temperature":{"min":-40,"max":150},"power_kw":{"min":0,"max":500}}}"#;
 /// How long what was sent may take to arrive once the fleet has stopped.
 const ARRIVE: Duration = Duration::from_secs(60);
 
