@@ -91,3 +91,41 @@ fn sign(key: &SigningKey, signed: &[u8]) -> Hmac<Sha256> {
     mac.update(signed);
     mac
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Host, HostConfig};
+
+    #[test]
+    fn an_artefact_of_another_engine_is_refused_by_name() {
+        let config = HostConfig::new(&"5a".repeat(32)).unwrap();
+        let engine = engine::compiler().unwrap();
+        let mut bytes = Artefact::seal(&config.signing_key, &engine, b"wasm", b"code");
+        // The engine's identity stands behind the digest of the wasm.
+        bytes[SIGNED_FROM + 32] ^= 1;
+        let signature = sign(&config.signing_key, &bytes[SIGNED_FROM..]).finalize().into_bytes();
+        bytes[MAGIC.len()..SIGNED_FROM].copy_from_slice(&signature);
+        let error = Host::new(config).unwrap().load(&bytes).unwrap_err();
+        assert!(matches!(error, LoadError::OtherEngine { .. }), "{error}");
+        assert!(error.to_string().contains("with other settings: push it again"), "{error}");
+    }
+
+    #[test]
+    fn both_engines_have_one_identity() {
+        let config = HostConfig::new(&"5a".repeat(32)).unwrap();
+        let runner = engine::runner(&config).unwrap();
+        assert_eq!(engine::identity(&runner), engine::identity(&engine::compiler().unwrap()));
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_lock_file() {
+        let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap();
+        let wanted = format!("name = \"wasmtime\"\nversion = \"{}\"\n", engine::WASMTIME);
+        assert!(
+            lock.contains(&wanted),
+            "engine::WASMTIME is {} and Cargo.lock has another",
+            engine::WASMTIME
+        );
+    }
+}

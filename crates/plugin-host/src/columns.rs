@@ -92,23 +92,9 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn with_room_for(rows: usize, attributes: &'a [AttributeInfo], first: u32) -> Self {
-        Self {
-            attributes,
-            first,
-            entity: Vec::with_capacity(rows),
-            attribute: Vec::with_capacity(rows),
-            observed_at: Vec::with_capacity(rows),
-            bits: Vec::with_capacity(rows),
-            ..Self::default()
-        }
-    }
-
-    fn push(&mut self, row: &Row) {
-        self.entity.push(row.entity);
-        self.attribute.push(row.attribute);
-        self.observed_at.push(row.observed_at.as_micros());
-        let bits = match &row.value {
+    /// Adds the value's bits, and what they point at.
+    fn push_value(&mut self, value: &Value) {
+        let bits = match value {
             Value::Float(f) => f.to_bits(),
             Value::Integer(i) => *i as u64,
             Value::String(s) => self.texts.push(s),
@@ -124,6 +110,13 @@ impl<'a> Call<'a> {
             }
         };
         self.bits.push(bits);
+    }
+
+    /// The columns beside the values.
+    fn fill<'r>(&mut self, rows: impl Iterator<Item = &'r Row> + Clone) {
+        self.entity = rows.clone().map(|r| r.entity).collect();
+        self.attribute = rows.clone().map(|r| r.attribute).collect();
+        self.observed_at = rows.map(|r| r.observed_at.as_micros()).collect();
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -200,7 +193,7 @@ impl<'a> Calls<'a> {
 
     /// A call without rows.
     pub(crate) fn empty(batch: &'a Batch) -> Call<'a> {
-        Call::with_room_for(0, &batch.attributes, 0)
+        Call { attributes: &batch.attributes, ..Call::default() }
     }
 
     fn wants(&self, row: &Row) -> bool {
@@ -209,31 +202,38 @@ impl<'a> Calls<'a> {
     }
 
     fn fill(&mut self) -> Result<Call<'a>, PluginError> {
-        let rows = &self.batch.rows;
-        let (entities, attributes) = (self.batch.entities.len(), &*self.batch.attributes);
+        let batch = self.batch;
+        let rows = &batch.rows[self.next..];
         let chooses = !self.wanted_attributes.is_empty() || !self.wanted_entities.is_empty();
-        let room = (rows.len() - self.next).min(limits::MAX_ROWS_PER_CALL);
-        let mut call = Call::with_room_for(room, attributes, self.next as u32);
-        while let Some(row) = rows.get(self.next) {
+        let mut call = Call { attributes: &batch.attributes, first: self.next as u32, ..Call::default() };
+        call.bits.reserve_exact(rows.len().min(limits::MAX_ROWS_PER_CALL));
+        let mut taken = 0;
+        for row in rows {
             let full =
                 call.rows() >= limits::MAX_ROWS_PER_CALL || call.text_bytes() >= limits::MAX_TEXT_PER_CALL;
-            if full && !same_reading(&rows[self.next - 1], row) {
+            if full && !same_reading(&rows[taken - 1], row) {
                 break;
             }
-            let fits = (row.entity as usize) < entities
-                && attributes.get(row.attribute as usize).map(|a| a.value_type)
-                    == Some(row.value.value_type());
-            if !fits {
-                return Err(PluginError::BadBatch { row: self.next });
+            let expected = batch.attributes.get(row.attribute as usize).map(|a| a.value_type);
+            if expected != Some(row.value.value_type()) || row.entity as usize >= batch.entities.len() {
+                return Err(PluginError::BadBatch { row: self.next + taken });
             }
             if !chooses {
-                call.push(row);
+                call.push_value(&row.value);
             } else if self.wants(row) {
-                call.kept.push(self.next as u32);
-                call.push(row);
+                call.kept.push((self.next + taken) as u32);
+                call.push_value(&row.value);
             }
-            self.next += 1;
+            taken += 1;
         }
+        if chooses {
+            let kept = std::mem::take(&mut call.kept);
+            call.fill(kept.iter().map(|row| &batch.rows[*row as usize]));
+            call.kept = kept;
+        } else {
+            call.fill(rows[..taken].iter());
+        }
+        self.next += taken;
         Ok(call)
     }
 }

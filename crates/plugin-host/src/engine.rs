@@ -35,7 +35,8 @@ pub(crate) fn runner(host: &HostConfig) -> wasmtime::Result<Engine> {
         .max_tables_per_module(TABLES)
         .max_memory_size(host.memory_bytes)
         .table_elements(host.table_entries)
-        // A used slot goes back to the kernel: no byte of one tenant waits for the next.
+        // A used slot goes back to the kernel: no byte of one tenant waits for the next. Writing
+        // zeros over the first pages instead was measured and is no faster.
         .linear_memory_keep_resident(0)
         .table_keep_resident(0);
     let mut config = common()?;

@@ -8,7 +8,7 @@ use eaves_model::batch::{Batch, Decision};
 use eaves_model::reading::check_name;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Store, Trap};
+use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Store, Trap, UpdateDeadline};
 
 /// What a plugin says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,8 +144,12 @@ impl Plugin {
         store.limiter(|state| state);
         store.set_hostcall_fuel(fuel);
         let _running = self.host.ticker.run();
-        store.epoch_deadline_trap();
-        store.set_epoch_deadline(self.host.ticker.ticks(left));
+        let end = Instant::now() + left;
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            let over = Instant::now() >= end;
+            Ok(if over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
+        });
         let called = self.pre.instantiate(&mut store).and_then(|plugin| call(&mut store, &plugin));
         called.map_err(|error| classify(error, store.data(), limit))
     }

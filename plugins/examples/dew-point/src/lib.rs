@@ -69,7 +69,7 @@ mod tests {
             .value("relative_humidity", "%", Value::Integer(50))
             .judge("{}", validate)
             .unwrap();
-        assert_eq!(verdicts[0], Verdict::accept().and_derive("dew_point", 13.86));
+        assert_eq!(verdicts[0], Verdict::accept().and_derive("dew_point", 13.85));
         assert_eq!(verdicts[1], Verdict::accept());
     }
 

@@ -1,19 +1,18 @@
 //! Between columns and values.
 
 use crate::bindings::{Batch, Decimals, Decision, DerivedAttribute, Reason, Texts};
-use crate::verdict::Outcome;
-use crate::{Attribute, Decimal, Entity, Timestamp, Value, ValueType, Verdict};
+use crate::verdict::{More, Outcome};
+use crate::{Attribute, Decimal, Entity, Timestamp, Value, ValueType};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// The longest text of a reason that the platform takes, in bytes.
 const MAX_REASON_BYTES: usize = 500;
 
-/// A batch, with its entities and attributes taken apart once.
+/// A batch, with its attributes taken apart once.
 #[derive(Debug)]
 pub(crate) struct Columns<'a> {
     batch: &'a Batch,
-    entities: Vec<Entity<'a>>,
     attributes: Vec<Attribute<'a>>,
 }
 
@@ -22,18 +21,8 @@ fn text(texts: &Texts, index: usize) -> &str {
     texts.blob.get(*from as usize..*to as usize).unwrap_or_default()
 }
 
-fn count(texts: &Texts) -> usize {
-    texts.offsets.len().saturating_sub(1)
-}
-
 impl<'a> Columns<'a> {
     pub(crate) fn new(batch: &'a Batch) -> Self {
-        let entities = (0..count(&batch.entities.external_ids))
-            .map(|i| Entity {
-                external_id: text(&batch.entities.external_ids, i),
-                entity_type: text(&batch.entities.types, i),
-            })
-            .collect();
         let attributes = (batch.attributes.types.iter().enumerate())
             .map(|(index, value_type)| Attribute {
                 index,
@@ -42,25 +31,28 @@ impl<'a> Columns<'a> {
                 unit: text(&batch.attributes.units, index),
             })
             .collect();
-        Self { batch, entities, attributes }
+        Self { batch, attributes }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.batch.bits.len()
     }
 
+    #[inline]
     pub(crate) fn attribute(&self, row: usize) -> &Attribute<'a> {
         &self.attributes[self.batch.attribute[row] as usize]
     }
 
-    pub(crate) fn entity(&self, row: usize) -> &Entity<'a> {
-        &self.entities[self.batch.entity[row] as usize]
+    pub(crate) fn entity(&self, row: usize) -> Entity<'a> {
+        let (entities, index) = (&self.batch.entities, self.batch.entity[row] as usize);
+        Entity { external_id: text(&entities.external_ids, index), entity_type: text(&entities.types, index) }
     }
 
     pub(crate) fn observed_at(&self, row: usize) -> Timestamp {
         Timestamp(self.batch.observed_at[row])
     }
 
+    #[inline]
     pub(crate) fn value(&self, row: usize) -> Value<'a> {
         let bits = self.batch.bits[row];
         match self.attribute(row).value_type {
@@ -117,7 +109,7 @@ impl Answer {
     }
 
     /// Adds the verdict on `row`, whose attribute holds values of `value_type`.
-    pub(crate) fn add(&mut self, row: u32, value_type: ValueType, verdict: Verdict) -> Result<(), String> {
+    pub(crate) fn add(&mut self, row: u32, value_type: ValueType, verdict: More) -> Result<(), String> {
         match verdict.outcome {
             Outcome::Accept => {}
             Outcome::Reject { code, text } => self.reject(row, code, text),

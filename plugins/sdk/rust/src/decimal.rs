@@ -9,7 +9,9 @@ use std::str::FromStr;
 /// Equality and order go by the number, so 12.30 equals 12.3; [`fmt::Display`] keeps the zeros.
 #[derive(Clone, Copy, Debug)]
 pub struct Decimal {
-    coefficient: i128,
+    // In two halves, because an i128 would align every value to 16 bytes.
+    low: u64,
+    high: i64,
     scale: u8,
 }
 
@@ -31,12 +33,12 @@ impl Decimal {
     /// `coefficient / 10^scale`; `None` beyond 96 bits or 28 digits after the point.
     pub fn new(coefficient: i128, scale: u8) -> Option<Self> {
         let fits = coefficient.unsigned_abs() < 1 << 96 && scale <= MAX_SCALE;
-        fits.then_some(Self { coefficient, scale })
+        fits.then(|| Self::unchecked(coefficient, scale))
     }
 
     /// All digits as one integer.
     pub fn coefficient(&self) -> i128 {
-        self.coefficient
+        i128::from(self.high) << 64 | i128::from(self.low)
     }
 
     /// How many of the digits stand after the point.
@@ -58,17 +60,21 @@ impl Decimal {
         format!("{number:.*}", usize::from(scale)).parse().ok()
     }
 
+    const fn unchecked(coefficient: i128, scale: u8) -> Self {
+        Self { low: coefficient as u64, high: (coefficient >> 64) as i64, scale }
+    }
+
     /// Whole part, and the digits after the point widened to 28: both fit and order as the number.
     fn parts(&self) -> (i128, i128) {
         let unit = 10_i128.pow(self.scale.into());
         let widen = 10_i128.pow((MAX_SCALE - self.scale).into());
-        (self.coefficient / unit, self.coefficient % unit * widen)
+        (self.coefficient() / unit, self.coefficient() % unit * widen)
     }
 }
 
 impl From<i64> for Decimal {
     fn from(number: i64) -> Self {
-        Self { coefficient: number.into(), scale: 0 }
+        Self::unchecked(number.into(), 0)
     }
 }
 
@@ -83,7 +89,7 @@ impl Eq for Decimal {}
 impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
         if self.scale == other.scale {
-            return self.coefficient.cmp(&other.coefficient);
+            return self.coefficient().cmp(&other.coefficient());
         }
         self.parts().cmp(&other.parts())
     }
@@ -97,9 +103,9 @@ impl PartialOrd for Decimal {
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.coefficient < 0 { "-" } else { "" };
+        let sign = if self.high < 0 { "-" } else { "" };
         let scale = usize::from(self.scale);
-        let digits = format!("{:0>width$}", self.coefficient.unsigned_abs(), width = scale + 1);
+        let digits = format!("{:0>width$}", self.coefficient().unsigned_abs(), width = scale + 1);
         let (whole, fraction) = digits.split_at(digits.len() - scale);
         let point = if scale == 0 { "" } else { "." };
         write!(f, "{sign}{whole}{point}{fraction}")

@@ -21,8 +21,10 @@ pub fn validate<S: DeserializeOwned>(
             rows = row..columns.reading_end(row);
         }
         let verdict = judge(&Reading::new(&columns, row, rows.clone()), &settings);
-        let value_type = columns.attribute(row).value_type;
-        answer.add(row as u32, value_type, verdict).map_err(ValidateError::Failed)?;
+        if let Some(more) = verdict.more {
+            let value_type = columns.attribute(row).value_type;
+            answer.add(row as u32, value_type, *more).map_err(ValidateError::Failed)?;
+        }
     }
     Ok(answer.finish())
 }

@@ -40,6 +40,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The value.
+    #[inline]
     pub fn value(&self) -> Value<'a> {
         self.columns.value(self.row)
     }
@@ -50,7 +51,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The entity it is of.
-    pub fn entity(&self) -> &'a Entity<'a> {
+    pub fn entity(&self) -> Entity<'a> {
         self.columns.entity(self.row)
     }
 
