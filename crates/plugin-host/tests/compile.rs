@@ -1,5 +1,7 @@
 //! Compile bombs, the limited worker, and artefacts that are not what they seem.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use eaves_plugin_host::scan::{Refused, ScanLimits, scan};

@@ -1,5 +1,7 @@
 //! Values go through a plugin and come back as they were.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use eaves_model::batch::{AttributeInfo, Batch, Derived, EntityInfo, Row};
