@@ -4,7 +4,7 @@ use crate::world::{World, at};
 use anyhow::{Result, ensure};
 
 /// NDJSON from standard input, then the entity as a table and as JSON.
-pub async fn a_file_is_sent_and_asked_for(w: &World) -> Result<()> {
+pub(crate) async fn a_file_is_sent_and_asked_for(w: &World) -> Result<()> {
     let line = format!(r#"{{"entity":"cli-1","type":"pump","observed_at":"{}","values":{{"level":4.5}}}}"#, at(0));
     let sent = w.eaves(&["send", "--tenant", "acme"], &line).await?;
     ensure!(sent.status.success(), "{sent:?}");
@@ -21,7 +21,7 @@ pub async fn a_file_is_sent_and_asked_for(w: &World) -> Result<()> {
 }
 
 /// A line that cannot be sent is reported; the others are sent.
-pub async fn bad_lines_are_told_by_line_and_field(w: &World) -> Result<()> {
+pub(crate) async fn bad_lines_are_told_by_line_and_field(w: &World) -> Result<()> {
     let good = format!(r#"{{"entity":"cli-2","observed_at":"{}","values":{{"level":1}}}}"#, at(0));
     let bad = r#"{"entity":"cli-2","observed_at":"noon","values":{"level":1}}"#;
     let sent = w.eaves(&["send", "--tenant", "acme"], &format!("{good}\n{bad}\n")).await?;
@@ -33,7 +33,7 @@ pub async fn bad_lines_are_told_by_line_and_field(w: &World) -> Result<()> {
 }
 
 /// Columns become attributes under the names they are mapped to.
-pub async fn a_csv_with_mapped_columns_is_sent(w: &World) -> Result<()> {
+pub(crate) async fn a_csv_with_mapped_columns_is_sent(w: &World) -> Result<()> {
     let csv = format!("device,when,temp\ncsv-1,{},21.5\ncsv-2,{},22\n", at(0), at(0));
     let maps = ["--map", "device=entity", "--map", "when=observed_at", "--map", "temp=csv_temperature"];
     let mut args = vec!["send", "--tenant", "acme", "--format", "csv"];

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 
 /// Records put with the AWS SDK come back over HTTP, for their tenant only.
-pub async fn records_come_back_to_their_tenant_only(w: &World) -> Result<()> {
+pub(crate) async fn records_come_back_to_their_tenant_only(w: &World) -> Result<()> {
     w.put("acme", "pump-1", reading("acme", "pump-1", r#"{"temperature":72.5,"status":"online"}"#)).await?;
     w.put("globex", "oven-1", reading("globex", "oven-1", r#"{"temperature":180.25,"door":false}"#)).await?;
 
@@ -30,7 +30,7 @@ pub async fn records_come_back_to_their_tenant_only(w: &World) -> Result<()> {
 }
 
 /// Every type keeps its exact value, from the record's digits to the answer's.
-pub async fn values_keep_their_type_and_digits(w: &World) -> Result<()> {
+pub(crate) async fn values_keep_their_type_and_digits(w: &World) -> Result<()> {
     let values = r#"{
         "t_string": "grüße \"quoted\" \u0041",
         "t_integer": 9223372036854775807,
@@ -61,7 +61,7 @@ pub async fn values_keep_their_type_and_digits(w: &World) -> Result<()> {
 }
 
 /// NDJSON, a list, gzip and an aggregated record are all taken apart.
-pub async fn every_wrapping_is_taken_apart(w: &World) -> Result<()> {
+pub(crate) async fn every_wrapping_is_taken_apart(w: &World) -> Result<()> {
     let r = |entity: &str| reading("acme", entity, r#"{"level":3}"#);
     let ndjson = format!("{}\n{}\n", r("wrap-1"), r("wrap-2"));
     let list = format!("[{},{}]", r("wrap-3"), r("wrap-4"));
@@ -78,7 +78,7 @@ pub async fn every_wrapping_is_taken_apart(w: &World) -> Result<()> {
 
 /// Each kind of rubbish ends with a reason that names the field, and good readings
 /// around it in the same shard go on.
-pub async fn rubbish_is_put_aside_with_a_reason_and_the_shard_goes_on(w: &World) -> Result<()> {
+pub(crate) async fn rubbish_is_put_aside_with_a_reason_and_the_shard_goes_on(w: &World) -> Result<()> {
     w.put("acme", "typed-1", reading("acme", "typed-1", r#"{"level_m":1.5}"#)).await?;
     w.entity("acme", "typed-1", "level_m").await?;
     let long = "x".repeat(70_000);
@@ -120,7 +120,7 @@ pub async fn rubbish_is_put_aside_with_a_reason_and_the_shard_goes_on(w: &World)
 }
 
 /// The same reading twice, in one batch and later again, is one point.
-pub async fn a_point_sent_twice_is_one_point(w: &World) -> Result<()> {
+pub(crate) async fn a_point_sent_twice_is_one_point(w: &World) -> Result<()> {
     let r = reading("acme", "twice-1", r#"{"count":41}"#);
     w.put_bytes("twice", format!("{r}\n{r}\n").into_bytes()).await?;
     w.history("acme", "twice-1", "count", 1).await?;
@@ -133,7 +133,7 @@ pub async fn a_point_sent_twice_is_one_point(w: &World) -> Result<()> {
 }
 
 /// A late value goes to history and leaves the newer hot value alone.
-pub async fn a_late_value_does_not_overwrite_a_newer_one(w: &World) -> Result<()> {
+pub(crate) async fn a_late_value_does_not_overwrite_a_newer_one(w: &World) -> Result<()> {
     let seen = |second: i64, values: &str| {
         let time = at(second);
         format!(r#"{{"tenant":"acme","entity":"late-1","observed_at":"{time}","values":{values}}}"#)
@@ -149,7 +149,7 @@ pub async fn a_late_value_does_not_overwrite_a_newer_one(w: &World) -> Result<()
 }
 
 /// A strict tenant takes only what is registered, and says what it did not take.
-pub async fn a_strict_tenant_takes_only_what_is_registered(w: &World) -> Result<()> {
+pub(crate) async fn a_strict_tenant_takes_only_what_is_registered(w: &World) -> Result<()> {
     let mark = w.quarantine_mark().await?;
     w.put("strict", "new-1", reading("strict", "new-1", r#"{"a":1}"#)).await?;
     w.quarantined(mark, "unknown_entity", "entity").await?;

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 
 /// The range rule rejects with its reason, the unit rule converts; another tenant's
 /// same values pass as they are.
-pub async fn rules_reject_and_convert_for_their_tenant_only(w: &World) -> Result<()> {
+pub(crate) async fn rules_reject_and_convert_for_their_tenant_only(w: &World) -> Result<()> {
     let mark = w.quarantine_mark().await?;
     let values = r#"{"rule_temperature":999.0,"rule_status":"exploded","rule_humidity":40.0}"#;
     w.put("ruled", "rule-1", reading("ruled", "rule-1", values)).await?;
@@ -30,7 +30,7 @@ pub async fn rules_reject_and_convert_for_their_tenant_only(w: &World) -> Result
 }
 
 /// The derived attribute is there like one that was sent.
-pub async fn a_derived_attribute_is_hot_and_in_history(w: &World) -> Result<()> {
+pub(crate) async fn a_derived_attribute_is_hot_and_in_history(w: &World) -> Result<()> {
     let values = r#"{"temperature":25.0,"relative_humidity":60.0}"#;
     w.put("dewy", "room-1", reading("dewy", "room-1", values)).await?;
     let room = w.entity("dewy", "room-1", "dew_point").await?;

@@ -17,7 +17,7 @@ const HEADERS: [&str; 9] = [
 ];
 
 /// Each answer tells source, lag and tier, in headers and in the body alike.
-pub async fn an_answer_tells_how_fresh_it_is(w: &World) -> Result<()> {
+pub(crate) async fn an_answer_tells_how_fresh_it_is(w: &World) -> Result<()> {
     w.put("acme", "fresh-1", reading("acme", "fresh-1", r#"{"level":1}"#)).await?;
     w.entity("acme", "fresh-1", "level").await?;
     for consistency in ["strong", "eventual"] {
@@ -40,7 +40,7 @@ pub async fn an_answer_tells_how_fresh_it_is(w: &World) -> Result<()> {
 }
 
 /// Equality, ranges, `in`, and, or, not: against the same search done by hand.
-pub async fn a_search_finds_what_it_should(w: &World) -> Result<()> {
+pub(crate) async fn a_search_finds_what_it_should(w: &World) -> Result<()> {
     for n in 0..20 {
         let state = ["on", "off"][n % 2];
         let values = format!(r#"{{"s_state":"{state}","s_load":{},"s_zone":"z{}"}}"#, n as f64 * 1.5, n % 3);
@@ -80,7 +80,7 @@ pub async fn a_search_finds_what_it_should(w: &World) -> Result<()> {
 }
 
 /// POST /v1/telemetry: stamped with the caller's tenant, and refused piece by piece.
-pub async fn readings_can_be_written_over_http(w: &World) -> Result<()> {
+pub(crate) async fn readings_can_be_written_over_http(w: &World) -> Result<()> {
     let body = json!([
         {"entity": "posted-1", "observed_at": at(0), "values": {"level": 7}},
         {"entity": "posted-2", "observed_at": "not a time", "values": {"level": 7}},
@@ -98,7 +98,7 @@ pub async fn readings_can_be_written_over_http(w: &World) -> Result<()> {
 }
 
 /// Bad requests are 4xx problems that name what is wrong; nothing is a 5xx.
-pub async fn bad_requests_are_problems_that_name_the_field(w: &World) -> Result<()> {
+pub(crate) async fn bad_requests_are_problems_that_name_the_field(w: &World) -> Result<()> {
     let history = "/v1/entities/pump-1/history/temperature";
     for (path, status, names) in [
         (format!("{history}?from=2026-01-01T00:00:00Z&to=2026-03-15T00:00:00Z"), 400, "30 days"),
@@ -123,7 +123,7 @@ pub async fn bad_requests_are_problems_that_name_the_field(w: &World) -> Result<
 }
 
 /// No token, a broken token, a token without the scope.
-pub async fn nobody_reads_without_a_token(w: &World) -> Result<()> {
+pub(crate) async fn nobody_reads_without_a_token(w: &World) -> Result<()> {
     for token in [None, Some("nonsense"), Some("eyJhbGciOiJub25lIn0.eyJ0ZW5hbnQiOiJhY21lIn0.")] {
         let answer = w.get_with(token, "/v1/entities/pump-1").await?;
         ensure!(answer.status == 401, "{token:?}: {} {}", answer.status, answer.text);

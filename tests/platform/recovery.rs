@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 
 /// `kill -9` of a backend under load: PostgreSQL restarts all of them and empties
 /// UNLOGGED staging; what was staged is read from the stream again.
-pub async fn a_killed_backend_loses_nothing_and_doubles_nothing(w: &World) -> Result<()> {
+pub(crate) async fn a_killed_backend_loses_nothing_and_doubles_nothing(w: &World) -> Result<()> {
     const ENTITIES: usize = 40;
     const ROUNDS: i64 = 30;
     let line = |entity: usize, round: i64| {

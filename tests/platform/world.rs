@@ -17,44 +17,44 @@ const PATIENCE_S: u64 = 30;
 
 /// A time `second` seconds into the run's own hour: recent, so that default windows
 /// cover it, and the same throughout the run.
-pub fn at(second: i64) -> String {
+pub(crate) fn at(second: i64) -> String {
     static BASE: OnceLock<i64> = OnceLock::new();
     let base = *BASE.get_or_init(|| jiff::Timestamp::now().as_second() - 3600);
     jiff::Timestamp::from_second(base + second).map(|t| t.to_string()).unwrap_or_default()
 }
 
 /// A reading at [`at`]`(0)`.
-pub fn reading(tenant: &str, entity: &str, values: &str) -> String {
+pub(crate) fn reading(tenant: &str, entity: &str, values: &str) -> String {
     format!(r#"{{"tenant":"{tenant}","entity":"{entity}","type":"test","observed_at":"{}","values":{values}}}"#, at(0))
 }
 
 /// An answer over HTTP.
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub text: String,
-    pub json: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    pub(crate) json: Value,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Result<&str> {
+    pub(crate) fn header(&self, name: &str) -> Result<&str> {
         let value = self.headers.get(name).with_context(|| format!("no header {name}: {:?}", self.headers))?;
         Ok(value.to_str()?)
     }
 
     /// How many points a history has.
-    pub fn points(&self) -> usize {
+    pub(crate) fn points(&self) -> usize {
         self.json["points"].as_array().map_or(0, Vec::len)
     }
 }
 
 /// A quarantine row.
-pub struct Row {
-    pub payload: String,
-    pub plugin_digest: Option<String>,
+pub(crate) struct Row {
+    pub(crate) payload: String,
+    pub(crate) plugin_digest: Option<String>,
 }
 
-pub struct World {
+pub(crate) struct World {
     platform: Platform,
     endpoints: Endpoints,
     http: reqwest::Client,
@@ -64,7 +64,7 @@ pub struct World {
 
 impl World {
     /// Starts a platform and the tenants the scenarios use.
-    pub async fn start() -> Result<Self> {
+    pub(crate) async fn start() -> Result<Self> {
         let platform = Platform::start(Options::ephemeral()).await?;
         let endpoints = platform.endpoints().clone();
         // `target/<profile>/deps/platform-…` stands beside the binaries' folder.
@@ -109,7 +109,7 @@ impl World {
     }
 
     /// Stops the platform and looks whether any of its processes is left.
-    pub async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self) -> Result<()> {
         let pids: Vec<u32> = self.endpoints.processes.iter().filter_map(|p| p.pid).collect();
         self.platform.stop().await;
         let left: Vec<u32> = pids.into_iter().filter(|pid| is_alive(*pid)).collect();
@@ -120,15 +120,15 @@ impl World {
     // Kinesis
 
     /// Puts one record, with tenant and key as a gateway would set its partition key.
-    pub async fn put(&self, tenant: &str, key: &str, record: String) -> Result<()> {
+    pub(crate) async fn put(&self, tenant: &str, key: &str, record: String) -> Result<()> {
         self.put_bytes(&format!("{tenant}/{key}"), record.into_bytes()).await
     }
 
-    pub async fn put_bytes(&self, key: &str, record: Vec<u8>) -> Result<()> {
+    pub(crate) async fn put_bytes(&self, key: &str, record: Vec<u8>) -> Result<()> {
         self.put_many(vec![(key.to_owned(), record)]).await
     }
 
-    pub async fn put_many(&self, records: Vec<(String, Vec<u8>)>) -> Result<()> {
+    pub(crate) async fn put_many(&self, records: Vec<(String, Vec<u8>)>) -> Result<()> {
         let entries: Result<Vec<_>, _> = records
             .into_iter()
             .map(|(key, data)| PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data)).build())
@@ -139,7 +139,7 @@ impl World {
         Ok(())
     }
 
-    pub fn gzip(&self, bytes: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn gzip(&self, bytes: &[u8]) -> Result<Vec<u8>> {
         use std::io::Write as _;
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes)?;
@@ -147,26 +147,26 @@ impl World {
     }
 
     /// Packs records as the Kinesis Producer Library does.
-    pub fn aggregate(&self, records: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    pub(crate) fn aggregate(&self, records: &[(&str, Vec<u8>)]) -> Vec<u8> {
         let records: Vec<(&str, &[u8])> = records.iter().map(|(key, data)| (*key, data.as_slice())).collect();
         eaves_codec::encode::kpl(&records)
     }
 
     // HTTP
 
-    pub async fn token(&self, tenant: &str, scope: Option<&str>) -> Result<String> {
+    pub(crate) async fn token(&self, tenant: &str, scope: Option<&str>) -> Result<String> {
         let mut args = vec!["token", "--tenant", tenant];
         args.extend(scope.iter().flat_map(|s| ["--scope", s]));
         let printed = self.eaves_ok(&args).await?;
         Ok(String::from_utf8(printed.stdout)?.trim().to_owned())
     }
 
-    pub async fn get(&self, tenant: &str, path: &str) -> Result<Answer> {
+    pub(crate) async fn get(&self, tenant: &str, path: &str) -> Result<Answer> {
         let token = self.token(tenant, None).await?;
         self.get_with(Some(&token), path).await
     }
 
-    pub async fn get_with(&self, token: Option<&str>, path: &str) -> Result<Answer> {
+    pub(crate) async fn get_with(&self, token: Option<&str>, path: &str) -> Result<Answer> {
         let mut request = self.http.get(format!("{}{path}", self.endpoints.api_url));
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -174,18 +174,18 @@ impl World {
         answer(request).await
     }
 
-    pub async fn post(&self, tenant: &str, path: &str, body: Value) -> Result<Answer> {
+    pub(crate) async fn post(&self, tenant: &str, path: &str, body: Value) -> Result<Answer> {
         let token = self.token(tenant, None).await?;
         answer(self.http.post(format!("{}{path}", self.endpoints.api_url)).bearer_auth(token).json(&body)).await
     }
 
-    pub async fn search(&self, tenant: &str, filter: Value) -> Result<Answer> {
+    pub(crate) async fn search(&self, tenant: &str, filter: Value) -> Result<Answer> {
         let body = serde_json::json!({"filter": filter, "consistency": "strong", "limit": 100});
         self.post(tenant, "/v1/entities/search", body).await
     }
 
     /// The entity, once it has the attribute.
-    pub async fn entity(&self, tenant: &str, entity: &str, attribute: &str) -> Result<Answer> {
+    pub(crate) async fn entity(&self, tenant: &str, entity: &str, attribute: &str) -> Result<Answer> {
         let token = self.token(tenant, None).await?;
         let path = format!("/v1/entities/{entity}?consistency=strong");
         let end = Instant::now() + Duration::from_secs(PATIENCE_S);
@@ -203,7 +203,7 @@ impl World {
     }
 
     /// The attribute's history of the last day, once it has that many points.
-    pub async fn history(&self, tenant: &str, entity: &str, attribute: &str, points: usize) -> Result<Answer> {
+    pub(crate) async fn history(&self, tenant: &str, entity: &str, attribute: &str, points: usize) -> Result<Answer> {
         let token = self.token(tenant, None).await?;
         let path = format!("/v1/entities/{entity}/history/{attribute}?consistency=strong");
         let end = Instant::now() + Duration::from_secs(PATIENCE_S);
@@ -222,7 +222,7 @@ impl World {
     // The command line
 
     /// Runs `eaves` against this platform with the given standard input.
-    pub async fn eaves(&self, args: &[&str], input: &str) -> Result<Output> {
+    pub(crate) async fn eaves(&self, args: &[&str], input: &str) -> Result<Output> {
         let mut command = tokio::process::Command::new(&self.eaves);
         command.args(args).arg("--data").arg(&self.endpoints.data_dir);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -254,24 +254,24 @@ impl World {
     }
 
     /// A number from the database, past all row-level security.
-    pub async fn count(&self, query: &str) -> Result<i64> {
+    pub(crate) async fn count(&self, query: &str) -> Result<i64> {
         Ok(self.database().await?.query_one(query, &[]).await?.get(0))
     }
 
     /// Where quarantine stands, to look only at what comes later.
-    pub async fn quarantine_mark(&self) -> Result<i64> {
+    pub(crate) async fn quarantine_mark(&self) -> Result<i64> {
         self.count("select coalesce(max(quarantine_id), 0) from quarantine").await
     }
 
     /// Waits for a quarantine row after `mark` with this reason and a field that starts so.
-    pub async fn quarantined(&self, mark: i64, reason: &str, field: &str) -> Result<Row> {
+    pub(crate) async fn quarantined(&self, mark: i64, reason: &str, field: &str) -> Result<Row> {
         let query = "select convert_from(payload, 'LATIN1'), plugin_digest from quarantine
                      where quarantine_id > $1 and reason = $2 and field like '%' || $3 || '%' limit 1";
         self.row(query, &[&mark, &reason, &field]).await
     }
 
     /// Waits for a quarantine row of a tenant after `mark` about `field`.
-    pub async fn quarantined_in(&self, mark: i64, tenant: &str, field: &str) -> Result<Row> {
+    pub(crate) async fn quarantined_in(&self, mark: i64, tenant: &str, field: &str) -> Result<Row> {
         let query = "select convert_from(q.payload, 'LATIN1'), q.plugin_digest
                      from quarantine q join tenants t using (tenant_id)
                      where q.quarantine_id > $1 and t.name = $2 and q.field = $3 limit 1";
@@ -291,7 +291,7 @@ impl World {
     }
 
     /// `kill -9` of one server process that serves a client: PostgreSQL then restarts all.
-    pub async fn kill_a_backend(&self) -> Result<()> {
+    pub(crate) async fn kill_a_backend(&self) -> Result<()> {
         let database = self.database().await?;
         let own: i32 = database.query_one("select pg_backend_pid()", &[]).await?.get(0);
         let killed = tokio::process::Command::new("kill").args(["-9", &own.to_string()]).status().await?;
@@ -300,7 +300,7 @@ impl World {
     }
 
     /// Waits for a condition.
-    pub async fn until<F>(&self, seconds: u64, what: &str, mut met: impl FnMut() -> F) -> Result<()>
+    pub(crate) async fn until<F>(&self, seconds: u64, what: &str, mut met: impl FnMut() -> F) -> Result<()>
     where
         F: Future<Output = Result<bool>>,
     {
