@@ -5,16 +5,16 @@ use anyhow::{Result, ensure};
 
 /// NDJSON from standard input, then the entity as a table and as JSON.
 pub(crate) async fn a_file_is_sent_and_asked_for(w: &World) -> Result<()> {
-    let line = format!(r#"{{"entity":"cli-1","type":"pump","observed_at":"{}","values":{{"level":4.5}}}}"#, at(0));
+    let line = format!(r#"{{"entity":"cli-1","type":"pump","observed_at":"{}","values":{{"cli_level":4.5}}}}"#, at(0));
     let sent = w.eaves(&["send", "--tenant", "acme"], &line).await?;
     ensure!(sent.status.success(), "{sent:?}");
-    w.entity("acme", "cli-1", "level").await?;
+    w.entity("acme", "cli-1", "cli_level").await?;
     let asked = w.eaves(&["query", "entity", "cli-1", "--tenant", "acme"], "").await?;
     let table = String::from_utf8_lossy(&asked.stdout);
-    ensure!(asked.status.success() && table.contains("level") && table.contains("4.5"), "{asked:?}");
+    ensure!(asked.status.success() && table.contains("cli_level") && table.contains("4.5"), "{asked:?}");
     let asked = w.eaves(&["query", "entity", "cli-1", "--tenant", "acme", "--json"], "").await?;
     let json: serde_json::Value = serde_json::from_slice(&asked.stdout)?;
-    ensure!(json["attributes"]["level"]["value"] == 4.5, "{json}");
+    ensure!(json["entity"]["attributes"]["cli_level"]["value"] == 4.5, "{json}");
     let unknown = w.eaves(&["query", "entity", "no-such", "--tenant", "acme"], "").await?;
     ensure!(!unknown.status.success() && !unknown.stderr.is_empty(), "{unknown:?}");
     Ok(())

@@ -43,7 +43,7 @@ pub(crate) async fn an_answer_tells_how_fresh_it_is(w: &World) -> Result<()> {
 pub(crate) async fn a_search_finds_what_it_should(w: &World) -> Result<()> {
     for n in 0..20 {
         let state = ["on", "off"][n % 2];
-        let values = format!(r#"{{"s_state":"{state}","s_load":{},"s_zone":"z{}"}}"#, n as f64 * 1.5, n % 3);
+        let values = format!(r#"{{"s_state":"{state}","s_load":{:?},"s_zone":"z{}"}}"#, n as f64 * 1.5, n % 3);
         w.put("acme", "search", reading("acme", &format!("s-{n:02}"), &values)).await?;
     }
     w.entity("acme", "s-19", "s_zone").await?;
@@ -82,14 +82,14 @@ pub(crate) async fn a_search_finds_what_it_should(w: &World) -> Result<()> {
 /// POST /v1/telemetry: stamped with the caller's tenant, and refused piece by piece.
 pub(crate) async fn readings_can_be_written_over_http(w: &World) -> Result<()> {
     let body = json!([
-        {"entity": "posted-1", "observed_at": at(0), "values": {"level": 7}},
-        {"entity": "posted-2", "observed_at": "not a time", "values": {"level": 7}},
+        {"entity": "posted-1", "observed_at": at(0), "values": {"posted_level": 7}},
+        {"entity": "posted-2", "observed_at": "not a time", "values": {"posted_level": 7}},
     ]);
     let answer = w.post("globex", "/v1/telemetry", body).await?;
     ensure!(answer.status == 202, "{} {}", answer.status, answer.text);
     ensure!(answer.text.contains("observed_at"), "the refusal names no field: {}", answer.text);
-    let posted = w.entity("globex", "posted-1", "level").await?;
-    ensure!(posted.json["attributes"]["level"]["value"] == 7, "{}", posted.text);
+    let posted = w.entity("globex", "posted-1", "posted_level").await?;
+    ensure!(posted.json["attributes"]["posted_level"]["value"] == 7, "{}", posted.text);
 
     let foreign = json!({"tenant": "acme", "entity": "x", "observed_at": at(0), "values": {"a": 1}});
     let answer = w.post("globex", "/v1/telemetry", foreign).await?;
@@ -101,7 +101,7 @@ pub(crate) async fn readings_can_be_written_over_http(w: &World) -> Result<()> {
 pub(crate) async fn bad_requests_are_problems_that_name_the_field(w: &World) -> Result<()> {
     let history = "/v1/entities/pump-1/history/temperature";
     for (path, status, names) in [
-        (format!("{history}?from=2026-01-01T00:00:00Z&to=2026-03-15T00:00:00Z"), 400, "30 days"),
+        (format!("{history}?from=2026-01-01T00:00:00Z&to=2026-03-15T00:00:00Z"), 400, "at most 30"),
         (format!("{history}?from=2026-03-02T00:00:00Z&to=2026-03-01T00:00:00Z"), 400, "from"),
         (format!("{history}?from=tomorrow"), 400, "from"),
         (format!("{history}?limit=-1"), 400, "limit"),

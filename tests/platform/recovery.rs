@@ -22,7 +22,11 @@ pub(crate) async fn a_killed_backend_loses_nothing_and_doubles_nothing(w: &World
     let expected = (ENTITIES as i64) * ROUNDS;
     let count = "select count(*) from entity_values_ts v join entities e using (tenant_id, entity_id)
                  where e.external_id like 'crash-%'";
-    w.until(60, "all rounds in history", || async { Ok(w.count(count).await? >= expected) }).await?;
+    let arrived = w.until(60, "all rounds in history", || async { Ok(w.count(count).await? >= expected) }).await;
+    if arrived.is_err() {
+        let found = w.count(count).await?;
+        anyhow::bail!("{found} of {expected} values in history after 60 s; logs:\n{}", w.logs());
+    }
     ensure!(w.count(count).await? == expected, "more rows than were sent");
     let behind = "select count(*) from entity_jsonb h join entities e using (tenant_id, entity_id)
                   where e.external_id like 'crash-%' and (h.hot_attrs->>'round')::int <> 29";

@@ -192,8 +192,9 @@ impl World {
         loop {
             let answer = self.get_with(Some(&token), &path).await?;
             ensure!(answer.status < 500, "{path}: {} {}", answer.status, answer.text);
-            if answer.status == 200 && answer.json["attributes"].get(attribute).is_some() {
-                return Ok(answer);
+            let entity = &answer.json["entity"];
+            if answer.status == 200 && entity["attributes"].get(attribute).is_some() {
+                return Ok(Answer { json: entity.clone(), ..answer });
             }
             if Instant::now() > end {
                 bail!("{entity} of {tenant} has no {attribute} after {PATIENCE_S} s: {} {}", answer.status, answer.text);
@@ -297,6 +298,16 @@ impl World {
         let killed = tokio::process::Command::new("kill").args(["-9", &own.to_string()]).status().await?;
         ensure!(killed.success(), "kill -9 {own}");
         self.until(30, "the database to be back", || async { Ok(self.database().await.is_ok()) }).await
+    }
+
+    /// The ends of the functions' logs, for a failure's message.
+    pub(crate) fn logs(&self) -> String {
+        let end = |p: &eaves_local::Process| {
+            let text = std::fs::read_to_string(&p.log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().rev().filter(|l| l.contains("ERROR") || l.contains("WARN")).take(4).collect();
+            format!("{}:\n{}\n", p.name, lines.join("\n"))
+        };
+        self.endpoints.processes.iter().filter(|p| p.name.starts_with("eaves-")).map(end).collect()
     }
 
     /// Waits for a condition.
