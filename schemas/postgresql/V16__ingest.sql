@@ -43,6 +43,8 @@ begin
     where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer
     for update;
     exit when found;
+    -- But for the first of a shard: by its row a crash is noticed later.
+    perform set_config('synchronous_commit', 'on', true);
     insert into ingest_checkpoints (stream, shard, consumer, epoch)
     values (p_stream, p_shard, p_consumer, v_epoch)
     on conflict do nothing;
@@ -83,33 +85,43 @@ end
 $$;
 
 -- After staging was lost: sets the shard back to what is in history, in the current
--- epoch, and notes how far it had come. Does nothing where the epoch is the current one
+-- epoch, and notes up to where the stream is to be read again before anything newer. That
+-- is the checkpoint, and p_until if it is further: commits are asynchronous, so the last
+-- that were acknowledged may be missing from the checkpoint too, and only the caller
+-- knows what the stream goes on with. Does nothing where the epoch is the current one
 -- already, so that two callers cannot set it back twice.
-create function ingest_rewind(p_stream text, p_shard text, p_consumer text)
-returns table (sequence text, sub int8, replay_sequence text, replay_sub int8)
+create function ingest_rewind(p_stream text, p_shard text, p_consumer text,
+                              p_until_sequence text default null, p_until_sub int8 default null)
+returns void
 language plpgsql security definer
 set search_path = public, pg_temp
 as $$
-#variable_conflict use_column
 declare
-  v_epoch uuid := current_epoch();
+  v_epoch   uuid := current_epoch();
+  v_point   ingest_checkpoints;
+  v_flushed flush_checkpoints;
+  v_until   record;
 begin
-  perform from ingest_checkpoints c
-  where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer
+  select * into v_point from ingest_checkpoints
+  where stream = p_stream and shard = p_shard and consumer = p_consumer
   for update;
-  update ingest_checkpoints c
-  set sequence = f.sequence, sub = f.sub, epoch = v_epoch, updated_at = now(),
-      -- A replay that was itself interrupted by a crash still goes as far as the first.
-      replay_sequence = greatest(c.replay_sequence, c.sequence),
-      replay_sub = case when c.replay_sequence > c.sequence then c.replay_sub else c.sub end
-  from (select) as one_row
-  left join flush_checkpoints f
-    on f.stream = p_stream and f.shard = p_shard and f.consumer = p_consumer
-  where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer
-    and c.epoch <> v_epoch;
-  return query
-  select c.sequence::text, c.sub, c.replay_sequence::text, c.replay_sub from ingest_checkpoints c
-  where c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer;
+  if not found or v_point.epoch = v_epoch then
+    return;
+  end if;
+  select * into v_flushed from flush_checkpoints
+  where stream = p_stream and shard = p_shard and consumer = p_consumer;
+  -- A replay that was itself interrupted by a crash still goes as far as the first.
+  select u.sequence, u.sub into v_until
+  from (values (v_point.sequence, v_point.sub), (v_point.replay_sequence, v_point.replay_sub),
+               (p_until_sequence::numeric, p_until_sub)) as u (sequence, sub)
+  where u.sequence is not null
+    and (v_flushed.sequence is null or (u.sequence, u.sub) > (v_flushed.sequence, v_flushed.sub))
+  order by u.sequence desc, u.sub desc
+  limit 1;
+  update ingest_checkpoints
+  set sequence = v_flushed.sequence, sub = v_flushed.sub, epoch = v_epoch, updated_at = now(),
+      replay_sequence = v_until.sequence, replay_sub = v_until.sub
+  where stream = p_stream and shard = p_shard and consumer = p_consumer;
 end
 $$;
 
@@ -147,7 +159,7 @@ $$;
 grant execute on function ingest_begin(text, text, text) to eaves_ingest;
 grant execute on function ingest_finish(text, text, text, int2, text, int8, text, int8, int4, int4[], text[],
   text[], int8[]) to eaves_ingest;
-grant execute on function ingest_rewind(text, text, text) to eaves_ingest;
+grant execute on function ingest_rewind(text, text, text, text, int8) to eaves_ingest;
 grant execute on function ingest_end_replay(text, text, text) to eaves_ingest;
 grant execute on function quarantine_add(text, text, int4[], text[], text[], text[], text[], bytea[], text[],
   int8[], int4[], text[]) to eaves_ingest;

@@ -325,18 +325,49 @@ impl IngestStore {
         commit::checkpoint(&row)
     }
 
-    /// After staging was lost: sets the shard back to what is in history, and notes how
-    /// far it had come. Does nothing if staging is not lost, so that two callers cannot do
-    /// it twice.
+    /// After staging was lost: sets the shard back to what is in history, and notes that
+    /// everything up to where it had come is to be read again. Does nothing if staging is
+    /// not lost, so that two callers cannot do it twice.
+    ///
+    /// Prefer [`Self::rewind_until`] where the next record is known: commits are
+    /// asynchronous, so the crash may have taken the last ones off the checkpoint as well.
     pub async fn rewind(
         &mut self,
         stream: &str,
         shard: &str,
         consumer: &str,
     ) -> Result<Checkpoint, StoreError> {
-        let parameters: &[Parameter<'_>] =
-            &[(&stream, Type::TEXT), (&shard, Type::TEXT), (&consumer, Type::TEXT)];
-        let sql = "select count(*) from ingest_rewind($1, $2, $3)";
+        self.rewind_to_read(stream, shard, consumer, None).await
+    }
+
+    /// Like [`Self::rewind`]; the stream is to be read again up to `until` at least. Give
+    /// the first record of the batch at hand: all before it was acknowledged once.
+    pub async fn rewind_until(
+        &mut self,
+        stream: &str,
+        shard: &str,
+        consumer: &str,
+        until: &Position,
+    ) -> Result<Checkpoint, StoreError> {
+        self.rewind_to_read(stream, shard, consumer, Some(until)).await
+    }
+
+    async fn rewind_to_read(
+        &mut self,
+        stream: &str,
+        shard: &str,
+        consumer: &str,
+        until: Option<&Position>,
+    ) -> Result<Checkpoint, StoreError> {
+        let (sequence, sub) = (until.map(Position::sequence), until.map(|p| i64::from(p.sub())));
+        let parameters: &[Parameter<'_>] = &[
+            (&stream, Type::TEXT),
+            (&shard, Type::TEXT),
+            (&consumer, Type::TEXT),
+            (&sequence, Type::TEXT),
+            (&sub, Type::INT8),
+        ];
+        let sql = "select ingest_rewind($1, $2, $3, $4, $5)";
         self.db.query_one("rewinding a checkpoint", sql, parameters).await?;
         self.checkpoint(stream, shard, consumer).await
     }

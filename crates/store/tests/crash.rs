@@ -1,2 +1,124 @@
-//! Being written.
-fn main() {}
+//! A crash empties staging; what was acknowledged comes back from the stream.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use eaves_model::{Value, ValueType};
+use eaves_store::ingest::CommitError;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Database, Server, Suite, Writer, connect, position, until};
+
+fn main() {
+    let mut suite = Suite::new();
+    suite.test("crash::all_faults", all_faults);
+    suite.run()
+}
+
+/// One after the other: each brings the whole server down.
+async fn all_faults(server: Arc<Server>) {
+    killed_backend(&server).await;
+    immediate_stop(&server).await;
+    orderly_restart(&server).await;
+}
+
+/// Three batches: the first flushed, two staged.
+async fn staged(server: &Server) -> (Database, Writer) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    for to in 1..4 {
+        write(&mut w, to).await.unwrap();
+        if to == 1 {
+            db.drain().await;
+        }
+    }
+    (db, w)
+}
+
+async fn write(w: &mut Writer, to: u64) -> Result<(), CommitError> {
+    let (e, a) = (w.entity("e").await, w.attribute("a", ValueType::Integer).await);
+    let at = to as i64;
+    let points = [w.point(e, a, at, Value::Integer(at)), w.point(e, a, at + 1000, Value::Integer(at))];
+    let hot = [w.hot(e, at, &format!(r#"{{"a":{at}}}"#))];
+    w.commit(to, &points, &hot).await.map(drop)
+}
+
+/// The writer finds staging lost, goes back to what is in history and reads again.
+async fn recovers(db: Database, mut w: Writer) {
+    // What the store had is gone, so the next statement may fail; it says that it may
+    // be tried again, and then it works.
+    let mut tries = 0;
+    let flushed = loop {
+        tries += 1;
+        assert!(tries < 200, "still no connection");
+        match w.commit(4, &[], &[]).await {
+            Err(CommitError::StagingLost { flushed }) => break flushed,
+            Err(CommitError::Store(e)) => {
+                assert!(e.is_retryable(), "{e:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(flushed, Some(position(1)));
+    let db = Database { sql: connect(&db.superuser).await, ..db };
+    assert_eq!(db.one("select count(*) from entity_values_ts").await, "2");
+    // Until it has been read again, the flush claims nothing.
+    assert_eq!(db.flusher().await.stage_flush(1).await.unwrap(), Some(0));
+
+    // The crash may have taken the last commits off the checkpoint as well; the batch at
+    // hand says up to where the stream had been acknowledged.
+    let back = w.store.rewind_until("stream", "s", "test", &position(4)).await.unwrap();
+    assert_eq!((back.position.clone(), back.replay_to.clone()), (Some(position(1)), Some(position(4))));
+    // A second one finds it done.
+    assert_eq!(w.store.rewind("stream", "s", "test").await.unwrap(), back);
+    w.at = back.position;
+    for to in 2..5 {
+        write(&mut w, to).await.unwrap();
+    }
+    db.drain().await;
+    let now = w.store.checkpoint("stream", "s", "test").await.unwrap();
+    assert_eq!((now.position, now.flushed, now.replay_to), (Some(position(4)), Some(position(4)), None));
+    assert_eq!(db.one("select count(*), sum(value_int) from entity_values_ts").await, "8|20");
+    assert_eq!(db.one("select hot_attrs from entity_jsonb").await, r#"{"a": 4}"#);
+    // What was read twice is counted once.
+    let totals = db.admin().await.ledger_totals(None).await.unwrap();
+    assert_eq!(totals.iter().map(|t| t.count).sum::<u64>(), 8);
+}
+
+async fn killed_backend(server: &Server) {
+    let (db, w) = staged(server).await;
+    let victim: i32 = db.one("select pg_backend_pid()").await.parse().unwrap();
+    server.pg.lock().await.kill_backend(victim).unwrap();
+    until("the server to notice", async || db.sql.is_closed()).await;
+    recovers(db, w).await;
+}
+
+async fn immediate_stop(server: &Server) {
+    let (db, w) = staged(server).await;
+    let mut pg = server.pg.lock().await;
+    pg.stop_immediately().await.unwrap();
+    pg.restart().await.unwrap();
+    drop(pg);
+    recovers(db, w).await;
+}
+
+/// A server that is shut down in order keeps staging: nothing has to be read again.
+async fn orderly_restart(server: &Server) {
+    let (db, mut w) = staged(server).await;
+    server.pg.lock().await.restart().await.unwrap();
+    let db = Database { sql: connect(&db.superuser).await, ..db };
+    let mut tries = 0;
+    while let Err(CommitError::Store(e)) = write_no_names(&mut w).await {
+        assert!(e.is_retryable() && tries < 200, "{e:?}");
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    db.drain().await;
+    assert_eq!(db.one("select count(*) from entity_values_ts").await, "6");
+    assert_eq!(w.store.checkpoint("stream", "s", "test").await.unwrap().flushed, Some(position(4)));
+}
+
+async fn write_no_names(w: &mut Writer) -> Result<(), CommitError> {
+    w.commit(4, &[], &[]).await.map(drop)
+}

@@ -3,8 +3,8 @@
 
 use crate::micros::Micros;
 use bytes::{BufMut as _, Bytes, BytesMut};
-use eaves_model::Value;
 use eaves_model::batch::Point;
+use eaves_model::{Decimal, Value};
 use tokio_postgres::types::{ToSql as _, Type};
 
 /// A message of this size and no more at once.
@@ -74,14 +74,7 @@ fn row(out: &mut BytesMut, point: &Point) {
             out.put_i32(8);
             out.put_f64(*f);
         }),
-        Value::Decimal(d) => column(out, 3, |out| {
-            let at = out.len();
-            out.put_i32(0);
-            // Cannot fail: every Decimal is a numeric.
-            drop(d.to_sql(&Type::NUMERIC, out));
-            let length = (out.len() - at - 4) as i32;
-            out[at..at + 4].copy_from_slice(&length.to_be_bytes());
-        }),
+        Value::Decimal(d) => column(out, 3, |out| decimal(out, *d)),
         Value::Timestamp(t) => column(out, 4, |out| {
             out.put_i32(8);
             out.put_i64(Micros(*t).wire());
@@ -91,6 +84,23 @@ fn row(out: &mut BytesMut, point: &Point) {
             out.put_slice(s.as_bytes());
         }),
     }
+}
+
+fn decimal(out: &mut BytesMut, number: Decimal) {
+    if number.is_zero() {
+        // rust_decimal's own conversion forgets how many zeros a zero has.
+        out.put_i32(8);
+        for part in [0, 0, 0, number.scale() as i16] {
+            out.put_i16(part);
+        }
+        return;
+    }
+    let at = out.len();
+    out.put_i32(0);
+    // Cannot fail: every Decimal is a numeric.
+    let _ = number.to_sql(&Type::NUMERIC, out);
+    let length = (out.len() - at - 4) as i32;
+    out[at..at + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 /// The value in its column, null in the others.

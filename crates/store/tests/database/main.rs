@@ -1,0 +1,31 @@
+//! The store against a real server.
+#![allow(unreachable_pub, reason = "modules of one binary")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commit;
+mod flush;
+mod hot;
+mod migrate;
+mod operate;
+mod pooler;
+mod register;
+mod schema;
+mod search;
+mod tenancy;
+
+fn main() {
+    let mut suite = support::Suite::new();
+    schema::add(&mut suite);
+    migrate::add(&mut suite);
+    register::add(&mut suite);
+    commit::add(&mut suite);
+    hot::add(&mut suite);
+    flush::add(&mut suite);
+    tenancy::add(&mut suite);
+    search::add(&mut suite);
+    operate::add(&mut suite);
+    pooler::add(&mut suite);
+    suite.run()
+}

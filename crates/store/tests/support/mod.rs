@@ -1,0 +1,320 @@
+//! A server for a test binary, and a database in it for each test.
+//!
+//! The binaries have a main function of their own, so that the server is stopped and its
+//! folder removed when the last test is through.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+
+use eaves_model::batch::Point;
+use eaves_model::{AttributeId, EntityId, Position, TenantId, Timestamp, Value, ValueType};
+use eaves_pg_server::{PgOptions, PgServer};
+use eaves_settings::{Postgres, Secret, Tls};
+use eaves_store::admin::{AdminStore, set_password};
+use eaves_store::flush::FlushStore;
+use eaves_store::ingest::{
+    Commit, CommitError, Committed, HotRow, IngestStore, LedgerLine, Outcome, Quarantined,
+};
+use libtest_mimic::{Arguments, Trial};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, NoTls};
+
+/// Every role that logs in has this password.
+pub const PASSWORD: &str = "for-tests-only";
+/// The roles that log in.
+pub const LOGINS: [&str; 5] = ["eaves_migrate", "eaves_ingest", "eaves_flush", "eaves_query", "eaves_admin"];
+/// The database that the tests' databases are copies of.
+const TEMPLATE: &str = "template_eaves";
+
+/// The server of this test binary.
+pub struct Server {
+    pub folder: PathBuf,
+    pub pg: tokio::sync::Mutex<PgServer>,
+    pub superuser: Postgres,
+    next: AtomicU32,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("eaves-store-test-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let options = PgOptions::new("tests", folder.join("db")).setting("fsync", "off");
+        let pg = PgServer::start(options).await.expect("PostgreSQL; run `make setup`");
+        let superuser = Postgres {
+            host: pg.host().into(),
+            port: pg.port(),
+            database: "postgres".into(),
+            user: pg.superuser().into(),
+            password: Secret::new(pg.password()),
+            tls: Tls::Disable,
+            statement_timeout: Duration::from_secs(30),
+        };
+        let server = Self { folder, pg: pg.into(), superuser, next: AtomicU32::new(0) };
+        server.create(TEMPLATE, "template1").await;
+        let template = server.as_superuser(TEMPLATE);
+        eaves_store::migrate(&template).await.unwrap();
+        for role in LOGINS {
+            set_password(&template, role, &Secret::new(PASSWORD)).await.unwrap();
+        }
+        server
+    }
+
+    pub fn as_superuser(&self, database: &str) -> Postgres {
+        Postgres { database: database.into(), ..self.superuser.clone() }
+    }
+
+    pub async fn create(&self, name: &str, template: &str) {
+        let client = connect(&self.superuser).await;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        // A session that has just ended may still count as a user of the template.
+        while let Err(e) = client.batch_execute(&format!("create database {name} template {template}")).await
+        {
+            assert!(Instant::now() < deadline, "{e:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A database with the schema and two tenants, `acme` and `other`.
+    pub async fn database(&self) -> Database {
+        let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
+        self.create(&name, TEMPLATE).await;
+        Database::open(self.as_superuser(&name)).await
+    }
+
+    /// An empty database.
+    pub async fn empty(&self) -> Postgres {
+        let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
+        self.create(&name, "template0").await;
+        self.as_superuser(&name)
+    }
+}
+
+/// One test's database.
+pub struct Database {
+    pub superuser: Postgres,
+    pub sql: Client,
+    pub acme: TenantId,
+    pub other: TenantId,
+}
+
+impl Database {
+    async fn open(superuser: Postgres) -> Self {
+        let sql = connect(&superuser).await;
+        let admin = AdminStore::connect(&role(&superuser, "eaves_admin")).await.unwrap();
+        let acme = admin.tenant_create("acme", false, None).await.unwrap();
+        let other = admin.tenant_create("other", false, None).await.unwrap();
+        Self { superuser, sql, acme, other }
+    }
+
+    pub fn role(&self, name: &str) -> Postgres {
+        role(&self.superuser, name)
+    }
+
+    pub async fn admin(&self) -> AdminStore {
+        AdminStore::connect(&self.role("eaves_admin")).await.unwrap()
+    }
+
+    pub async fn flusher(&self) -> FlushStore {
+        FlushStore::connect(&self.role("eaves_flush")).await.unwrap()
+    }
+
+    pub async fn writer(&self, shard: &str) -> Writer {
+        Writer::connect(&self.role("eaves_ingest"), self.acme, shard).await
+    }
+
+    /// Flushes until nothing is staged.
+    pub async fn drain(&self) {
+        let flusher = self.flusher().await;
+        while flusher.stage_flush(1).await.unwrap() != Some(0) {}
+    }
+
+    /// One value, as text.
+    pub async fn one(&self, sql: &str) -> String {
+        text(&self.sql, sql).await
+    }
+}
+
+/// The settings with another role.
+pub fn role(settings: &Postgres, name: &str) -> Postgres {
+    Postgres { user: name.into(), password: Secret::new(PASSWORD), ..settings.clone() }
+}
+
+/// A plain connection.
+pub async fn connect(settings: &Postgres) -> Client {
+    let mut config = tokio_postgres::Config::new();
+    config.host(&settings.host).port(settings.port).dbname(&settings.database);
+    config.user(&settings.user).password(settings.password.expose());
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// The rows of a query, columns joined by `|`, rows by newlines.
+pub async fn text(client: &Client, sql: &str) -> String {
+    let messages = client.simple_query(sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}"));
+    let mut lines = Vec::new();
+    for message in messages {
+        if let tokio_postgres::SimpleQueryMessage::Row(row) = message {
+            let columns: Vec<&str> = (0..row.len()).map(|i| row.get(i).unwrap_or("")).collect();
+            lines.push(columns.join("|"));
+        }
+    }
+    lines.join("\n")
+}
+
+/// The error of a statement: its SQLSTATE.
+pub async fn refused(client: &Client, sql: &str) -> String {
+    match client.simple_query(sql).await {
+        Ok(_) => panic!("{sql}: was not refused"),
+        Err(e) => e.code().unwrap_or_else(|| panic!("{sql}: {e:?}")).code().to_owned(),
+    }
+}
+
+/// Writes batches of one shard.
+pub struct Writer {
+    pub store: IngestStore,
+    pub tenant: TenantId,
+    pub shard: String,
+    pub at: Option<Position>,
+}
+
+impl Writer {
+    pub async fn connect(settings: &Postgres, tenant: TenantId, shard: &str) -> Self {
+        let store = IngestStore::connect(settings).await.unwrap();
+        Self { store, tenant, shard: shard.into(), at: None }
+    }
+
+    pub async fn entity(&mut self, name: &str) -> EntityId {
+        self.store.register_entities(self.tenant, &[(name, "")], true).await.unwrap()[0].id
+    }
+
+    pub async fn attribute(&mut self, name: &str, value_type: ValueType) -> AttributeId {
+        self.store.register_attributes(self.tenant, &[(name, value_type)], true).await.unwrap()[0].id
+    }
+
+    pub fn point(&self, entity: EntityId, attribute: AttributeId, at: i64, value: Value) -> Point {
+        Point { tenant: self.tenant, entity, attribute, observed_at: time(at), plugin: None, value }
+    }
+
+    pub fn hot(&self, entity: EntityId, at: i64, attrs: &str) -> HotRow {
+        HotRow { tenant: self.tenant, entity, observed_at: time(at), attrs_json: attrs.into() }
+    }
+
+    /// Commits on top of where this writer is.
+    pub async fn commit(
+        &mut self,
+        to: u64,
+        points: &[Point],
+        hot: &[HotRow],
+    ) -> Result<Committed, CommitError> {
+        self.commit_all(to, points, hot, &[]).await
+    }
+
+    pub async fn commit_all(
+        &mut self,
+        to: u64,
+        points: &[Point],
+        hot: &[HotRow],
+        quarantine: &[Quarantined],
+    ) -> Result<Committed, CommitError> {
+        let to = position(to);
+        let mut ledger = vec![LedgerLine {
+            tenant: self.tenant,
+            outcome: Outcome::Accepted,
+            reason: String::new(),
+            count: points.len() as u64,
+        }];
+        if !quarantine.is_empty() {
+            ledger.push(LedgerLine {
+                tenant: TenantId(0),
+                outcome: Outcome::Quarantined,
+                reason: "undecodable".into(),
+                count: quarantine.len() as u64,
+            });
+        }
+        let commit = Commit {
+            stream: "stream",
+            shard: &self.shard,
+            consumer: "test",
+            expected: self.at.as_ref(),
+            position: &to,
+            points,
+            hot,
+            ledger: &ledger,
+            quarantine,
+        };
+        let done = self.store.commit(&commit).await?;
+        self.at = Some(to);
+        Ok(done)
+    }
+}
+
+/// 2026-01-01T00:00:00Z and so many seconds.
+pub fn time(seconds: i64) -> Timestamp {
+    Timestamp::from_micros(1_767_225_600_000_000 + seconds * 1_000_000).unwrap()
+}
+
+pub fn position(n: u64) -> Position {
+    // As long as Kinesis makes them.
+    Position::whole(&format!("49600000000000000000000000000000000000000000000000{n:06}")).unwrap()
+}
+
+/// Waits for a condition.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition().await {
+        assert!(Instant::now() < deadline, "{what}: not within 30 s");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The tests of a binary.
+pub struct Suite {
+    runtime: Arc<Runtime>,
+    server: Arc<Mutex<Option<Arc<Server>>>>,
+    trials: Vec<Trial>,
+}
+
+impl Suite {
+    pub fn new() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+        Self { runtime: Arc::new(runtime), server: Arc::default(), trials: Vec::new() }
+    }
+
+    /// Adds a test. The server starts with the first one that runs.
+    pub fn test<F: Future<Output = ()>>(
+        &mut self,
+        name: &str,
+        test: impl FnOnce(Arc<Server>) -> F + Send + 'static,
+    ) {
+        let (runtime, slot) = (self.runtime.clone(), self.server.clone());
+        self.trials.push(Trial::test(name, move || {
+            let server = {
+                let mut slot = slot.lock().unwrap_or_else(|e| e.into_inner());
+                slot.get_or_insert_with(|| Arc::new(runtime.block_on(Server::start()))).clone()
+            };
+            runtime.block_on(test(server));
+            Ok(())
+        }));
+    }
+
+    /// Runs them, stops the server, ends the process.
+    pub fn run(self) -> ! {
+        let conclusion = libtest_mimic::run(&Arguments::from_args(), self.trials);
+        let server = self.server.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(server) = server {
+            self.runtime.block_on(async {
+                if let Err(e) = server.pg.lock().await.stop().await {
+                    eprintln!("the server did not stop in order: {e}");
+                }
+            });
+            drop(std::fs::remove_dir_all(&server.folder));
+        }
+        conclusion.exit()
+    }
+}
