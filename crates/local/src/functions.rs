@@ -3,10 +3,13 @@
 use crate::endpoints::{Endpoints, Process};
 use crate::lambda::{FunctionConfig, FunctionHost};
 use crate::options::Options;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// The binaries.
+const NAMES: [&str; 4] = ["eaves-ingest", "eaves-flush", "eaves-query", "eaves-maintain"];
 
 /// The running functions.
 pub(crate) struct Functions {
@@ -80,12 +83,25 @@ async fn start(config: FunctionConfig) -> Result<FunctionHost> {
     FunctionHost::spawn(config).await.with_context(|| format!("start the function {name}"))
 }
 
-/// The folder with the function binaries: beside the running program, or above it where
-/// cargo puts tests and examples.
+/// The folder with the function binaries, with all of them in it: the chosen one, that of
+/// the running program, or the one above it where cargo puts tests and examples.
 pub(crate) fn bin_dir(chosen: Option<&Path>) -> Result<PathBuf> {
-    if let Some(chosen) = chosen {
-        return Ok(chosen.to_path_buf());
+    let folder = match chosen {
+        Some(chosen) => chosen.to_path_buf(),
+        None => own_folder()?,
+    };
+    let folder = folder.canonicalize().with_context(|| format!("find the folder {}", folder.display()))?;
+    let missing: Vec<&str> = NAMES.into_iter().filter(|name| !folder.join(name).is_file()).collect();
+    if !missing.is_empty() {
+        let (names, folder) = (missing.join(", "), folder.display());
+        bail!(
+            "{folder} has no {names}: build with `cargo build --workspace`, or choose another folder with --bin"
+        );
     }
+    Ok(folder)
+}
+
+fn own_folder() -> Result<PathBuf> {
     let program = std::env::current_exe().context("find the running program")?;
     let folder = program.parent().context("the running program is in no folder")?;
     let above = ["deps", "examples"].iter().any(|name| folder.ends_with(name));

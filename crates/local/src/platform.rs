@@ -24,6 +24,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, watch};
 use tokio::task::JoinHandle;
 
@@ -74,7 +75,9 @@ impl Platform {
         std::fs::create_dir_all(&logs).with_context(|| format!("make {}", logs.display()))?;
         // The databases' user writes its logs' last lines itself.
         std::fs::set_permissions(&logs, std::fs::Permissions::from_mode(0o711))?;
+        // What may be missing or taken is looked at before anything is started.
         let bin = bin_dir(options.bin_dir.as_deref())?;
+        let listener = Front::bind(options.http_port.unwrap_or(0)).await?;
         let secrets = Secrets::load_or_make(&data.join("secrets.json"))?;
         let token_key = data.join("token-key.pem");
         let issuer = Issuer::load_or_make(&token_key)?;
@@ -90,7 +93,7 @@ impl Platform {
         };
         options.say("functions: ingest, flush, query, maintain");
         let parts = Arc::new(Parts { databases: Mutex::new(Some(databases)), redis, emulator, functions });
-        let open = open(&options, &data, &parts, &issuer, &mut endpoints).await;
+        let open = open(&options, &data, &parts, &issuer, listener, &mut endpoints).await;
         let (front, mapping) = match open {
             Ok(open) => open,
             Err(e) => {
@@ -276,16 +279,17 @@ async fn open(
     data: &Path,
     parts: &Arc<Parts>,
     issuer: &Issuer,
+    listener: TcpListener,
     endpoints: &mut Endpoints,
 ) -> Result<(Front, Mapping)> {
     let jwks = issuer.jwks();
     let front = FrontConfig {
-        port: options.http_port.unwrap_or(0),
+        listener,
         authorizer: Authorizer::new(&jwks, ISSUER, AUDIENCE)?,
         jwks: serde_json::to_string(&jwks)?,
         query: parts.functions.query.clone(),
     };
-    let front = Front::start(front).await?;
+    let front = Front::start(front)?;
     endpoints.api_url = front.url();
     endpoints.processes = parts.processes().await;
     endpoints.save()?;

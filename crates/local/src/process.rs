@@ -110,7 +110,9 @@ impl Child {
     pub(crate) async fn stop(&self, grace: Duration) {
         let _ = self.signals.send(Signal::TERM);
         if tokio::time::timeout(grace, self.wait()).await.is_err() {
-            tracing::warn!(child.name = self.name, "did not end in time, killed");
+            if !grace.is_zero() {
+                tracing::warn!(child.name = self.name, "did not end in time, killed");
+            }
             self.kill();
             self.wait().await;
         }

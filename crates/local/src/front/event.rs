@@ -125,10 +125,11 @@ fn body_text(headers: &HeaderMap, body: &Bytes) -> (String, bool) {
         || ["application/json", "application/javascript", "application/xml", "application/x-ndjson"]
             .contains(&kind.as_str())
         || kind.ends_with("+json");
-    if textual && !headers.contains_key(CONTENT_ENCODING) {
-        if let Ok(text) = std::str::from_utf8(body) {
-            return (text.to_owned(), false);
-        }
+    if textual
+        && !headers.contains_key(CONTENT_ENCODING)
+        && let Ok(text) = std::str::from_utf8(body)
+    {
+        return (text.to_owned(), false);
     }
     (STANDARD.encode(body), true)
 }

@@ -27,8 +27,8 @@ const PUBLIC: [&str; 3] = ["/healthz", "/openapi.json", "/docs"];
 
 /// What the front needs.
 pub struct FrontConfig {
-    /// The port to listen on; 0 is a free one.
-    pub port: u16,
+    /// Where to listen.
+    pub listener: TcpListener,
     /// Who may come in.
     pub authorizer: Authorizer,
     /// The issuer's public keys, served at `/.well-known/jwks.json`.
@@ -53,12 +53,15 @@ struct Shared {
 }
 
 impl Front {
-    /// Starts to listen on loopback.
-    pub async fn start(config: FrontConfig) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", config.port)).await;
-        let listener =
-            listener.with_context(|| format!("listen on port {} for the HTTP API", config.port))?;
-        let address = listener.local_addr()?;
+    /// A listener on loopback; port 0 is a free one.
+    pub async fn bind(port: u16) -> Result<TcpListener> {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await;
+        listener.with_context(|| format!("listen on port {port} for the HTTP API"))
+    }
+
+    /// Starts to answer.
+    pub fn start(config: FrontConfig) -> Result<Self> {
+        let address = config.listener.local_addr()?;
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             authorizer: config.authorizer,
@@ -66,7 +69,7 @@ impl Front {
             query: config.query,
             port: address.port(),
         });
-        let task = tokio::spawn(accept(listener, shared, stop.clone()));
+        let task = tokio::spawn(accept(config.listener, shared, stop.clone()));
         Ok(Self { address, stop, task })
     }
 

@@ -123,7 +123,10 @@ impl Slot {
                 }
                 End::Died(reason) => {
                     let log = self.log.display().to_string();
-                    tracing::warn!(function.name = name, reason, log, "instance ended, started again");
+                    // One that never started is the error of whoever starts the host.
+                    if matches!(*self.first.borrow(), Some(Ok(()))) {
+                        tracing::warn!(function.name = name, reason, log, "instance ended, started again");
+                    }
                     if started.elapsed() > HEALTHY {
                         backoff.reset();
                     }
