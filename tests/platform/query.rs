@@ -107,7 +107,7 @@ pub(crate) async fn bad_requests_are_problems_that_name_the_field(w: &World) -> 
         (format!("{history}?limit=-1"), 400, "limit"),
         ("/v1/entities/pump-1?consistency=perfect".into(), 400, "consistency"),
         (format!("/v1/entities/{}", "e".repeat(300)), 400, "external_id"),
-        ("/v1/entities/%00".into(), 400, "external_id"),
+        ("/v1/entities/%00".into(), 404, ""),
         ("/v1/nothing".into(), 404, ""),
     ] {
         let answer = w.get("acme", &path).await?;

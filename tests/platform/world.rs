@@ -180,8 +180,8 @@ impl World {
     }
 
     pub(crate) async fn search(&self, tenant: &str, filter: Value) -> Result<Answer> {
-        let body = serde_json::json!({"filter": filter, "consistency": "strong", "limit": 100});
-        self.post(tenant, "/v1/entities/search", body).await
+        let body = serde_json::json!({"filter": filter, "limit": 100});
+        self.post(tenant, "/v1/entities/search?consistency=strong", body).await
     }
 
     /// The entity, once it has the attribute.
@@ -266,14 +266,14 @@ impl World {
 
     /// Waits for a quarantine row after `mark` with this reason and a field that starts so.
     pub(crate) async fn quarantined(&self, mark: i64, reason: &str, field: &str) -> Result<Row> {
-        let query = "select convert_from(payload, 'LATIN1'), plugin_digest from quarantine
+        let query = "select encode(payload, 'escape'), plugin_digest from quarantine
                      where quarantine_id > $1 and reason = $2 and field like '%' || $3 || '%' limit 1";
         self.row(query, &[&mark, &reason, &field]).await
     }
 
     /// Waits for a quarantine row of a tenant after `mark` about `field`.
     pub(crate) async fn quarantined_in(&self, mark: i64, tenant: &str, field: &str) -> Result<Row> {
-        let query = "select convert_from(q.payload, 'LATIN1'), q.plugin_digest
+        let query = "select encode(q.payload, 'escape'), q.plugin_digest
                      from quarantine q join tenants t using (tenant_id)
                      where q.quarantine_id > $1 and t.name = $2 and q.field = $3 limit 1";
         self.row(query, &[&mark, &tenant, &field]).await
@@ -304,8 +304,9 @@ impl World {
     pub(crate) fn logs(&self) -> String {
         let end = |p: &eaves_local::Process| {
             let text = std::fs::read_to_string(&p.log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().rev().filter(|l| l.contains("ERROR") || l.contains("WARN")).take(4).collect();
-            format!("{}:\n{}\n", p.name, lines.join("\n"))
+            let said = |l: &&str| l.contains("\"level\"");
+            let lines: Vec<&str> = text.lines().rev().filter(said).take(6).collect();
+            format!("{} (newest first):\n{}\n", p.name, lines.join("\n"))
         };
         self.endpoints.processes.iter().filter(|p| p.name.starts_with("eaves-")).map(end).collect()
     }

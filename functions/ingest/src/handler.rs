@@ -27,7 +27,7 @@ pub(crate) async fn handle<R: Reread>(
                 tracing::error!(
                     stream.name = batch.stream,
                     shard.id = batch.shard,
-                    error = &error as &dyn std::error::Error,
+                    error = format!("{:#}", anyhow::Error::from(error)),
                     "batch handed back"
                 );
                 // The whole batch: nothing of it was written. Records below the
