@@ -93,6 +93,8 @@ struct Totals {
     retried: u64,
     /// Readings and values that were not sent.
     problems: u64,
+    /// Why sending ended before the input did.
+    broken: Option<String>,
 }
 
 /// Runs the command.
@@ -130,6 +132,9 @@ fn summary(totals: &Totals, stream: &str, seconds: f64) -> Result<()> {
             String::new()
         },
     );
+    if let Some(why) = &totals.broken {
+        bail!("stopped after {} readings, the stream takes no more: {why}", totals.readings);
+    }
     match totals.problems {
         0 => Ok(()),
         1 => bail!("1 line or value was not sent"),
@@ -187,7 +192,8 @@ async fn deliver<P: PutRecords>(
         let mut taken = vec![true; contents.len()];
         for failed in &report.failed {
             taken[failed.index] = false;
-            for line in &contents[failed.index] {
+            // Each line of a call that was refused has the same reason: it is told once.
+            for line in contents[failed.index].iter().filter(|_| report.broken.is_none()) {
                 complain(&mut totals, bar, &Problem { line: line.number, text: failed.reason.clone() });
             }
         }
@@ -198,7 +204,8 @@ async fn deliver<P: PutRecords>(
             totals.values += line.values;
         }
         bar.set_message(format!("{} readings, {} values", totals.readings, totals.values));
-        if !more {
+        totals.broken = report.broken;
+        if !more || totals.broken.is_some() {
             break;
         }
     }

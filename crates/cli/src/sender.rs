@@ -39,6 +39,9 @@ pub(crate) struct SendReport {
     pub(crate) retried: usize,
     /// The records it has not taken.
     pub(crate) failed: Vec<Failed>,
+    /// Why a call as a whole was refused for good: no such stream, no permission, nobody
+    /// there. Further records will fare no better.
+    pub(crate) broken: Option<String>,
 }
 
 /// A record that the stream has not taken.
@@ -123,6 +126,7 @@ impl<P: PutRecords> Sender<P> {
             report.accepted += part.accepted;
             report.retried += part.retried;
             report.failed.extend(part.failed);
+            report.broken = report.broken.or(part.broken);
         }
         report.failed.sort_by_key(|failed| failed.index);
         report
@@ -135,7 +139,12 @@ impl<P: PutRecords> Sender<P> {
             let records = pending.iter().map(|(_, record)| record.clone()).collect();
             let outcomes = match self.to.put(records).await {
                 Ok(outcomes) => outcomes,
-                Err(refusal) => vec![Some(refusal); pending.len()],
+                Err(refusal) => {
+                    if last || !refusal.retryable {
+                        report.broken = Some(refusal.reason.clone());
+                    }
+                    vec![Some(refusal); pending.len()]
+                }
             };
             let mut again = Vec::new();
             for (position, (index, record)) in pending.into_iter().enumerate() {
@@ -303,7 +312,7 @@ mod tests {
     async fn only_throttled_records_are_sent_again() {
         let stream = fake(|data, before| if data.ends_with(b"7") && before < 2 { throttled() } else { None });
         let report = Sender::with(&stream, quick()).send(records(1_100)).await;
-        assert_eq!(report, SendReport { accepted: 1_100, retried: 220, failed: vec![] });
+        assert_eq!(report, SendReport { accepted: 1_100, retried: 220, ..SendReport::default() });
         let seen = stream.seen.lock().unwrap();
         assert!(seen.iter().all(|(data, times)| *times == if data.ends_with(b"7") { 3 } else { 1 }));
         let mut calls = stream.calls.lock().unwrap().clone();
@@ -316,7 +325,7 @@ mod tests {
         let stream = fake(|data, _| if data == b"3" { throttled() } else { None });
         let report = Sender::with(&stream, quick()).send(records(5)).await;
         let failed = vec![Failed { index: 3, reason: "too fast".into() }];
-        assert_eq!(report, SendReport { accepted: 4, retried: 3, failed });
+        assert_eq!(report, SendReport { accepted: 4, retried: 3, failed, broken: None });
     }
 
     #[tokio::test]
@@ -347,7 +356,15 @@ mod tests {
     async fn a_call_that_breaks_off_is_repeated_and_a_short_answer_is_not_trusted() {
         let away = Away(Mutex::new(2));
         let report = Sender::with(&away, quick()).send(records(3)).await;
-        assert_eq!(report, SendReport { accepted: 3, retried: 7, failed: vec![] });
+        assert_eq!(report, SendReport { accepted: 3, retried: 7, ..SendReport::default() });
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_stays_away_is_told_from_records_it_does_not_take() {
+        let away = Away(Mutex::new(usize::MAX));
+        let report = Sender::with(&away, quick()).send(records(3)).await;
+        assert_eq!((report.accepted, report.failed.len()), (0, 3));
+        assert_eq!(report.broken.as_deref(), Some("connection refused"));
     }
 
     #[tokio::test]

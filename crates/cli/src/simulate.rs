@@ -229,7 +229,7 @@ pub(crate) async fn play<P: PutRecords>(
             played.failure = Some(last.reason);
         }
         progress(&played);
-        over = until.duration.is_some_and(|d| pace.seconds() >= d.as_secs_f64());
+        over = outcome.broken.is_some() || until.duration.is_some_and(|d| pace.seconds() >= d.as_secs_f64());
     }
 }
 
