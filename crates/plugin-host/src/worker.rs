@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What compiling one plugin may cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,11 +102,19 @@ pub fn compile_in_worker(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(CompileError::Worker)?;
-    let outcome = converse(&mut child, wasm, limits.wall_clock);
-    // Whatever happened, nothing of it stays behind.
-    let _ = child.kill();
+    let deadline = Instant::now() + limits.wall_clock;
+    let said = converse(&mut child, wasm, limits.wall_clock);
+    // Its outputs are closed a moment before it is gone: killing it then would turn a
+    // success into a failure.
+    let ended = said.is_ok() && wait_until(&mut child, deadline.max(Instant::now() + Duration::from_secs(1)));
+    if !ended {
+        let _ = child.kill();
+    }
     let status = child.wait().map_err(CompileError::Worker)?;
-    let (output, complaint) = outcome?;
+    let (output, complaint) = said?;
+    if !ended {
+        return Err(CompileError::Timeout { limit: limits.wall_clock });
+    }
     if !status.success() {
         return Err(failure(status, &complaint));
     }
@@ -133,6 +141,16 @@ fn converse(child: &mut Child, wasm: &[u8], patience: Duration) -> Result<(Vec<u
         let _ = sender.send((output, String::from_utf8_lossy(&complaint).into_owned()));
     });
     receiver.recv_timeout(patience).map_err(|_| CompileError::Timeout { limit: patience })
+}
+
+fn wait_until(child: &mut Child, deadline: Instant) -> bool {
+    loop {
+        match child.try_wait() {
+            Ok(Some(_)) => return true,
+            Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+            _ => return false,
+        }
+    }
 }
 
 fn read_up_to(from: impl Read, most: u64) -> Vec<u8> {
