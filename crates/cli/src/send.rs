@@ -4,7 +4,7 @@ mod input;
 mod table;
 
 use crate::pace::{Pace, Rate, parse_rate};
-use crate::sender::{MAX_RECORD_BYTES, PutRecords, Record, Sender};
+use crate::sender::{PutRecords, Record, Sender};
 use crate::stream::Destination;
 use anyhow::{Context as _, Result, bail};
 use eaves_codec::encode;
@@ -313,6 +313,6 @@ mod tests {
 
     #[test]
     fn a_record_never_outgrows_kinesis_by_aggregation() {
-        assert!(AGGREGATE_BYTES < MAX_RECORD_BYTES / 2);
+        assert!(AGGREGATE_BYTES < crate::sender::MAX_RECORD_BYTES / 2);
     }
 }
