@@ -144,8 +144,17 @@ pub(crate) async fn cold_start(rig: &Rig) -> Result<Figure> {
         warm.push(started.elapsed().as_secs_f64() * 1e3);
         host.stop(Duration::from_secs(2)).await;
     }
-    let note = "median of process start to the answer to its first batch of 5,000 values; baseline: its second".into();
-    Ok(Figure::new("cold_start_ms", percentile(&mut cold, 50.0), "ms", percentile(&mut warm, 50.0), STARTS as u64, note))
+    let note =
+        "median of process start to the answer to its first batch of 5,000 values; baseline: its second"
+            .into();
+    Ok(Figure::new(
+        "cold_start_ms",
+        percentile(&mut cold, 50.0),
+        "ms",
+        percentile(&mut warm, 50.0),
+        STARTS as u64,
+        note,
+    ))
 }
 
 fn rss_mb(pid: u32) -> Option<f64> {

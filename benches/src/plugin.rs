@@ -11,8 +11,7 @@ use std::time::Instant;
 const VALUES: usize = 10_000;
 const CALLS: usize = 200;
 
-pub(crate) const SETTINGS: &str =
-    r#"{"attributes":{"temperature":{"min":-40,"max":150},"pressure":{"min":0,"max":16},"status":{"allowed":["online","idle","fault"]}}}"#;
+pub(crate) const SETTINGS: &str = r#"{"attributes":{"temperature":{"min":-40,"max":150},"pressure":{"min":0,"max":16},"status":{"allowed":["online","idle","fault"]}}}"#;
 
 /// The component of the range, enum and unit rules.
 pub(crate) fn telemetry_rules() -> Result<Vec<u8>> {

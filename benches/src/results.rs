@@ -21,7 +21,14 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    pub(crate) fn new(name: &'static str, value: f64, unit: &'static str, baseline: f64, n: u64, note: String) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        value: f64,
+        unit: &'static str,
+        baseline: f64,
+        n: u64,
+        note: String,
+    ) -> Self {
         Self { name, value, unit, baseline, ratio: value / baseline, n, note }
     }
 }
@@ -38,10 +45,17 @@ pub(crate) fn publish(figures: &[Figure]) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace folder")?;
     let json = root.join("target/bench.json");
     std::fs::write(&json, serde_json::to_vec_pretty(figures)?).context("write target/bench.json")?;
-    let mut table = String::from("| figure | value | unit | baseline | ratio | n | note |\n|---|---:|---|---:|---:|---:|---|\n");
+    let mut table = String::from(
+        "| figure | value | unit | baseline | ratio | n | note |\n|---|---:|---|---:|---:|---:|---|\n",
+    );
     for f in figures {
         let Figure { name, value, unit, baseline, ratio, n, note } = f;
-        writeln!(table, "| {name} | {} | {unit} | {} | {ratio:.2} | {n} | {note} |", show(*value), show(*baseline))?;
+        writeln!(
+            table,
+            "| {name} | {} | {unit} | {} | {ratio:.2} | {n} | {note} |",
+            show(*value),
+            show(*baseline)
+        )?;
     }
     println!("{table}");
     let path = root.join("benches/RESULTS.md");
@@ -65,5 +79,10 @@ fn machine() -> String {
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kib: f64 = read("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
-    format!("{}, {cores} cores, {:.0} GiB, {}", read("/proc/cpuinfo", "model name"), kib / 1_048_576.0, std::env::consts::OS)
+    format!(
+        "{}, {cores} cores, {:.0} GiB, {}",
+        read("/proc/cpuinfo", "model name"),
+        kib / 1_048_576.0,
+        std::env::consts::OS
+    )
 }

@@ -112,7 +112,8 @@ impl Rig {
 
     /// Rows of a tenant in history.
     pub(crate) async fn history_rows(&self, tenant: &str) -> Result<u64> {
-        let query = "select count(*) from entity_values_ts v join tenants t using (tenant_id) where t.name = $1";
+        let query =
+            "select count(*) from entity_values_ts v join tenants t using (tenant_id) where t.name = $1";
         let rows: i64 = self.admin().await?.query_one(query, &[&tenant]).await?.get(0);
         Ok(rows.unsigned_abs())
     }

@@ -5,7 +5,10 @@ use anyhow::{Result, ensure};
 
 /// NDJSON from standard input, then the entity as a table and as JSON.
 pub(crate) async fn a_file_is_sent_and_asked_for(w: &World) -> Result<()> {
-    let line = format!(r#"{{"entity":"cli-1","type":"pump","observed_at":"{}","values":{{"cli_level":4.5}}}}"#, at(0));
+    let line = format!(
+        r#"{{"entity":"cli-1","type":"pump","observed_at":"{}","values":{{"cli_level":4.5}}}}"#,
+        at(0)
+    );
     let sent = w.eaves(&["send", "--tenant", "acme"], &line).await?;
     ensure!(sent.status.success(), "{sent:?}");
     w.entity("acme", "cli-1", "cli_level").await?;

@@ -91,8 +91,17 @@ pub(crate) async fn rubbish_is_put_aside_with_a_reason_and_the_shard_goes_on(w: 
     let cases: Vec<(&str, &str, Vec<u8>)> = vec![
         ("undecodable", "", vec![0xff, 0xfe, 0x00, 0x01]),
         ("unknown_tenant", "tenant", reading("nobody", "x", r#"{"a":1}"#).into_bytes()),
-        ("bad_time", "observed_at", br#"{"tenant":"acme","entity":"bad-1","observed_at":"1066-10-14T00:00:00Z","values":{"a":1}}"#.to_vec()),
-        ("bad_time", "observed_at", br#"{"tenant":"acme","entity":"bad-1","observed_at":"yesterday","values":{"a":1}}"#.to_vec()),
+        (
+            "bad_time",
+            "observed_at",
+            br#"{"tenant":"acme","entity":"bad-1","observed_at":"1066-10-14T00:00:00Z","values":{"a":1}}"#
+                .to_vec(),
+        ),
+        (
+            "bad_time",
+            "observed_at",
+            br#"{"tenant":"acme","entity":"bad-1","observed_at":"yesterday","values":{"a":1}}"#.to_vec(),
+        ),
         ("missing_field", "observed_at", br#"{"tenant":"acme","entity":"bad-1","values":{"a":1}}"#.to_vec()),
         ("type_mismatch", "values.level_m", with(r#""values":{"level_m":"deep"}"#)),
         ("too_long", "values.note", with(&format!(r#""values":{{"note":"{long}"}}"#))),
@@ -112,7 +121,10 @@ pub(crate) async fn rubbish_is_put_aside_with_a_reason_and_the_shard_goes_on(w: 
     }
     for (reason, field, bytes) in &cases {
         w.quarantined(mark, reason, field).await.map_err(|e| {
-            e.context(format!("{reason} of {field:?}, sent {:?}…", String::from_utf8_lossy(&bytes[..bytes.len().min(80)])))
+            e.context(format!(
+                "{reason} of {field:?}, sent {:?}…",
+                String::from_utf8_lossy(&bytes[..bytes.len().min(80)])
+            ))
         })?;
     }
     // NaN is not JSON: the record says so by being put aside, not by losing its neighbours.

@@ -72,7 +72,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         recovery::a_killed_backend_loses_nothing_and_doubles_nothing,
     );
     arguments.clone_into_one_thread(|a| add(&mut conclusion, libtest_mimic::run(a, alone)));
-    let world = Arc::into_inner(world).ok_or_else(|| anyhow::anyhow!("a scenario still holds the platform"))?;
+    let world =
+        Arc::into_inner(world).ok_or_else(|| anyhow::anyhow!("a scenario still holds the platform"))?;
     runtime.block_on(world.stop())?;
     Ok(conclusion)
 }

@@ -23,8 +23,12 @@ pub(crate) async fn rules_reject_and_convert_for_their_tenant_only(w: &World) ->
         ensure!(row.plugin_digest.is_some(), "{field}: the quarantine row names no plugin");
         ensure!(row.payload.contains("rule-1"), "{field}: payload {}", row.payload);
     }
-    let rows = w.count("select count(*) from entity_values_ts v join tenants t using (tenant_id)
-                        join plugin_versions p using (plugin_id) where t.name = 'ruled'").await?;
+    let rows = w
+        .count(
+            "select count(*) from entity_values_ts v join tenants t using (tenant_id)
+                        join plugin_versions p using (plugin_id) where t.name = 'ruled'",
+        )
+        .await?;
     ensure!(rows > 0, "history names no plugin version for what it let pass");
     Ok(())
 }

@@ -43,7 +43,8 @@ pub(crate) async fn an_answer_tells_how_fresh_it_is(w: &World) -> Result<()> {
 pub(crate) async fn a_search_finds_what_it_should(w: &World) -> Result<()> {
     for n in 0..20 {
         let state = ["on", "off"][n % 2];
-        let values = format!(r#"{{"s_state":"{state}","s_load":{:?},"s_zone":"z{}"}}"#, n as f64 * 1.5, n % 3);
+        let values =
+            format!(r#"{{"s_state":"{state}","s_load":{:?},"s_zone":"z{}"}}"#, n as f64 * 1.5, n % 3);
         w.put("acme", "search", reading("acme", &format!("s-{n:02}"), &values)).await?;
     }
     w.entity("acme", "s-19", "s_zone").await?;
@@ -113,9 +114,15 @@ pub(crate) async fn bad_requests_are_problems_that_name_the_field(w: &World) -> 
         let answer = w.get("acme", &path).await?;
         ensure!(answer.status == status, "{path}: {} {}", answer.status, answer.text);
         ensure!(answer.text.contains(names), "{path}: no {names:?} in {}", answer.text);
-        ensure!(answer.header("content-type")?.starts_with("application/problem+json"), "{path}: {:?}", answer.headers);
+        ensure!(
+            answer.header("content-type")?.starts_with("application/problem+json"),
+            "{path}: {:?}",
+            answer.headers
+        );
     }
-    for filter in [json!({"attribute": "x"}), json!({"and": "y"}), json!([]), json!({"attribute": 7, "eq": 1})] {
+    for filter in
+        [json!({"attribute": "x"}), json!({"and": "y"}), json!([]), json!({"attribute": 7, "eq": 1})]
+    {
         let answer = w.search("acme", filter.clone()).await?;
         ensure!(answer.status == 400, "{filter}: {} {}", answer.status, answer.text);
     }

@@ -10,7 +10,9 @@ pub(crate) async fn a_killed_backend_loses_nothing_and_doubles_nothing(w: &World
     const ROUNDS: i64 = 30;
     let line = |entity: usize, round: i64| {
         let time = at(round);
-        format!(r#"{{"tenant":"acme","entity":"crash-{entity}","observed_at":"{time}","values":{{"round":{round}}}}}"#)
+        format!(
+            r#"{{"tenant":"acme","entity":"crash-{entity}","observed_at":"{time}","values":{{"round":{round}}}}}"#
+        )
     };
     for round in 0..ROUNDS {
         let records = (0..ENTITIES).map(|e| (format!("crash-{e}"), line(e, round).into_bytes())).collect();
@@ -22,7 +24,8 @@ pub(crate) async fn a_killed_backend_loses_nothing_and_doubles_nothing(w: &World
     let expected = (ENTITIES as i64) * ROUNDS;
     let count = "select count(*) from entity_values_ts v join entities e using (tenant_id, entity_id)
                  where e.external_id like 'crash-%'";
-    let arrived = w.until(60, "all rounds in history", || async { Ok(w.count(count).await? >= expected) }).await;
+    let arrived =
+        w.until(60, "all rounds in history", || async { Ok(w.count(count).await? >= expected) }).await;
     if arrived.is_err() {
         let found = w.count(count).await?;
         anyhow::bail!("{found} of {expected} values in history after 60 s; logs:\n{}", w.logs());

@@ -25,7 +25,10 @@ pub(crate) fn at(second: i64) -> String {
 
 /// A reading at [`at`]`(0)`.
 pub(crate) fn reading(tenant: &str, entity: &str, values: &str) -> String {
-    format!(r#"{{"tenant":"{tenant}","entity":"{entity}","type":"test","observed_at":"{}","values":{values}}}"#, at(0))
+    format!(
+        r#"{{"tenant":"{tenant}","entity":"{entity}","type":"test","observed_at":"{}","values":{values}}}"#,
+        at(0)
+    )
 }
 
 /// An answer over HTTP.
@@ -38,7 +41,8 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Result<&str> {
-        let value = self.headers.get(name).with_context(|| format!("no header {name}: {:?}", self.headers))?;
+        let value =
+            self.headers.get(name).with_context(|| format!("no header {name}: {:?}", self.headers))?;
         Ok(value.to_str()?)
     }
 
@@ -131,9 +135,12 @@ impl World {
     pub(crate) async fn put_many(&self, records: Vec<(String, Vec<u8>)>) -> Result<()> {
         let entries: Result<Vec<_>, _> = records
             .into_iter()
-            .map(|(key, data)| PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data)).build())
+            .map(|(key, data)| {
+                PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data)).build()
+            })
             .collect();
-        let request = self.kinesis.put_records().stream_name(&self.endpoints.stream).set_records(Some(entries?));
+        let request =
+            self.kinesis.put_records().stream_name(&self.endpoints.stream).set_records(Some(entries?));
         let answer = request.send().await?;
         ensure!(answer.failed_record_count.unwrap_or(0) == 0, "{answer:?}");
         Ok(())
@@ -176,7 +183,8 @@ impl World {
 
     pub(crate) async fn post(&self, tenant: &str, path: &str, body: Value) -> Result<Answer> {
         let token = self.token(tenant, None).await?;
-        answer(self.http.post(format!("{}{path}", self.endpoints.api_url)).bearer_auth(token).json(&body)).await
+        answer(self.http.post(format!("{}{path}", self.endpoints.api_url)).bearer_auth(token).json(&body))
+            .await
     }
 
     pub(crate) async fn search(&self, tenant: &str, filter: Value) -> Result<Answer> {
@@ -197,14 +205,24 @@ impl World {
                 return Ok(Answer { json: entity.clone(), ..answer });
             }
             if Instant::now() > end {
-                bail!("{entity} of {tenant} has no {attribute} after {PATIENCE_S} s: {} {}", answer.status, answer.text);
+                bail!(
+                    "{entity} of {tenant} has no {attribute} after {PATIENCE_S} s: {} {}",
+                    answer.status,
+                    answer.text
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// The attribute's history of the last day, once it has that many points.
-    pub(crate) async fn history(&self, tenant: &str, entity: &str, attribute: &str, points: usize) -> Result<Answer> {
+    pub(crate) async fn history(
+        &self,
+        tenant: &str,
+        entity: &str,
+        attribute: &str,
+        points: usize,
+    ) -> Result<Answer> {
         let token = self.token(tenant, None).await?;
         let path = format!("/v1/entities/{entity}/history/{attribute}?consistency=strong");
         let end = Instant::now() + Duration::from_secs(PATIENCE_S);
@@ -237,7 +255,12 @@ impl World {
 
     async fn eaves_ok(&self, args: &[&str]) -> Result<Output> {
         let output = self.eaves(args, "").await?;
-        ensure!(output.status.success(), "eaves {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "eaves {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(output)
     }
 

@@ -1,5 +1,7 @@
 //! Against a real redis-server on a free port of the loopback interface.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at what it does not expect")]
+
 use eaves_cache::{Cache, CacheError, Entry, Named};
 use eaves_model::{EntityId, TenantId, Timestamp};
 use eaves_settings::{Cache as Settings, Secret};

@@ -73,7 +73,8 @@ impl Demo {
         self.show(&[&push[..], &["--version", "0.1.0", "--settings", RULES, "--activate"]].concat()).await?;
 
         heading(&format!("A fleet sends {} values/s to Kinesis for {} s", args.rate, args.seconds))?;
-        let admin = AdminStore::connect(&Postgres::primary(&self.endpoints.database_vars("eaves_admin"))?).await?;
+        let admin =
+            AdminStore::connect(&Postgres::primary(&self.endpoints.database_vars("eaves_admin"))?).await?;
         let sent = self.simulate(args, &admin).await?;
         out::line(format!("  {}", sent.trim()))?;
         let totals = self.arrived(&admin).await?;
@@ -83,8 +84,31 @@ impl Demo {
         let device = self.a_device().await?;
         self.show(&["query", "entity", &device, "--tenant", RULED, "--consistency", "strong"]).await?;
         self.show(&["query", "entity", &device, "--tenant", RULED]).await?;
-        self.show(&["query", "history", &device, "temperature", "--tenant", RULED, "--from", "1h", "--limit", "5"]).await?;
-        self.show(&["query", "search", "temperature>20", "--tenant", RULED, "--limit", "3", "--fields", "temperature,status"]).await?;
+        self.show(&[
+            "query",
+            "history",
+            &device,
+            "temperature",
+            "--tenant",
+            RULED,
+            "--from",
+            "1h",
+            "--limit",
+            "5",
+        ])
+        .await?;
+        self.show(&[
+            "query",
+            "search",
+            "temperature>20",
+            "--tenant",
+            RULED,
+            "--limit",
+            "3",
+            "--fields",
+            "temperature,status",
+        ])
+        .await?;
         self.isolation(&admin).await?;
         self.how_to_go_on(&device).await?;
         if args.keep {
@@ -97,7 +121,11 @@ impl Demo {
     fn eaves(&self, args: &[&str]) -> Command {
         let exe = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("eaves"));
         let mut command = Command::new(exe);
-        command.args(args).env("EAVES_DATA_DIR", &self.endpoints.data_dir).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .args(args)
+            .env("EAVES_DATA_DIR", &self.endpoints.data_dir)
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         command
     }
 
@@ -112,8 +140,10 @@ impl Demo {
 
     /// Plays the fleet and shows each second what has become of it so far.
     async fn simulate(&self, args: &Args, admin: &AdminStore) -> Result<String> {
-        let (tenants, rate, time) = (format!("{RULED},{FREE}"), args.rate.to_string(), format!("{}s", args.seconds));
-        let mut command = self.eaves(&["simulate", "--tenant", &tenants, "--devices", "400", "--faulty", "0.02"]);
+        let (tenants, rate, time) =
+            (format!("{RULED},{FREE}"), args.rate.to_string(), format!("{}s", args.seconds));
+        let mut command =
+            self.eaves(&["simulate", "--tenant", &tenants, "--devices", "400", "--faulty", "0.02"]);
         command.args(["--rate", &rate, "--for", &time]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut playing = std::pin::pin!(command.output());
         let (began, mut before) = (Instant::now(), 0);
@@ -164,8 +194,14 @@ impl Demo {
     async fn isolation(&self, admin: &AdminStore) -> Result<()> {
         const OWN: &str = "only-acme-has-this";
         let now = eaves_model::Timestamp::now();
-        let reading = format!(r#"{{"entity":"{OWN}","observed_at":"{now}","values":{{"temperature":21.5}}}}"#);
-        let mut send = self.eaves(&["send", "--tenant", RULED]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let reading =
+            format!(r#"{{"entity":"{OWN}","observed_at":"{now}","values":{{"temperature":21.5}}}}"#);
+        let mut send = self
+            .eaves(&["send", "--tenant", RULED])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let mut input = send.stdin.take().context("standard input of eaves send")?;
         tokio::io::AsyncWriteExt::write_all(&mut input, reading.as_bytes()).await?;
         drop(input);
@@ -224,13 +260,16 @@ fn summary(totals: &[LedgerTotal]) -> Result<()> {
         let tenant = if t.tenant_name.is_empty() { "(no such tenant)".into() } else { t.tenant_name.clone() };
         *rows.entry((tenant, t.outcome.clone(), t.reason.clone())).or_default() += t.count;
     }
-    let rows = rows.into_iter().map(|((tenant, outcome, reason), n)| vec![tenant, outcome, reason, n.to_string()]);
+    let rows =
+        rows.into_iter().map(|((tenant, outcome, reason), n)| vec![tenant, outcome, reason, n.to_string()]);
     out::line(format!("\n{}", indent(&out::table(&["tenant", "outcome", "reason", "count"], rows))))?;
     out::line("  (values for accepted and rejected, records for quarantined)")
 }
 
 fn find_plugin(given: Option<PathBuf>) -> Result<String> {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.join("plugins/telemetry-rules.wasm")));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.parent()?.join("plugins/telemetry-rules.wasm")));
     let path = given.or(beside).context("find the example plugin")?;
     ensure!(path.is_file(), "there is no {}: run `make plugins`, or name one with --plugin", path.display());
     Ok(path.to_string_lossy().into_owned())

@@ -26,7 +26,8 @@ pub(crate) fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>
     let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
     let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|t| t.chars().count()).max();
     let line = |row: &Vec<String>| {
-        let cells = row.iter().enumerate().map(|(column, text)| format!("{text:<0$}", width(column).unwrap_or(0)));
+        let cells =
+            row.iter().enumerate().map(|(column, text)| format!("{text:<0$}", width(column).unwrap_or(0)));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -31,7 +31,7 @@ For a deployed platform set EAVES_API_URL and EAVES_TOKEN (scope query:read).";
 /// Arguments of `eaves query`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -142,7 +142,7 @@ impl Demand {
 }
 
 /// Runs `eaves query`.
-pub async fn run(args: Args) -> Result<()> {
+pub(crate) async fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Entity { id, demand, common } => {
             let api = Api::find(&common).await?;
@@ -212,14 +212,17 @@ impl Api {
         };
         let token = match (&common.token, &target, &common.tenant) {
             (Some(token), _, _) => token.clone(),
-            (None, Some(target), Some(tenant)) => token::sign(target, tenant, SCOPE, TTL)
-                .await
-                .context("give a token with --token or EAVES_TOKEN, or --tenant with a platform on this machine")?,
-            (None, _, None) => bail!("whom to ask for? Give --tenant NAME, or a token with --token or EAVES_TOKEN"),
+            (None, Some(target), Some(tenant)) => token::sign(target, tenant, SCOPE, TTL).await.context(
+                "give a token with --token or EAVES_TOKEN, or --tenant with a platform on this machine",
+            )?,
+            (None, _, None) => {
+                bail!("whom to ask for? Give --tenant NAME, or a token with --token or EAVES_TOKEN")
+            }
             (None, None, _) => bail!("give a token with --token or EAVES_TOKEN"),
         };
         let base = base.trim_end_matches('/');
-        let base = Url::parse(base).with_context(|| format!("{base:?} is no URL such as http://127.0.0.1:8080"))?;
+        let base =
+            Url::parse(base).with_context(|| format!("{base:?} is no URL such as http://127.0.0.1:8080"))?;
         let client = reqwest::Client::builder().timeout(TIMEOUT).build()?;
         Ok(Self { base, token, client })
     }
@@ -251,7 +254,8 @@ impl Api {
             return Ok(body);
         }
         let word = |name: &str| body[name].as_str().map(str::to_owned);
-        let detail = word("detail").or_else(|| word("message")).unwrap_or_else(|| text.chars().take(200).collect());
+        let detail =
+            word("detail").or_else(|| word("message")).unwrap_or_else(|| text.chars().take(200).collect());
         match word("field") {
             Some(field) => bail!("{} ({}): {detail}", field, status.as_u16()),
             None => bail!("{status}: {detail}"),
@@ -269,11 +273,14 @@ fn time(name: &str, text: &str) -> Result<String> {
             Some(b'h') => 3600,
             _ => 86_400,
         };
-        let micros = count.checked_mul(unit * 1_000_000).with_context(|| format!("--{name} {text}: too long ago"))?;
+        let micros =
+            count.checked_mul(unit * 1_000_000).with_context(|| format!("--{name} {text}: too long ago"))?;
         return Ok(eaves_model::Timestamp::now().plus_micros(-micros).to_string());
     }
     let parsed: Result<eaves_model::Timestamp, _> = text.parse();
-    Ok(parsed.with_context(|| format!("--{name}: give an RFC 3339 time, or how long ago, such as 1h"))?.to_string())
+    Ok(parsed
+        .with_context(|| format!("--{name}: give an RFC 3339 time, or how long ago, such as 1h"))?
+        .to_string())
 }
 
 fn print(common: &Common, answer: &Value, readable: impl Fn(&Value) -> Vec<String>) -> Result<()> {
@@ -376,7 +383,8 @@ fn parts(answer: &Value) -> Vec<String> {
         rows.push(vec!["read replica".into(), up(&replica["available"]), lag]);
     }
     if !staging.is_null() {
-        let backlog = format!("{} rows, oldest {}", staging["backlog_rows"], seconds(&staging["oldest_seconds"]));
+        let backlog =
+            format!("{} rows, oldest {}", staging["backlog_rows"], seconds(&staging["oldest_seconds"]));
         rows.push(vec!["staging".into(), String::new(), backlog]);
     }
     if !flush.is_null() {

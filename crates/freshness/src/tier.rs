@@ -97,7 +97,10 @@ impl Freshness {
         Self {
             tier: Tier::of(lag),
             // Up, so that rounding never makes an answer look fresher.
-            lag_seconds: lag.seconds().map(|s| (s * 1000.0).ceil() / 1000.0),
+            lag_seconds: match lag {
+                Lag::AtMost(lag) => Some(lag.as_nanos().div_ceil(1_000_000) as f64 / 1000.0),
+                Lag::Unknown => None,
+            },
             source: route.source,
             consistency: demand.consistency,
             sla_target: target.as_secs_f64(),

@@ -1,5 +1,7 @@
 //! The Lambda host with a real function.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use eaves_local::lambda::{FunctionConfig, FunctionError, FunctionHost};
 use serde_json::json;
 use std::path::{Path, PathBuf};

@@ -159,21 +159,18 @@ impl WireValue {
             (Self::Boolean(b), ValueType::Boolean) => Ok(Value::Boolean(b)),
             (Self::Boolean(b), _) => mismatch(&format!("the boolean {b}")),
             (Self::Text(s), ValueType::String) => Ok(Value::String(s)),
-            (Self::Text(s), ValueType::Timestamp) => s
-                .parse()
-                .map(Value::Timestamp)
-                .or_else(|e: crate::time::BadTimestamp| {
-                    Err(Rejection::new(Code::TYPE_MISMATCH, field, e.to_string()))
-                }),
+            (Self::Text(s), ValueType::Timestamp) => {
+                s.parse().map(Value::Timestamp).map_err(|e: crate::time::BadTimestamp| {
+                    Rejection::new(Code::TYPE_MISMATCH, field, e.to_string())
+                })
+            }
             (Self::Text(s), ValueType::Decimal) => match decimal(&s) {
                 Ok(d) => Ok(Value::Decimal(d)),
                 Err(_) => mismatch(&format!("the string {}", excerpt(&s))),
             },
             (Self::Text(s), _) => mismatch(&format!("the string {}", excerpt(&s))),
             (Self::Integer(i), ValueType::Integer) => Ok(Value::Integer(i)),
-            (Self::Integer(i), ValueType::Float) if i.unsigned_abs() <= 1 << 53 => {
-                Ok(Value::Float(i as f64))
-            }
+            (Self::Integer(i), ValueType::Float) if i.unsigned_abs() <= 1 << 53 => Ok(Value::Float(i as f64)),
             (Self::Integer(i), ValueType::Float) => {
                 range(&i.to_string(), "is beyond the integers a float holds exactly".into())
             }
@@ -199,9 +196,8 @@ impl WireValue {
 pub fn decimal(digits: &str) -> Result<Decimal, String> {
     let plain = !digits.contains(['e', 'E']);
     let parsed = if plain { Decimal::from_str_exact(digits) } else { Decimal::from_scientific(digits) };
-    parsed.map_err(|_| {
-        format!("is not a decimal of at most {} significant digits", limits::MAX_DECIMAL_DIGITS)
-    })
+    parsed
+        .map_err(|_| format!("is not a decimal of at most {} significant digits", limits::MAX_DECIMAL_DIGITS))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Servers start, replicate, survive a kill and leave nothing behind.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use eaves_pg_server::{PgError, PgOptions, PgServer};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

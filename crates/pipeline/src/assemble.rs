@@ -62,6 +62,7 @@ pub(crate) async fn register(
 }
 
 /// Turns `work` into points and hot rows, asking the tenant's plugin.
+#[expect(clippy::too_many_arguments, reason = "the parts of one write path, borrowed separately")]
 pub(crate) async fn assemble(
     directory: &mut Directory,
     store: &mut IngestStore,
@@ -163,7 +164,8 @@ fn resolve<'a>(
                 out.attributes.push(attribute.clone());
                 out.attributes.len() as u32 - 1
             });
-            let row = Row { entity: entity_at, attribute: attribute_at, observed_at: reading.observed_at, value };
+            let row =
+                Row { entity: entity_at, attribute: attribute_at, observed_at: reading.observed_at, value };
             out.batch.rows.push(row);
         }
         let end = out.batch.rows.len() as u32;
@@ -255,7 +257,8 @@ fn emit(
                 let field = format!("values.{}", named(&row));
                 let why = Rejection::new(reason.code.clone(), field, reason.text.clone());
                 let value = std::iter::once((named(&row), &row.value));
-                let payload = crate::ingest::reading_json(&tenant.name, external(entity_at), observed_at, value);
+                let payload =
+                    crate::ingest::reading_json(&tenant.name, external(entity_at), observed_at, value);
                 account.reject(tenant.id, origin, why, payload.into_bytes(), digest);
                 continue;
             }
@@ -273,7 +276,13 @@ fn emit(
                     known => {
                         let text = known.map_or_else(
                             || "derived, but not registered and the tenant is strict".to_owned(),
-                            |k| format!("derived as {}, but the attribute is {}", value.value_type(), k.row.value_type),
+                            |k| {
+                                format!(
+                                    "derived as {}, but the attribute is {}",
+                                    value.value_type(),
+                                    k.row.value_type
+                                )
+                            },
                         );
                         let why = Rejection::new(Code::TYPE_MISMATCH, format!("values.{name}"), text);
                         let mut payload = String::new();

@@ -71,8 +71,7 @@ impl Directory {
         names: &[&str],
     ) -> Result<(), StoreError> {
         self.tenants.retain(|_, t| t.read_at.elapsed() < FRESH);
-        let unknown: Vec<&str> =
-            names.iter().copied().filter(|n| !self.tenants.contains_key(*n)).collect();
+        let unknown: Vec<&str> = names.iter().copied().filter(|n| !self.tenants.contains_key(*n)).collect();
         if unknown.is_empty() {
             return Ok(());
         }

@@ -207,7 +207,8 @@ impl<R: Reread> Ingest<R> {
         };
         self.checkpoints.insert(key, Some(position));
         if let Some(cache) = &mut self.cache {
-            let entries: Vec<Entry> = committed.hot.into_iter().map(|h| entry(h, committed.ingested_at)).collect();
+            let entries: Vec<Entry> =
+                committed.hot.into_iter().map(|h| entry(h, committed.ingested_at)).collect();
             if let Err(e) = cache.write_through(&entries).await {
                 account.report.cache_failures += 1;
                 tracing::warn!(error = &e as &dyn std::error::Error, "cache write failed");

@@ -64,7 +64,10 @@ impl Rules {
         Ok(active)
     }
 
-    async fn load(&mut self, activation: &Activation) -> Result<Result<Arc<Plugin>, Rejection>, RegistryError> {
+    async fn load(
+        &mut self,
+        activation: &Activation,
+    ) -> Result<Result<Arc<Plugin>, Rejection>, RegistryError> {
         if let Some(plugin) = self.loaded.get(&activation.digest) {
             return Ok(Ok(plugin.clone()));
         }

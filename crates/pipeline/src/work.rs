@@ -2,7 +2,7 @@
 
 use crate::report::Report;
 use eaves_model::{Reading, Rejection, TenantId};
-use eaves_store::ingest::{LedgerLine, Outcome, Quarantined, QuarantineKind};
+use eaves_store::ingest::{LedgerLine, Outcome, QuarantineKind, Quarantined};
 use std::collections::BTreeMap;
 
 /// Where in the shard a piece came from.

@@ -91,9 +91,7 @@ fn parsed<T: std::str::FromStr>(
     match (vars.get(name), default) {
         (None, Some(default)) => Ok(default),
         (None, None) => Err(SettingsError::Missing { name, example }),
-        (Some(value), _) => {
-            value.parse().map_err(|_| SettingsError::Bad { name, value, wanted, example })
-        }
+        (Some(value), _) => value.parse().map_err(|_| SettingsError::Bad { name, value, wanted, example }),
     }
 }
 
@@ -144,7 +142,8 @@ impl Postgres {
                 });
             }
         };
-        let timeout: u64 = parsed(vars, "EAVES_DB_TIMEOUT_MS", "a number of milliseconds", "5000", Some(30_000))?;
+        let timeout: u64 =
+            parsed(vars, "EAVES_DB_TIMEOUT_MS", "a number of milliseconds", "5000", Some(30_000))?;
         Ok(Self {
             host: required(vars, "EAVES_DB_HOST", "127.0.0.1")?,
             port: parsed(vars, "EAVES_DB_PORT", "a TCP port", "5432", Some(5432))?,
@@ -214,7 +213,8 @@ impl Registry {
     /// From `EAVES_REGISTRY_TABLE`, `EAVES_PLUGIN_BUCKET`, `EAVES_PLUGIN_KEY`,
     /// `EAVES_PLUGIN_REFRESH_MS`.
     pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
-        let refresh = parsed(vars, "EAVES_PLUGIN_REFRESH_MS", "a number of milliseconds", "1000", Some(1000))?;
+        let refresh =
+            parsed(vars, "EAVES_PLUGIN_REFRESH_MS", "a number of milliseconds", "1000", Some(1000))?;
         Ok(Self {
             table: required(vars, "EAVES_REGISTRY_TABLE", "eaves-registry")?,
             bucket: required(vars, "EAVES_PLUGIN_BUCKET", "eaves-plugins")?,

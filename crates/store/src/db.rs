@@ -49,11 +49,6 @@ impl Db {
         MutexGuard::try_map(slot, Option::as_mut).map_err(|_| StoreError::Unreadable("an own connection"))
     }
 
-    /// What it was made with.
-    pub(crate) fn settings(&self) -> &Postgres {
-        &self.settings
-    }
-
     /// How long a statement may run.
     pub(crate) fn limit(&self) -> Duration {
         self.settings.statement_timeout

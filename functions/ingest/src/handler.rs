@@ -53,9 +53,11 @@ fn batches(event: KinesisEvent) -> Result<Vec<ShardBatch>, Error> {
     let mut batches: Vec<ShardBatch> = Vec::new();
     for record in event.records {
         let id = record.event_id.unwrap_or_default();
-        let (shard, _) = id.split_once(':').ok_or_else(|| format!("eventID {id:?} is not <shard>:<sequence>"))?;
+        let (shard, _) =
+            id.split_once(':').ok_or_else(|| format!("eventID {id:?} is not <shard>:<sequence>"))?;
         let arn = record.event_source_arn.unwrap_or_default();
-        let (_, stream) = arn.rsplit_once('/').ok_or_else(|| format!("eventSourceARN {arn:?} names no stream"))?;
+        let (_, stream) =
+            arn.rsplit_once('/').ok_or_else(|| format!("eventSourceARN {arn:?} names no stream"))?;
         let known = batches.iter().position(|b| b.shard == shard && b.stream == stream);
         let at = known.unwrap_or_else(|| {
             batches.push(ShardBatch { stream: stream.into(), shard: shard.into(), records: Vec::new() });

@@ -31,7 +31,10 @@ impl Reread for Kinesis {
         after: Option<&Position>,
         limit: usize,
     ) -> Result<Vec<Record>, RereadError> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| RereadError { shard: shard.to_owned(), source };
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| RereadError {
+            shard: shard.to_owned(),
+            source,
+        };
         let request = self.client.get_shard_iterator().stream_name(&self.settings.name).shard_id(shard);
         let request = match after {
             None => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
@@ -47,7 +50,9 @@ impl Reread for Kinesis {
             let answer = answer.map_err(|e| failed(e.into()))?;
             if !answer.records.is_empty() {
                 let records = answer.records.into_iter();
-                return Ok(records.map(|r| Record { sequence: r.sequence_number, data: r.data.into_inner() }).collect());
+                return Ok(records
+                    .map(|r| Record { sequence: r.sequence_number, data: r.data.into_inner() })
+                    .collect());
             }
             if answer.millis_behind_latest == Some(0) {
                 break;

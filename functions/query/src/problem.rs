@@ -5,8 +5,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eaves_model::rejection::excerpt;
 use eaves_store::read::ReadError;
-use serde::Serialize;
-use std::borrow::Cow;
+use serde::{Serialize, Serializer};
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -14,9 +13,9 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// What kind of problem, as a link into the documentation.
-    #[serde(rename = "type")]
-    #[schema(example = "/docs#bad-parameter")]
-    kind: Cow<'static, str>,
+    #[serde(rename = "type", serialize_with = "link")]
+    #[schema(value_type = String, example = "/docs#bad-parameter")]
+    slug: &'static str,
     /// The kind in words.
     #[schema(example = "A parameter is wrong")]
     title: &'static str,
@@ -34,7 +33,7 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
     #[serde(skip)]
-    retry_after: Option<u64>,
+    retry_after: Option<u8>,
 }
 
 /// One place in the body that is wrong.
@@ -48,6 +47,10 @@ pub(crate) struct FieldError {
     pub(crate) code: String,
     /// What is wrong, and what would be right.
     pub(crate) message: String,
+}
+
+fn link<S: Serializer>(slug: &&'static str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("/docs#{slug}"))
 }
 
 /// Kinds of problems: slug, title, explanation for the documentation page.
@@ -84,7 +87,7 @@ impl Problem {
     fn new(status: StatusCode, slug: &'static str, detail: impl Into<String>) -> Self {
         let title = KINDS.iter().find(|(s, _, _)| *s == slug).map_or("", |(_, title, _)| title);
         Self {
-            kind: format!("/docs#{slug}").into(),
+            slug,
             title,
             status: status.as_u16(),
             detail: detail.into(),
@@ -155,7 +158,7 @@ impl Problem {
     }
 
     pub(crate) fn unavailable(detail: impl Into<String>, retry_in: Duration) -> Self {
-        let seconds = retry_in.as_secs_f64().ceil().clamp(1.0, 60.0) as u64;
+        let seconds = retry_in.as_secs_f64().ceil().clamp(1.0, 60.0) as u8;
         Self {
             retry_after: Some(seconds),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
@@ -199,7 +202,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
         response
     }

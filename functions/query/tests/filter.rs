@@ -38,8 +38,8 @@ fn check(text: &str) -> Result<(), TestCaseError> {
         Ok(parsed) => {
             let again = Filter::parse(parsed.json());
             prop_assert_eq!(again.as_ref().map(Filter::json), Ok(parsed.json()));
-            let value: Value = serde_json::from_str(parsed.json()).unwrap();
-            prop_assert!(value.is_object());
+            let value = serde_json::from_str::<Value>(parsed.json());
+            prop_assert!(value.is_ok_and(|v| v.is_object()));
             prop_assert!(!parsed.json().contains("\\u0000"));
         }
         Err(bad) => {

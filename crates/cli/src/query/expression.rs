@@ -4,7 +4,8 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 /// Longer ones first, so that `>=` is not read as `>`.
-const SIGNS: [(&str, &str); 6] = [("!=", "ne"), (">=", "gte"), ("<=", "lte"), (">", "gt"), ("<", "lt"), ("=", "eq")];
+const SIGNS: [(&str, &str); 6] =
+    [("!=", "ne"), (">=", "gte"), ("<=", "lte"), (">", "gt"), ("<", "lt"), ("=", "eq")];
 
 /// The filter that an expression, or JSON, stands for.
 pub(super) fn filter(text: &str) -> Result<Value> {
@@ -26,7 +27,8 @@ fn comparison(part: &str) -> Result<Value> {
         let sign = SIGNS.iter().find(|(sign, _)| part[at..].starts_with(sign))?;
         Some((&part[..at], sign.1, &part[at + sign.0.len()..]))
     });
-    let Some((name, operator, text)) = found.filter(|(name, _, text)| !name.is_empty() && !text.is_empty()) else {
+    let Some((name, operator, text)) = found.filter(|(name, _, text)| !name.is_empty() && !text.is_empty())
+    else {
         bail!("{part:?} is no comparison such as status=online, temperature>=70 or status=online,idle");
     };
     let values: Vec<Value> = text.split(',').map(value).collect();

@@ -1,5 +1,10 @@
 //! The store against a real server.
-#![allow(unreachable_pub, reason = "modules of one binary")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test binary without a harness"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,8 @@
 //! The API in process, against real databases (a primary and its replica) and a real
 //! Redis, each on a free port of the loopback interface.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at what it does not expect")]
+
 mod auth;
 mod away;
 mod described;
@@ -43,6 +45,7 @@ fn main() {
         entity::the_headers_say_what_the_metadata_says,
         entity::an_eventual_read_fills_the_cache_and_is_answered_from_it,
         entity::two_tenants_with_the_same_names_never_mix,
+        entity::zz_latency,
         history::a_strong_read_sees_what_is_not_flushed_yet,
         history::pages_cover_the_window_once,
         history::windows_are_checked,

@@ -39,7 +39,7 @@ pub(crate) struct World {
     tenants: AtomicI32,
     flushing: Arc<AtomicBool>,
     pub(crate) stream: Arc<Memory>,
-    pub(crate) context: Arc<Context>,
+    router: Router,
     _dir: tempfile::TempDir,
 }
 
@@ -126,7 +126,7 @@ impl World {
             tenants: AtomicI32::new(0),
             flushing,
             stream,
-            context,
+            router: router(context),
             _dir: dir,
         }
     }
@@ -206,10 +206,6 @@ impl World {
         execute(&self.replica_super, sql).await;
     }
 
-    pub(crate) fn router(&self) -> Router {
-        router(Arc::clone(&self.context))
-    }
-
     pub(crate) async fn get(&self, tenant: &Tenant, path: &str) -> Answer {
         self.send(Method::GET, path, Some(claims(tenant, "query:read")), &[], "").await
     }
@@ -258,7 +254,7 @@ impl World {
         }
         let context = RequestContext::ApiGatewayV2(serde_json::from_value(context).unwrap());
         let request = request.extension(context).body(Body::from(body)).unwrap();
-        let response = self.router().oneshot(request).await.unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
