@@ -117,29 +117,3 @@ pub(crate) async fn two_tenants_with_the_same_names_never_mix(world: &World) {
     }
     futures_util::future::join_all(running).await;
 }
-
-pub(crate) async fn zz_latency(world: &World) {
-    let tenant = world.tenant(20).await;
-    let values: Vec<(String, Value)> = (0..10).map(|i| (format!("a{i}"), Value::Float(i as f64))).collect();
-    let values: Vec<_> = values.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
-    world.take(tenant.id, "p", ago(1), &values).await;
-    world.until(&tenant, "/v1/entities/p", |a| a.status == 200).await;
-    for path in [
-        "/v1/entities/p?consistency=strong",
-        "/v1/entities/p",
-        "/v1/entities/p?max_staleness=100ms",
-        "/v1/entities/p/history/a1",
-        "/v1/entities/p/history/a1?consistency=strong",
-    ] {
-        let mut times = Vec::new();
-        let mut sources = std::collections::BTreeMap::new();
-        for _ in 0..2000 {
-            let began = std::time::Instant::now();
-            let a = world.get(&tenant, path).await;
-            times.push(began.elapsed().as_micros());
-            *sources.entry(a.header("x-data-source").to_owned()).or_insert(0) += 1;
-        }
-        times.sort();
-        eprintln!("LAT {path}: p50 {} us p95 {} us {sources:?}", times[1000], times[1900]);
-    }
-}

@@ -45,7 +45,6 @@ fn main() {
         entity::the_headers_say_what_the_metadata_says,
         entity::an_eventual_read_fills_the_cache_and_is_answered_from_it,
         entity::two_tenants_with_the_same_names_never_mix,
-        entity::zz_latency,
         history::a_strong_read_sees_what_is_not_flushed_yet,
         history::pages_cover_the_window_once,
         history::windows_are_checked,
