@@ -90,8 +90,10 @@ impl<R: Reread> Ingest<R> {
     pub async fn process(&mut self, batch: &ShardBatch, time: Duration) -> Result<Report, IngestError> {
         let end = Instant::now() + time;
         let mut replay = Report::default();
+        let Some(first) = batch.records.first() else { return Ok(replay) };
+        let until = Position::whole(&first.sequence)?;
         for _ in 0..MAX_RESTARTS {
-            let expected = self.ready(&batch.stream, &batch.shard, &mut replay, end).await?;
+            let expected = self.ready(&batch.stream, &batch.shard, &until, &mut replay, end).await?;
             match self.take(batch, &batch.records, expected, end).await {
                 Ok(mut report) => {
                     report.add(&replay);
@@ -110,10 +112,15 @@ impl<R: Reread> Ingest<R> {
     }
 
     /// The shard's checkpoint, after any replay that is due.
+    ///
+    /// Checkpoints are committed asynchronously: a crash may take the last ones with it, so
+    /// where the checkpoint stands does not say how far the shard had come. What is in hand
+    /// does: the stream has delivered everything before `until` already.
     async fn ready(
         &mut self,
         stream: &str,
         shard: &str,
+        until: &Position,
         replay: &mut Report,
         end: Instant,
     ) -> Result<Option<Position>, IngestError> {
@@ -128,7 +135,7 @@ impl<R: Reread> Ingest<R> {
                 replay.staging_lost = true;
                 // Identifiers registered just before a failover may be gone with it.
                 self.directory.forget();
-                checkpoint = self.store.rewind(stream, shard, CONSUMER).await?;
+                checkpoint = self.store.rewind_until(stream, shard, CONSUMER, until).await?;
             }
             let position = checkpoint.position;
             let Some(until) = checkpoint.replay_to else {
