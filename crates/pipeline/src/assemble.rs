@@ -113,16 +113,16 @@ fn resolve<'a>(
     };
     let mut entity_index: HashMap<EntityId, u32> = HashMap::new();
     let mut attribute_index: HashMap<AttributeId, u32> = HashMap::new();
-    for (origin, reading) in work.readings {
+    for (origin, mut reading) in work.readings {
+        for (why, payload) in std::mem::take(&mut reading.refused) {
+            account.reject(tenant.id, origin, why, payload.into_bytes(), None);
+        }
         let Some(entity) = directory.entity(tenant.id, &reading.entity) else {
             let text = format!("{:?} is not registered and the tenant is strict", reading.entity);
             let why = Rejection::new(Code::UNKNOWN_ENTITY, "entity", text);
             account.quarantine(Some(tenant.id), origin, why, crate::ingest::payload(&reading), None);
             continue;
         };
-        for (why, payload) in reading.refused {
-            account.reject(tenant.id, origin, why, payload.into_bytes(), None);
-        }
         let entity_at = *entity_index.entry(entity.id).or_insert_with(|| {
             out.batch.entities.push(EntityInfo {
                 external_id: reading.entity.clone(),
@@ -137,7 +137,7 @@ fn resolve<'a>(
                 let field = format!("values.{name}");
                 let text = "is not registered and the tenant is strict";
                 let why = Rejection::new(Code::UNKNOWN_ATTRIBUTE, field, text);
-                account.reject(tenant.id, origin, why, format!("{wire:?}").into_bytes(), None);
+                account.reject(tenant.id, origin, why, crate::ingest::wire_json(&wire).into_bytes(), None);
                 continue;
             };
             let wanted = attribute.row.value_type;

@@ -286,6 +286,9 @@ impl<R: Reread> Ingest<R> {
                 let text = format!("there is no tenant {:?}", reading.tenant);
                 let why = Rejection::new(Code::UNKNOWN_TENANT, "tenant", text);
                 account.quarantine(None, origin, why, payload(&reading), None);
+                for (why, refused) in reading.refused {
+                    account.quarantine(None, origin, why, refused.into_bytes(), None);
+                }
                 continue;
             }
             let at = *index.entry(reading.tenant.clone()).or_insert_with(|| {
