@@ -230,7 +230,7 @@ impl Api {
     fn url(&self, segments: &[&str]) -> Result<Url> {
         let mut url = self.base.clone();
         match url.path_segments_mut() {
-            Ok(mut path) => path.pop_if_empty().extend(segments),
+            Ok(mut path) => path.pop_if_empty().extend(segments.iter().map(|s| escaped(s))),
             Err(()) => bail!("{} is no URL such as http://127.0.0.1:8080", self.base),
         };
         Ok(url)
@@ -261,6 +261,19 @@ impl Api {
             None => bail!("{status}: {detail}"),
         }
     }
+}
+
+/// A name for a path. It is escaped once more when it is put into the URL, because API
+/// Gateway decodes a path before the function splits it: a slash must survive that.
+fn escaped(name: &str) -> String {
+    let mut out = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
 }
 
 /// A time as the API takes it.
@@ -411,6 +424,14 @@ mod tests {
             line.unwrap(),
             "🟡 NEAR_REALTIME  at most 2.3 s old, from read-replica (replica lag is 2.3 s, under 5 s); target 10 s met"
         );
+    }
+
+    #[test]
+    fn names_survive_the_gateway() {
+        let mut url = Url::parse("http://127.0.0.1:1").unwrap();
+        url.path_segments_mut().unwrap().push(&escaped("a/b%c ü"));
+        assert_eq!(url.path(), "/a%252Fb%2525c%2520%25C3%25BC");
+        assert_eq!(escaped("pump-7"), "pump-7");
     }
 
     #[test]

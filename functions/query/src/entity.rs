@@ -33,7 +33,7 @@ pub(crate) struct EntityAnswer {
     get, path = "/v1/entities/{external_id}", tag = "entities",
     security(("jwt" = ["query:read"])),
     params(
-        ("external_id" = String, Path, description = "The tenant's own name for the entity, percent-encoded (a slash too)", max_length = 255, example = "pump-7"),
+        ("external_id" = String, Path, description = "The tenant's own name for the entity, percent-encoded (a slash twice: %252F)", max_length = 255, example = "pump-7"),
         ("consistency" = Option<String>, Query, description = "`strong`: from the primary. `eventual` (default): cache, replica or primary, whichever is fresh enough"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
