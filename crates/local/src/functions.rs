@@ -39,6 +39,8 @@ impl Functions {
                 config
             };
         let ingest = vec![e.cache_vars(), e.stream_vars(), e.registry_vars(), e.aws_vars()];
+        // The flush loop replays idle shards: it does then what ingest does.
+        let flush = ingest.clone();
         let query = vec![e.replica_vars(), e.cache_vars(), e.stream_vars(), e.aws_vars()];
         // A statement of maintenance may take long; the function ends before it would.
         let maintain = vec![BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())])];
@@ -51,7 +53,7 @@ impl Functions {
                 60,
                 options.ingest_instances.unwrap_or(shards)
             )),
-            start(config("eaves-flush", "eaves_flush", Vec::new(), 75, 1)),
+            start(config("eaves-flush", "eaves_flush", flush, 75, 1)),
             start(config("eaves-query", "eaves_query", query, 29, options.query_instances)),
             start(config("eaves-maintain", "eaves_flush", maintain, 300, 1)),
         );

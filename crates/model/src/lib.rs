@@ -5,6 +5,7 @@
 //! [`reading::Reading`].
 
 pub mod batch;
+pub mod delivery;
 pub mod id;
 pub mod limits;
 pub mod position;

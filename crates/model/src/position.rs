@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;
 
+/// Most digits of a sequence number (Kinesis API reference, `SequenceNumber`).
+const MAX_DIGITS: usize = 129;
+
 /// A Kinesis sequence number (up to 129 decimal digits) and, inside an
 /// aggregated record, the index of the sub-record.
 ///
@@ -27,13 +30,28 @@ impl Position {
 
     /// The record's sub-record `sub` and all before it.
     pub fn within(sequence: &str, sub: u32) -> Result<Self, BadSequence> {
-        let digits = sequence.len() <= 129 && sequence.bytes().all(|b| b.is_ascii_digit());
+        let digits = sequence.len() <= MAX_DIGITS && sequence.bytes().all(|b| b.is_ascii_digit());
         if sequence.is_empty() || !digits {
             return Err(BadSequence(sequence.chars().take(64).collect()));
         }
         let trimmed = sequence.trim_start_matches('0');
         let sequence = if trimmed.is_empty() { "0" } else { trimmed };
         Ok(Self { sequence: sequence.into(), sub })
+    }
+
+    /// Behind every record that a shard can hold: "to its end".
+    pub fn end() -> Self {
+        Self { sequence: "9".repeat(MAX_DIGITS).into(), sub: u32::MAX }
+    }
+
+    /// The last position before the record this one is in: everything older, nothing of it.
+    /// `None` for number 0.
+    pub fn before(&self) -> Option<Self> {
+        let mut digits: Vec<u8> = self.sequence.bytes().collect();
+        let last = digits.iter().rposition(|d| *d != b'0')?;
+        digits[last] -= 1;
+        digits[last + 1..].fill(b'9');
+        Self::whole(std::str::from_utf8(&digits).ok()?).ok()
     }
 
     /// The sequence number, without leading zeros.
@@ -81,7 +99,18 @@ mod tests {
         assert!(p("0010") == p("10"));
         assert!(Position::within("10", 3).unwrap() < p("10"));
         assert!(p("10") < Position::within("11", 0).unwrap());
+        assert!(p("10") < Position::end());
         assert!(Position::whole("12a").is_err());
         assert!(Position::whole("").is_err());
+    }
+
+    #[test]
+    fn before_a_record_is_everything_older() {
+        let p = |s| Position::whole(s).unwrap();
+        assert_eq!(p("11").before(), Some(p("10")));
+        assert_eq!(Position::within("11", 4).unwrap().before(), Some(p("10")));
+        assert_eq!(p("1000").before(), Some(p("999")));
+        assert_eq!(p("1").before(), Some(p("0")));
+        assert_eq!(p("0").before(), None);
     }
 }

@@ -4,21 +4,27 @@ use crate::assemble::{Output, assemble, register};
 use crate::directory::Directory;
 use crate::report::Report;
 use crate::rules::Rules;
+use crate::replay::Ahead;
+use crate::retry::Backoff;
 use crate::source::{Reread, RereadError};
 use crate::work::{Account, Origin, TenantWork};
 use eaves_cache::{Cache, Entry};
 use eaves_codec::decode;
+use eaves_model::delivery::is_duplicate;
 use eaves_model::{Code, Position, Reading, Rejection, Timestamp, Value, WireValue};
 use eaves_registry::RegistryError;
 use eaves_store::StoreError;
-use eaves_store::ingest::{Commit, CommitError, IngestStore};
+use eaves_store::ingest::{Commit, CommitError, IngestStore, ShardPlace};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// The consumer's name in `ingest_checkpoints`: a second one would keep its own place.
 pub const CONSUMER: &str = "ingest";
-/// Most records read again at a time while recovering.
-const REREAD_RECORDS: usize = 500;
+/// Values after which a transaction takes no further piece: some 20 MB in memory, and a
+/// second or two of the database's time.
+const VALUES_AT_ONCE: usize = 100_000;
+/// How long a database that is away is waited for before the batch is handed back.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a batch is started over because another instance moved the checkpoint.
 const MAX_RESTARTS: u32 = 5;
 /// Most time one tenant's plugin may take for its part of a batch.
@@ -57,6 +63,15 @@ pub enum IngestError {
     /// The stream, while reading a shard again.
     #[error("replay the shard")]
     Reread(#[from] RereadError),
+    /// The function's time is nearly over. What was done is kept.
+    #[error("the time for shard {shard} is over; what was read so far is kept")]
+    OutOfTime {
+        /// The shard.
+        shard: String,
+    },
+    /// No records where there should be some.
+    #[error("a batch without records")]
+    Empty,
     /// A sequence number that is none.
     #[error("read the event")]
     Sequence(#[from] eaves_model::position::BadSequence),
@@ -70,141 +85,148 @@ pub enum IngestError {
 
 /// The write path of one function instance.
 pub struct Ingest<R> {
-    store: IngestStore,
+    pub(crate) store: IngestStore,
     rules: Rules,
     cache: Option<Cache>,
-    stream: R,
-    directory: Directory,
+    pub(crate) stream: R,
+    pub(crate) directory: Directory,
     /// Where each shard's checkpoint stood when this instance last looked.
-    checkpoints: HashMap<(String, String), Option<Position>>,
+    pub(crate) checkpoints: HashMap<ShardPlace, Option<Position>>,
+    /// Values after which a transaction takes no further piece.
+    values_at_once: usize,
 }
 
 impl<R: Reread> Ingest<R> {
     /// A write path over its stores.
     pub fn new(store: IngestStore, rules: Rules, cache: Option<Cache>, stream: R) -> Self {
-        Self { store, rules, cache, stream, directory: Directory::new(), checkpoints: HashMap::new() }
+        Self {
+            store,
+            rules,
+            cache,
+            stream,
+            directory: Directory::new(),
+            checkpoints: HashMap::new(),
+            values_at_once: VALUES_AT_ONCE,
+        }
+    }
+
+    /// With another bound on the values that one transaction takes.
+    #[must_use]
+    pub fn values_at_once(self, values: usize) -> Self {
+        Self { values_at_once: values.max(1), ..self }
     }
 
     /// Takes a batch: afterwards each of its records is in the database (as values, as
     /// rejections, in quarantine or skipped as a duplicate) exactly once.
+    ///
+    /// A database that does not answer is tried again for a while with growing pauses;
+    /// then, and when `time` is over, the batch is handed back with what was done kept.
     pub async fn process(&mut self, batch: &ShardBatch, time: Duration) -> Result<Report, IngestError> {
         let end = Instant::now() + time;
-        let mut replay = Report::default();
-        let Some(first) = batch.records.first() else { return Ok(replay) };
-        let until = Position::whole(&first.sequence)?;
-        for _ in 0..MAX_RESTARTS {
-            let expected = self.ready(&batch.stream, &batch.shard, &until, &mut replay, end).await?;
-            match self.take(batch, &batch.records, expected, end).await {
-                Ok(mut report) => {
-                    report.add(&replay);
+        let mut report = Report::default();
+        let place = ShardPlace {
+            stream: batch.stream.clone(),
+            shard: batch.shard.clone(),
+            consumer: CONSUMER.to_owned(),
+        };
+        let Some(first) = batch.records.first() else { return Ok(report) };
+        let first = Position::whole(&first.sequence)?;
+        let mut pauses = Backoff::new(end.min(Instant::now() + PATIENCE));
+        let mut restarts = 0;
+        while restarts < MAX_RESTARTS {
+            let done = match self.ready(&place, Ahead::Batch(&first), &mut report, end).await {
+                Ok(expected) => {
+                    Box::pin(self.take_all(&place, &batch.records, expected, &mut report, end)).await
+                }
+                Err(e) => Err(Interrupted::Failed(e)),
+            };
+            match done {
+                Ok(position) => {
+                    self.checkpoints.insert(place, position);
                     return Ok(report);
                 }
-                Err(Interrupted::Moved) => {}
-                Err(Interrupted::StagingLost) => replay.staging_lost = true,
+                Err(Interrupted::Moved) => restarts += 1,
+                Err(Interrupted::StagingLost) => {
+                    report.staging_lost = true;
+                    restarts += 1;
+                }
                 Err(Interrupted::Failed(e)) => {
                     // What this instance remembers may be what is wrong.
                     self.checkpoints.clear();
-                    return Err(e);
+                    if !pauses.again(&e).await {
+                        return Err(e);
+                    }
                 }
             }
         }
         Err(IngestError::Contended { shard: batch.shard.clone() })
     }
 
-    /// The shard's checkpoint, after any replay that is due.
-    ///
-    /// Checkpoints are committed asynchronously: a crash may take the last ones with it, so
-    /// where the checkpoint stands does not say how far the shard had come. What is in hand
-    /// does: the stream has delivered everything before `until` already.
-    async fn ready(
+    /// Writes all of `records`, in as many transactions as it takes. Answers with the
+    /// checkpoint afterwards.
+    pub(crate) async fn take_all(
         &mut self,
-        stream: &str,
-        shard: &str,
-        until: &Position,
-        replay: &mut Report,
+        place: &ShardPlace,
+        mut records: &[Record],
+        mut expected: Option<Position>,
+        report: &mut Report,
         end: Instant,
-    ) -> Result<Option<Position>, IngestError> {
-        let key = (stream.to_owned(), shard.to_owned());
-        if let Some(position) = self.checkpoints.get(&key) {
-            return Ok(position.clone());
-        }
-        loop {
-            let mut checkpoint = self.store.checkpoint(stream, shard, CONSUMER).await?;
-            if !checkpoint.epoch_current {
-                tracing::warn!(stream.name = stream, shard.id = shard, "staging was emptied; replaying");
-                replay.staging_lost = true;
-                // Identifiers registered just before a failover may be gone with it.
-                self.directory.forget();
-                checkpoint = self.store.rewind_until(stream, shard, CONSUMER, until).await?;
+    ) -> Result<Option<Position>, Interrupted> {
+        while !records.is_empty() {
+            if Instant::now() >= end {
+                return Err(Interrupted::Failed(IngestError::OutOfTime { shard: place.shard.clone() }));
             }
-            let position = checkpoint.position;
-            let Some(until) = checkpoint.replay_to else {
-                self.checkpoints.insert(key, position.clone());
-                return Ok(position);
+            let taken = self.take(place, records, expected.as_ref(), end).await?;
+            report.add(&taken.report);
+            expected = taken.position;
+            let done = |r: &Record| {
+                Position::whole(&r.sequence).is_ok_and(|at| is_duplicate(expected.as_ref(), &at))
             };
-            let records = self.stream.after(stream, shard, position.as_ref(), REREAD_RECORDS).await?;
-            if records.is_empty() {
-                // The stream keeps nothing more up to there.
-                self.store.end_replay(stream, shard, CONSUMER).await?;
-                continue;
-            }
-            let batch = ShardBatch { stream: stream.to_owned(), shard: shard.to_owned(), records };
-            match self.take(&batch, &batch.records, position, end).await {
-                Ok(report) => {
-                    replay.replayed += report.records;
-                    replay.add(&Report { records: 0, ..report });
-                }
-                Err(Interrupted::Failed(e)) => return Err(e),
-                Err(Interrupted::Moved | Interrupted::StagingLost) => {}
-            }
-            self.checkpoints.remove(&key);
-            tracing::info!(shard.id = shard, replay.until = %until, "replayed a part");
+            records = &records[records.partition_point(done)..];
         }
+        Ok(expected)
     }
 
-    /// Writes records on top of the checkpoint `expected`.
-    async fn take(
+    /// Writes records on top of the checkpoint `expected`: as many as one transaction should
+    /// hold, to the middle of an aggregated record if need be. Answers with the checkpoint
+    /// afterwards.
+    pub(crate) async fn take(
         &mut self,
-        batch: &ShardBatch,
+        place: &ShardPlace,
         records: &[Record],
-        expected: Option<Position>,
+        expected: Option<&Position>,
         end: Instant,
-    ) -> Result<Report, Interrupted> {
+    ) -> Result<Taken, Interrupted> {
         let mut account = Account::default();
-        account.report.records = records.len() as u64;
-        let mut position = expected.clone();
         let mut fresh = Vec::with_capacity(records.len());
         for record in records {
             let at = Position::whole(&record.sequence).map_err(IngestError::from)?;
-            if expected.as_ref().is_some_and(|done| at <= *done) {
-                continue;
+            if !is_duplicate(expected, &at) {
+                fresh.push((at, record));
             }
-            position = position.max(Some(at));
-            fresh.push(record);
         }
         account.duplicates((records.len() - fresh.len()) as u64);
-        let Some(position) = position else { return Ok(account.report) };
+        account.report.records = (records.len() - fresh.len()) as u64;
         if fresh.is_empty() {
-            return Ok(account.report);
+            return Ok(Taken { report: account.report, position: expected.cloned() });
         }
-        let output = self.build(&fresh, &mut account, end).await?;
-        let ledger = account.ledger();
+        let (output, position) = self.build(&fresh, expected, &mut account, end).await?;
+        let ledger = account.ledger(place.consumer != CONSUMER);
         let commit = Commit {
-            stream: &batch.stream,
-            shard: &batch.shard,
-            consumer: CONSUMER,
-            expected: expected.as_ref(),
+            stream: &place.stream,
+            shard: &place.shard,
+            consumer: &place.consumer,
+            expected,
             position: &position,
             points: &output.points,
             hot: &output.hot,
             ledger: &ledger,
             quarantine: &account.quarantine,
         };
-        let key = (batch.stream.clone(), batch.shard.clone());
         let committed = match self.store.commit(&commit).await {
             Ok(committed) => committed,
             Err(e) => {
-                self.checkpoints.remove(&key);
+                self.checkpoints.remove(place);
                 return Err(match e {
                     CommitError::CheckpointMoved { .. } => Interrupted::Moved,
                     CommitError::StagingLost { .. } => Interrupted::StagingLost,
@@ -212,7 +234,6 @@ impl<R: Reread> Ingest<R> {
                 });
             }
         };
-        self.checkpoints.insert(key, Some(position));
         if let Some(cache) = &mut self.cache {
             let entries: Vec<Entry> =
                 committed.hot.into_iter().map(|h| entry(h, committed.ingested_at)).collect();
@@ -221,17 +242,19 @@ impl<R: Reread> Ingest<R> {
                 tracing::warn!(error = &e as &dyn std::error::Error, "cache write failed");
             }
         }
-        Ok(account.report)
+        Ok(Taken { report: account.report, position: Some(position) })
     }
 
-    /// Decodes records and asks each tenant's plugin about its readings.
+    /// Decodes records and asks each tenant's plugin about its readings. The position is
+    /// that of the last piece in the output.
     async fn build(
         &mut self,
-        records: &[&Record],
+        records: &[(Position, &Record)],
+        expected: Option<&Position>,
         account: &mut Account,
         end: Instant,
-    ) -> Result<Output, IngestError> {
-        let by_tenant = self.decode(records, account).await?;
+    ) -> Result<(Output, Position), IngestError> {
+        let (by_tenant, position) = self.decode(records, expected, account).await?;
         let mut output = Output::default();
         for work in by_tenant {
             let Some(tenant) = self.directory.tenant(&work.name).cloned() else { continue };
@@ -242,33 +265,54 @@ impl<R: Reread> Ingest<R> {
             let (directory, store) = (&mut self.directory, &mut self.store);
             assemble(directory, store, &tenant, active.as_ref(), work, time, account, &mut output).await?;
         }
-        Ok(output)
+        Ok((output, position))
     }
 
     async fn decode<'a>(
         &mut self,
-        records: &[&'a Record],
+        records: &[(Position, &'a Record)],
+        expected: Option<&Position>,
         account: &mut Account,
-    ) -> Result<Vec<TenantWork<'a>>, IngestError> {
+    ) -> Result<(Vec<TenantWork<'a>>, Position), IngestError> {
         let now = Timestamp::now();
         let mut readings: Vec<(Origin<'a>, Reading)> = Vec::with_capacity(records.len());
         let mut refused = Vec::new();
-        for record in records {
-            for item in decode(&record.data, now).items {
+        let (mut values, mut reached) = (0, None);
+        'records: for (whole, record) in records {
+            let mut items = decode(&record.data, now).items.into_iter().peekable();
+            while let Some(item) = items.next() {
+                let at = if items.peek().is_none() {
+                    whole.clone()
+                } else {
+                    Position::within(&record.sequence, item.sub)?
+                };
+                if is_duplicate(expected, &at) {
+                    continue;
+                }
                 let origin = Origin { sequence: &record.sequence, sub: item.sub };
                 match item.outcome {
                     Ok(found) => {
                         for reading in found {
                             match reading {
-                                Ok(reading) => readings.push((origin, reading)),
+                                Ok(reading) => {
+                                    values += reading.values.len();
+                                    readings.push((origin, reading));
+                                }
                                 Err(r) => refused.push((origin, r)),
                             }
                         }
                     }
                     Err(r) => refused.push((origin, r)),
                 }
+                reached = Some(at);
+                if values >= self.values_at_once {
+                    break 'records;
+                }
             }
+            account.report.records += 1;
         }
+        // Each record has pieces, and the last of each is newer than `expected`.
+        let Some(reached) = reached else { return Err(IngestError::Empty) };
         let mut names: Vec<&str> = readings.iter().map(|(_, r)| &*r.tenant).collect();
         names.extend(refused.iter().filter_map(|(_, r)| r.tenant.as_deref()));
         names.sort_unstable();
@@ -297,12 +341,19 @@ impl<R: Reread> Ingest<R> {
             });
             by_tenant[at].readings.push((origin, reading));
         }
-        Ok(by_tenant)
+        Ok((by_tenant, reached))
     }
 }
 
+/// What one transaction took.
+pub(crate) struct Taken {
+    pub(crate) report: Report,
+    /// The checkpoint afterwards.
+    pub(crate) position: Option<Position>,
+}
+
 /// Why a write did not go through as it was begun.
-enum Interrupted {
+pub(crate) enum Interrupted {
     Moved,
     StagingLost,
     Failed(IngestError),

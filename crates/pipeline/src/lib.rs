@@ -12,7 +12,9 @@
 mod assemble;
 mod directory;
 pub mod ingest;
+mod replay;
 mod report;
+mod retry;
 pub mod rules;
 mod source;
 mod work;
@@ -20,4 +22,4 @@ mod work;
 pub use ingest::{Ingest, IngestError, Record, ShardBatch};
 pub use report::Report;
 pub use rules::Rules;
-pub use source::{Reread, RereadError};
+pub use source::{Found, Reread, RereadError};

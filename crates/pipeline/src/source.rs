@@ -3,18 +3,33 @@
 use crate::ingest::Record;
 use eaves_model::Position;
 use std::future::Future;
+use std::time::Duration;
+
+/// What a shard holds behind a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Whether the stream still keeps the record at the position. If it does, nothing
+    /// behind it is gone: a stream forgets the oldest first. True where none was asked for.
+    pub kept: bool,
+    /// Records behind the position, in order; the record at it as well if the position is
+    /// inside it. Empty: there are no more.
+    pub records: Vec<Record>,
+}
 
 /// A stream that can be read again from a position.
 pub trait Reread: Send + Sync {
-    /// Records of `shard` after `after` (from the oldest kept if `None`), in order and
-    /// at most `limit` of them. An empty answer means that there are no more.
-    fn after(
+    /// At most `limit` records of `shard` behind `after` (from the oldest kept if `None`).
+    /// An unknown shard or stream holds nothing.
+    fn read(
         &self,
         stream: &str,
         shard: &str,
         after: Option<&Position>,
         limit: usize,
-    ) -> impl Future<Output = Result<Vec<Record>, RereadError>> + Send;
+    ) -> impl Future<Output = Result<Found, RereadError>> + Send;
+
+    /// How long the stream keeps records.
+    fn retention(&self, stream: &str) -> impl Future<Output = Result<Duration, RereadError>> + Send;
 }
 
 /// The stream could not be read again; the batch is handed back and tried later.

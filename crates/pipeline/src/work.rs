@@ -94,10 +94,11 @@ impl Account {
         });
     }
 
-    pub(crate) fn ledger(&self) -> Vec<LedgerLine> {
+    /// The ledger's lines. Of what was asked to be read again everything counts as that.
+    pub(crate) fn ledger(&self, again: bool) -> Vec<LedgerLine> {
         let line = |((tenant, outcome, reason), count): (&(TenantId, Outcome, String), &u64)| LedgerLine {
             tenant: *tenant,
-            outcome: *outcome,
+            outcome: if again { Outcome::Replayed } else { *outcome },
             reason: reason.clone(),
             count: *count,
         };

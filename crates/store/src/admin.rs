@@ -4,7 +4,7 @@ use crate::StoreError;
 use crate::db::{Db, Parameter, connect, open};
 use crate::micros::Micros;
 use eaves_model::tenant::Tenant;
-use eaves_model::{TenantId, Timestamp, ValueType};
+use eaves_model::{Position, TenantId, Timestamp, ValueType};
 use eaves_settings::{Postgres, Secret};
 use tokio_postgres::types::Type;
 
@@ -26,6 +26,40 @@ pub struct LedgerTotal {
     pub reason: String,
     /// Values for accepted and rejected, records for quarantined and duplicate.
     pub count: u64,
+}
+
+/// How far a replay is that an operator asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayState {
+    /// Everything was read again.
+    pub finished: bool,
+    /// The last record that was; `None` before the first, and some time after the end.
+    pub sequence: Option<String>,
+}
+
+/// A range of the stream that could not be read when it was needed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StreamLoss {
+    /// Its number.
+    pub id: i64,
+    /// The stream.
+    pub stream: String,
+    /// The shard.
+    pub shard: String,
+    /// The last record before the range; `None` if the range is the shard's first records.
+    pub after: Option<String>,
+    /// The first record behind it; `None` if the stream kept nothing newer.
+    pub before: Option<String>,
+    /// `certain` (it was in staging when a crash emptied it) or `possible`.
+    pub kind: String,
+    /// In words.
+    pub reason: String,
+    /// When it was found.
+    pub found_at: Timestamp,
+    /// Who has looked at it.
+    pub acknowledged_by: Option<String>,
+    /// What they noted.
+    pub note: String,
 }
 
 impl AdminStore {
@@ -107,6 +141,67 @@ impl AdminStore {
     /// `pipeline_status()`: backlog, last flush, and each shard's position.
     pub async fn pipeline_status(&self) -> Result<serde_json::Value, StoreError> {
         self.json("reading the pipeline's status", "select pipeline_status()::text").await
+    }
+
+    /// Asks for a range of a shard to be read again: after `from` (`None`: from the oldest
+    /// record that the stream keeps) up to and with `to` (`None`: to the end). The flush
+    /// loop finds the request and serves it. Returns its number.
+    pub async fn replay_request(
+        &self,
+        stream: &str,
+        shard: &str,
+        from: Option<&Position>,
+        to: Option<&Position>,
+        by: &str,
+    ) -> Result<i64, StoreError> {
+        let (from, to) = (from.map(Position::sequence), to.map(Position::sequence));
+        let parameters: &[Parameter<'_>] = &[
+            (&stream, Type::TEXT),
+            (&shard, Type::TEXT),
+            (&from, Type::TEXT),
+            (&to, Type::TEXT),
+            (&by, Type::TEXT),
+        ];
+        let sql = "select replay_request($1, $2, $3, $4, $5)";
+        Ok(self.db.query_one("asking for a replay", sql, parameters).await?.get(0))
+    }
+
+    /// How far a replay that was asked for is.
+    pub async fn replay(&self, id: i64) -> Result<ReplayState, StoreError> {
+        let sql = "select r.finished_at is not null, c.sequence::text from replays r \
+                   left join ingest_checkpoints c on c.stream = r.stream and c.shard = r.shard \
+                     and c.consumer = 'replay-' || r.replay_id \
+                   where r.replay_id = $1";
+        let row = self.db.query_one("reading a replay's state", sql, &[(&id, Type::INT8)]).await?;
+        Ok(ReplayState { finished: row.get(0), sequence: row.get(1) })
+    }
+
+    /// Ranges of the stream that could not be read when they were needed, oldest first.
+    pub async fn losses(&self) -> Result<Vec<StreamLoss>, StoreError> {
+        let sql = "select loss_id, stream, shard, after_sequence::text, before_sequence::text, kind, reason, \
+                   found_at, acknowledged_by, note from stream_losses order by loss_id";
+        let rows = self.db.query("listing losses", sql, &[]).await?;
+        let loss = |r: &tokio_postgres::Row| StreamLoss {
+            id: r.get(0),
+            stream: r.get(1),
+            shard: r.get(2),
+            after: r.get(3),
+            before: r.get(4),
+            kind: r.get(5),
+            reason: r.get(6),
+            found_at: r.get::<_, Micros>(7).0,
+            acknowledged_by: r.get(8),
+            note: r.get(9),
+        };
+        Ok(rows.iter().map(loss).collect())
+    }
+
+    /// Notes that somebody has looked at a loss; `health_check()` stops telling it.
+    /// Returns whether there is such a loss.
+    pub async fn acknowledge_loss(&self, id: i64, by: &str, note: &str) -> Result<bool, StoreError> {
+        let parameters: &[Parameter<'_>] = &[(&id, Type::INT8), (&by, Type::TEXT), (&note, Type::TEXT)];
+        let sql = "select loss_acknowledge($1, $2, $3)";
+        Ok(self.db.query_one("acknowledging a loss", sql, parameters).await?.get(0))
     }
 
     async fn json(&self, operation: &'static str, sql: &str) -> Result<serde_json::Value, StoreError> {

@@ -27,6 +27,11 @@ impl FlushStore {
         Ok(Self { db: connect(settings).await? })
     }
 
+    /// Connects when it is first used.
+    pub fn new(settings: &Postgres) -> Self {
+        Self { db: Db::new(settings) }
+    }
+
     /// Moves what is staged, whole leaves until `enough` rows have been moved. Returns how
     /// many were; `None` if another flush is at work.
     pub async fn stage_flush(&self, enough: u32) -> Result<Option<u64>, StoreError> {

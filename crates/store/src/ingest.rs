@@ -4,6 +4,7 @@
 mod commit;
 mod copy;
 mod hot;
+mod place;
 
 use crate::StoreError;
 use crate::db::{Db, MaybeStore, Parameter, connect};
@@ -13,6 +14,9 @@ use eaves_model::{AttributeId, EntityId, PluginId, Position, Rejection, TenantId
 use eaves_settings::Postgres;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
+
+pub use eaves_model::delivery::Checkpoint;
+pub use place::{Loss, LossKind, ShardPlace};
 
 /// Logs in as `eaves_ingest`: it can add to staging and call functions, nothing else.
 pub struct IngestStore {
@@ -43,20 +47,6 @@ pub struct Attribute {
     pub unit: String,
     /// Its latest value belongs in the hot projection.
     pub is_hot: bool,
-}
-
-/// How far a shard is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// Everything up to here has been taken; `None` before the first batch.
-    pub position: Option<Position>,
-    /// Everything up to here is in history.
-    pub flushed: Option<Position>,
-    /// Staging still holds what lies between the two. If not, call [`IngestStore::rewind`].
-    pub epoch_current: bool,
-    /// After staging was lost: what is up to here is to be read from the stream again
-    /// before anything newer.
-    pub replay_to: Option<Position>,
 }
 
 /// A batch of one shard's records, ready to be taken.
@@ -106,6 +96,9 @@ pub enum Outcome {
     Quarantined,
     /// A record that had been taken before.
     Duplicate,
+    /// A value or record taken again because an operator asked for it: it was counted as
+    /// one of the others when it was first taken.
+    Replayed,
 }
 
 impl Outcome {
@@ -116,6 +109,7 @@ impl Outcome {
             Self::Rejected => "rejected",
             Self::Quarantined => "quarantined",
             Self::Duplicate => "duplicate",
+            Self::Replayed => "replayed",
         }
     }
 }
@@ -215,9 +209,14 @@ impl MaybeStore for CommitError {
 }
 
 impl IngestStore {
-    /// Connects.
+    /// Connects now, so that wrong settings show at start.
     pub async fn connect(settings: &Postgres) -> Result<Self, StoreError> {
         Ok(Self { db: connect(settings).await? })
+    }
+
+    /// Connects when it is first used.
+    pub fn new(settings: &Postgres) -> Self {
+        Self { db: Db::new(settings) }
     }
 
     /// Those of the named tenants that exist.
@@ -309,75 +308,6 @@ impl IngestStore {
         let sql = "select register_plugin($1, $2, $3, $4)";
         let row = self.db.query_one("registering a plugin version", sql, parameters).await?;
         Ok(PluginId(row.get(0)))
-    }
-
-    /// How far a shard is.
-    pub async fn checkpoint(
-        &mut self,
-        stream: &str,
-        shard: &str,
-        consumer: &str,
-    ) -> Result<Checkpoint, StoreError> {
-        let parameters: &[Parameter<'_>] =
-            &[(&stream, Type::TEXT), (&shard, Type::TEXT), (&consumer, Type::TEXT)];
-        let sql = format!("select b.* from {}", commit::BEGIN);
-        let row = self.db.query_one("reading a checkpoint", &sql, parameters).await?;
-        commit::checkpoint(&row)
-    }
-
-    /// After staging was lost: sets the shard back to what is in history, and notes that
-    /// everything up to where it had come is to be read again. Does nothing if staging is
-    /// not lost, so that two callers cannot do it twice.
-    ///
-    /// Prefer [`Self::rewind_until`] where the next record is known: commits are
-    /// asynchronous, so the crash may have taken the last ones off the checkpoint as well.
-    pub async fn rewind(
-        &mut self,
-        stream: &str,
-        shard: &str,
-        consumer: &str,
-    ) -> Result<Checkpoint, StoreError> {
-        self.rewind_to_read(stream, shard, consumer, None).await
-    }
-
-    /// Like [`Self::rewind`]; the stream is to be read again up to `until` at least. Give
-    /// the first record of the batch at hand: all before it was acknowledged once.
-    pub async fn rewind_until(
-        &mut self,
-        stream: &str,
-        shard: &str,
-        consumer: &str,
-        until: &Position,
-    ) -> Result<Checkpoint, StoreError> {
-        self.rewind_to_read(stream, shard, consumer, Some(until)).await
-    }
-
-    async fn rewind_to_read(
-        &mut self,
-        stream: &str,
-        shard: &str,
-        consumer: &str,
-        until: Option<&Position>,
-    ) -> Result<Checkpoint, StoreError> {
-        let (sequence, sub) = (until.map(Position::sequence), until.map(|p| i64::from(p.sub())));
-        let parameters: &[Parameter<'_>] = &[
-            (&stream, Type::TEXT),
-            (&shard, Type::TEXT),
-            (&consumer, Type::TEXT),
-            (&sequence, Type::TEXT),
-            (&sub, Type::INT8),
-        ];
-        let sql = "select ingest_rewind($1, $2, $3, $4, $5)";
-        self.db.query_one("rewinding a checkpoint", sql, parameters).await?;
-        self.checkpoint(stream, shard, consumer).await
-    }
-
-    /// Notes that nothing is left to be read again.
-    pub async fn end_replay(&mut self, stream: &str, shard: &str, consumer: &str) -> Result<(), StoreError> {
-        let parameters: &[Parameter<'_>] =
-            &[(&stream, Type::TEXT), (&shard, Type::TEXT), (&consumer, Type::TEXT)];
-        let sql = "select ingest_end_replay($1, $2, $3)";
-        self.db.query_one("ending a replay", sql, parameters).await.map(drop)
     }
 
     /// Takes a batch: values to staging, hot attributes, ledger, quarantine and checkpoint,

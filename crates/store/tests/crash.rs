@@ -8,7 +8,7 @@ use eaves_model::{Value, ValueType};
 use eaves_store::ingest::CommitError;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Database, Server, Suite, Writer, connect, position, until};
+use support::{Database, Server, Suite, Writer, connect, place, position, until};
 
 fn main() {
     let mut suite = Suite::new();
@@ -69,16 +69,18 @@ async fn recovers(db: Database, mut w: Writer) {
 
     // The crash may have taken the last commits off the checkpoint as well; the batch at
     // hand says up to where the stream had been acknowledged.
-    let back = w.store.rewind_until("stream", "s", "test", &position(4)).await.unwrap();
+    w.store.rewind(&place("s"), Some(&position(4))).await.unwrap();
+    let back = w.store.checkpoint(&place("s")).await.unwrap();
     assert_eq!((back.position.clone(), back.replay_to.clone()), (Some(position(1)), Some(position(4))));
     // A second one finds it done.
-    assert_eq!(w.store.rewind("stream", "s", "test").await.unwrap(), back);
+    w.store.rewind(&place("s"), None).await.unwrap();
+    assert_eq!(w.store.checkpoint(&place("s")).await.unwrap(), back);
     w.at = back.position;
     for to in 2..5 {
         write(&mut w, to).await.unwrap();
     }
     db.drain().await;
-    let now = w.store.checkpoint("stream", "s", "test").await.unwrap();
+    let now = w.store.checkpoint(&place("s")).await.unwrap();
     assert_eq!((now.position, now.flushed, now.replay_to), (Some(position(4)), Some(position(4)), None));
     assert_eq!(db.one("select count(*), sum(value_int) from entity_values_ts").await, "8|20");
     assert_eq!(db.one("select hot_attrs from entity_jsonb").await, r#"{"a": 4}"#);
@@ -117,7 +119,7 @@ async fn orderly_restart(server: &Server) {
     }
     db.drain().await;
     assert_eq!(db.one("select count(*) from entity_values_ts").await, "6");
-    assert_eq!(w.store.checkpoint("stream", "s", "test").await.unwrap().flushed, Some(position(4)));
+    assert_eq!(w.store.checkpoint(&place("s")).await.unwrap().flushed, Some(position(4)));
 }
 
 async fn write_no_names(w: &mut Writer) -> Result<(), CommitError> {

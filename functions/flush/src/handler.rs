@@ -1,12 +1,14 @@
-//! One invocation: the flush loop and the heartbeat beside it.
+//! One invocation: the flush loop, and beside it the heartbeat and the replay of idle shards.
 
+use crate::recovery::Recovery;
 use eaves_settings::Flush;
 use eaves_store::StoreError;
 use eaves_store::flush::FlushStore;
 use eaves_telemetry::metrics::{self, Unit};
 use serde::Serialize;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 /// Time left for the last flush and the answer.
 const MARGIN: Duration = Duration::from_secs(3);
@@ -30,6 +32,8 @@ pub(crate) struct Summary {
     busy: u64,
     /// Heartbeats written.
     beats: u64,
+    /// Records read again from the stream.
+    replayed: u64,
     /// Failures that may pass.
     failures: u64,
 }
@@ -37,20 +41,28 @@ pub(crate) struct Summary {
 pub(crate) async fn handle(
     flush: &FlushStore,
     beat: &FlushStore,
+    recovery: Arc<Mutex<Recovery>>,
     rhythm: &Flush,
     deadline: SystemTime,
     stopped: watch::Receiver<bool>,
 ) -> Result<Summary, StoreError> {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(MARGIN);
     let end = Instant::now() + left.min(rhythm.run_for);
+    let replay = {
+        let stopped = stopped.clone();
+        tokio::spawn(async move { recovery.lock().await.run_until(end, stopped).await })
+    };
     let (flushed, beats) = tokio::join!(
         flush_until(flush, rhythm.interval, end, stopped.clone()),
         beat_until(beat, end, stopped)
     );
-    let summary = Summary { beats, ..flushed? };
+    // A replay that panicked has said so; what it had begun is rolled back.
+    let replayed = replay.await.unwrap_or_default();
+    let summary = Summary { beats, replayed, ..flushed? };
     tracing::info!(
         flush.rows = summary.rows,
         flush.flushes = summary.flushes,
+        flush.replayed = summary.replayed,
         flush.failures = summary.failures,
         "flushed"
     );

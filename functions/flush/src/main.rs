@@ -1,30 +1,35 @@
 //! The flush Lambda: staged values to history, every 100 ms for as long as it runs.
 
 mod handler;
+mod recovery;
 
 use eaves_settings::{Flush, Postgres, ProcessEnv};
 use eaves_store::flush::FlushStore;
 use lambda_runtime::{LambdaEvent, run, service_fn};
+use recovery::Recovery;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
-#[tokio::main(flavor = "current_thread")]
+// Two threads: decoding and plugins of a replay must not hold up the flush.
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), lambda_runtime::Error> {
     eaves_telemetry::init();
     let database = Postgres::primary(&ProcessEnv)?;
     let rhythm = Flush::read(&ProcessEnv)?;
     // A connection of its own for the heartbeat: it must not wait for a long flush.
-    let flush = Arc::new(FlushStore::connect(&database).await?);
-    let beat = Arc::new(FlushStore::connect(&database).await?);
+    let flush = Arc::new(FlushStore::new(&database));
+    let beat = Arc::new(FlushStore::new(&database));
+    let recovery = Arc::new(Mutex::new(Recovery::new(&ProcessEnv).await?));
     let (stop, stopped) = watch::channel(false);
 
     let serve = run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
         let (flush, beat, rhythm, stopped) = (flush.clone(), beat.clone(), rhythm.clone(), stopped.clone());
+        let recovery = recovery.clone();
         async move {
             let deadline = event.context.deadline();
-            handler::handle(&flush, &beat, &rhythm, deadline, stopped)
+            handler::handle(&flush, &beat, recovery, &rhythm, deadline, stopped)
                 .await
                 .map_err(lambda_runtime::Error::from)
         }

@@ -21,7 +21,8 @@ pub(crate) async fn handle<R: Reread>(
     let mut response = KinesisEventResponse::default();
     let mut total = Report::default();
     for batch in batches(event.payload)? {
-        match ingest.process(&batch, time).await {
+        // Boxed: the futures below it are many layers deep.
+        match Box::pin(ingest.process(&batch, time)).await {
             Ok(report) => total.add(&report),
             Err(error) => {
                 tracing::error!(
@@ -80,8 +81,11 @@ fn report(total: &Report, took: Duration) {
         (metrics::CACHE_FAILURES, Unit::Count, count(total.cache_failures)),
         (metrics::INGEST_MS, Unit::Milliseconds, took.as_secs_f64() * 1e3),
     ];
-    if total.staging_lost {
-        values.push((metrics::STAGING_LOST, Unit::Count, 1.0));
+    if total.losses > 0 {
+        values.push((metrics::STREAM_LOSSES, Unit::Count, count(total.losses)));
+    }
+    if total.staging_lost || total.replayed > 0 {
+        values.push((metrics::STAGING_LOST, Unit::Count, f64::from(u8::from(total.staging_lost))));
         values.push((metrics::RECORDS_REPLAYED, Unit::Count, count(total.replayed)));
     }
     metrics::emit("ingest", &values);

@@ -1,13 +1,13 @@
 //! The ingest Lambda: Kinesis batches to staging and hot projection.
 
 mod handler;
-mod kinesis;
 
 use eaves_pipeline::{Ingest, Rules};
 use eaves_plugin_host::{Host, HostConfig};
 use eaves_registry::Registry;
-use eaves_settings::{Cache, Postgres, ProcessEnv, Registry as RegistrySettings, Stream};
+use eaves_settings::{Cache, Postgres, ProcessEnv, Registry as RegistrySettings};
 use eaves_store::ingest::IngestStore;
+use eaves_stream::Kinesis;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -22,8 +22,10 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let registry = Registry::connect(&aws, &registry_settings).await?;
     let rules = Rules::new(host, registry, registry_settings.refresh);
     let cache = Cache::read(&env)?.map(|settings| eaves_cache::Cache::connect(&settings)).transpose()?;
-    let store = IngestStore::connect(&Postgres::primary(&env)?).await?;
-    let stream = kinesis::Kinesis::new(&aws, Stream::read(&env)?);
+    // Connects with the first batch: a database that is away hands batches back, and does
+    // not keep the function from starting.
+    let store = IngestStore::new(&Postgres::primary(&env)?);
+    let stream = Kinesis::new(&aws);
     // One batch at a time per instance, as Lambda calls it; the lock only says so.
     let ingest = Arc::new(Mutex::new(Ingest::new(store, rules, cache, stream)));
     run(service_fn(move |event: LambdaEvent<_>| {

@@ -4,6 +4,7 @@ use super::{Checkpoint, Commit, CommitError, Committed, HotState, QuarantineKind
 use crate::StoreError;
 use crate::db::{Db, Parameter};
 use crate::micros::Micros;
+use eaves_model::delivery::Refusal;
 use eaves_model::{EntityId, Position, TenantId};
 use futures_util::SinkExt as _;
 use futures_util::future::join3;
@@ -25,7 +26,7 @@ const FINISH: &str = "select ingest_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $
 const OPERATION: &str = "taking a batch";
 
 /// A sub-record's index as the database keeps it.
-fn sub(position: &Position) -> i64 {
+pub(super) fn sub(position: &Position) -> i64 {
     i64::from(position.sub())
 }
 
@@ -41,11 +42,14 @@ fn position(row: &Row, sequence: &str, sub: &str) -> Result<Option<Position>, St
 
 /// What `ingest_begin` answered.
 pub(super) fn checkpoint(row: &Row) -> Result<Checkpoint, StoreError> {
+    let begin = row.get::<_, Option<&str>>("begin_sequence").map(Position::whole).transpose();
     Ok(Checkpoint {
+        begin: begin.map_err(|_| StoreError::Unreadable("where a shard begins"))?,
         position: position(row, "sequence", "sub")?,
         flushed: position(row, "flushed_sequence", "flushed_sub")?,
         epoch_current: row.get("epoch_current"),
         replay_to: position(row, "replay_sequence", "replay_sub")?,
+        lost_to: position(row, "lost_sequence", "lost_sub")?,
     })
 }
 
@@ -64,11 +68,10 @@ pub(super) async fn run(db: &Db, commit: &Commit<'_>) -> Result<Committed, Commi
     let sql = format!("select b.* from set_config('statement_timeout', $4, true), {BEGIN}");
     let begun = transaction.query_typed_one(&sql, parameters).await.map_err(&failed)?;
     let found = checkpoint(&begun)?;
-    if !found.epoch_current {
-        return Err(CommitError::StagingLost { flushed: found.flushed });
-    }
-    if found.position.as_ref() != commit.expected {
-        return Err(CommitError::CheckpointMoved { current: found.position });
+    match found.admits(commit.expected) {
+        Ok(()) => {}
+        Err(Refusal::StagingLost) => return Err(CommitError::StagingLost { flushed: found.flushed }),
+        Err(Refusal::Moved) => return Err(CommitError::CheckpointMoved { current: found.position }),
     }
     let slot: i16 = begun.get("slot");
     let Micros(ingested_at) = begun.get("began_at");

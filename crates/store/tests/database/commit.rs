@@ -1,6 +1,6 @@
 //! The transaction that takes a batch.
 
-use crate::support::{Server, Suite, position, time};
+use crate::support::{Server, Suite, place, position, time};
 use eaves_model::{Code, Decimal, Position, Rejection, Value, ValueType};
 use eaves_store::ingest::{CommitError, QuarantineKind, Quarantined};
 use std::sync::Arc;
@@ -70,17 +70,17 @@ async fn values_keep_their_type(server: Arc<Server>) {
 async fn checkpoint_moves(server: Arc<Server>) {
     let db = server.database().await;
     let mut w = db.writer("s").await;
-    let empty = w.store.checkpoint("stream", "s", "test").await.unwrap();
+    let empty = w.store.checkpoint(&place("s")).await.unwrap();
     assert!(empty.position.is_none() && empty.flushed.is_none() && empty.epoch_current);
     let (e, a) = (w.entity("e").await, w.attribute("a", ValueType::Integer).await);
     let before = eaves_model::Timestamp::now();
     let points = [w.point(e, a, 0, Value::Integer(1))];
     let done = w.commit(7, &points, &[]).await.unwrap();
     assert!(done.ingested_at.seconds_since(before).abs() < 60.0);
-    let after = w.store.checkpoint("stream", "s", "test").await.unwrap();
+    let after = w.store.checkpoint(&place("s")).await.unwrap();
     assert_eq!((after.position, after.flushed), (Some(position(7)), None));
     db.drain().await;
-    let after = w.store.checkpoint("stream", "s", "test").await.unwrap();
+    let after = w.store.checkpoint(&place("s")).await.unwrap();
     assert_eq!(after.flushed, Some(position(7)));
     let micros =
         db.one("select (extract(epoch from ingested_at) * 1000000)::int8 from entity_values_ts").await;
@@ -167,7 +167,7 @@ async fn long_positions(server: Arc<Server>) {
         quarantine: &[],
     };
     w.store.commit(&commit).await.unwrap();
-    assert_eq!(w.store.checkpoint("stream", "s", "test").await.unwrap().position, Some(long));
+    assert_eq!(w.store.checkpoint(&place("s")).await.unwrap().position, Some(long));
 }
 
 async fn nothing_to_write(server: Arc<Server>) {
@@ -177,6 +177,6 @@ async fn nothing_to_write(server: Arc<Server>) {
         w.commit(to, &[], &[]).await.unwrap();
     }
     db.drain().await;
-    let now = w.store.checkpoint("stream", "s", "test").await.unwrap();
+    let now = w.store.checkpoint(&place("s")).await.unwrap();
     assert_eq!((now.position, now.flushed), (Some(position(3)), Some(position(3))));
 }

@@ -1,6 +1,6 @@
 //! Staging to history: nothing lost, nothing twice, the watermark never ahead.
 
-use crate::support::{Server, Suite, connect, position, refused, text, until};
+use crate::support::{Server, Suite, connect, place, position, refused, text, until};
 use eaves_model::{Value, ValueType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -117,9 +117,9 @@ async fn late_writer(server: Arc<Server>) {
         .unwrap();
     let flusher = db.flusher().await;
     assert_eq!(flusher.stage_flush(1).await.unwrap(), Some(2));
-    assert_eq!(w.store.checkpoint("stream", "s", "test").await.unwrap().flushed, Some(position(1)));
+    assert_eq!(w.store.checkpoint(&place("s")).await.unwrap().flushed, Some(position(1)));
     assert_eq!(flusher.stage_flush(1).await.unwrap(), Some(1));
-    assert_eq!(w.store.checkpoint("stream", "s", "test").await.unwrap().flushed, Some(position(3)));
+    assert_eq!(w.store.checkpoint(&place("s")).await.unwrap().flushed, Some(position(3)));
 }
 
 async fn reader_of_staging(server: Arc<Server>) {

@@ -1,7 +1,7 @@
 //! The same through PgBouncer in transaction mode: no statement may count on a session.
 //! RDS Proxy pins where PgBouncer fails, so this is the stricter test.
 
-use crate::support::{LOGINS, PASSWORD, Server, Suite, Writer, role, until};
+use crate::support::{LOGINS, PASSWORD, Server, Suite, Writer, place, role, until};
 use eaves_model::{Value, ValueType};
 use eaves_settings::Postgres;
 use eaves_store::flush::FlushStore;
@@ -107,7 +107,7 @@ async fn ingest_and_flush(server: Arc<Server>) {
                 let hot = [w.hot(e, from + ROWS, &format!(r#"{{"a{}":{from}}}"#, batch % 3))];
                 w.commit(batch + 1, &points, &hot).await.unwrap();
             }
-            assert_eq!(w.store.checkpoint("stream", &w.shard, "test").await.unwrap().position, w.at);
+            assert_eq!(w.store.checkpoint(&place(&w.shard)).await.unwrap().position, w.at);
         }
     });
     let work = futures_util::future::join_all(writers);

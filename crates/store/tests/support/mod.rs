@@ -11,7 +11,7 @@ use eaves_settings::{Postgres, Secret, Tls};
 use eaves_store::admin::{AdminStore, set_password};
 use eaves_store::flush::FlushStore;
 use eaves_store::ingest::{
-    Commit, CommitError, Committed, HotRow, IngestStore, LedgerLine, Outcome, Quarantined,
+    Commit, CommitError, Committed, HotRow, IngestStore, LedgerLine, Outcome, Quarantined, ShardPlace,
 };
 use libtest_mimic::{Arguments, Trial};
 use std::os::unix::fs::PermissionsExt as _;
@@ -261,6 +261,11 @@ pub fn time(seconds: i64) -> Timestamp {
 pub fn position(n: u64) -> Position {
     // As long as Kinesis makes them.
     Position::whole(&format!("49600000000000000000000000000000000000000000000000{n:06}")).unwrap()
+}
+
+/// The shard as the consumer of these tests reads it.
+pub fn place(shard: &str) -> ShardPlace {
+    ShardPlace { stream: "stream".into(), shard: shard.into(), consumer: "test".into() }
 }
 
 /// Waits for a condition.

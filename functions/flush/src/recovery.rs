@@ -1,0 +1,66 @@
+//! Replay of shards that nobody delivers to: beside the flush, since the ingest function
+//! only wakes for records.
+
+use eaves_pipeline::{Ingest, Rules};
+use eaves_plugin_host::{Host, HostConfig};
+use eaves_registry::Registry;
+use eaves_settings::{Cache, Postgres, Registry as RegistrySettings, Vars};
+use eaves_store::ingest::IngestStore;
+use eaves_stream::Kinesis;
+use eaves_telemetry::metrics::{self, Unit};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How often it is looked whether something is to be read again.
+const LOOK: Duration = Duration::from_millis(500);
+/// A shard that was moved within this time is being read by somebody.
+const IDLE: Duration = Duration::from_secs(1);
+/// Pause after a failure, so that a database that comes back is not run over.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+
+/// The write path, for what is read again.
+pub(crate) struct Recovery {
+    ingest: Ingest<Kinesis>,
+}
+
+impl Recovery {
+    pub(crate) async fn new(env: &impl Vars) -> Result<Self, lambda_runtime::Error> {
+        let settings = RegistrySettings::read(env)?;
+        let host = Host::new(HostConfig::new(settings.signing_key.expose())?)?;
+        let aws = aws_config::load_from_env().await;
+        let rules = Rules::new(host, Registry::connect(&aws, &settings).await?, settings.refresh);
+        let cache = Cache::read(env)?.map(|settings| eaves_cache::Cache::connect(&settings)).transpose()?;
+        let store = IngestStore::new(&Postgres::primary(env)?);
+        Ok(Self { ingest: Ingest::new(store, rules, cache, Kinesis::new(&aws)) })
+    }
+
+    /// Reads again what is due, until `end` or a stop. Returns how many records that was.
+    pub(crate) async fn run_until(&mut self, end: Instant, mut stopped: watch::Receiver<bool>) -> u64 {
+        let mut replayed = 0;
+        while Instant::now() < end && !*stopped.borrow() {
+            let left = end.saturating_duration_since(Instant::now());
+            let pause = match Box::pin(self.ingest.recover(IDLE, left)).await {
+                Ok(report) => {
+                    replayed += report.replayed;
+                    if report.replayed + report.losses > 0 {
+                        metrics::emit(
+                            "flush",
+                            &[
+                                (metrics::RECORDS_REPLAYED, Unit::Count, report.replayed as f64),
+                                (metrics::STREAM_LOSSES, Unit::Count, report.losses as f64),
+                            ],
+                        );
+                    }
+                    LOOK
+                }
+                Err(e) => {
+                    tracing::warn!(error = format!("{:#}", anyhow::Error::from(e)), "a replay failed; trying again");
+                    AFTER_FAILURE
+                }
+            };
+            // Ends early on a stop. A sender that is gone cannot stop us; the deadline does.
+            let _ = tokio::time::timeout(pause, stopped.wait_for(|stop| *stop)).await;
+        }
+        replayed
+    }
+}
