@@ -1,17 +1,18 @@
 //! The whole platform: started together, supervised, stopped together.
 
 use crate::database::Databases;
-use crate::emulator::{self, Emulator};
+use crate::emulator::Emulator;
 use crate::endpoints::{
     DATABASE, Endpoints, FAILED_BUCKET, PLUGIN_BUCKET, Process, REGION, REGISTRY_TABLE, STREAM,
 };
 use crate::esm::checkpoint::Checkpoints;
 use crate::esm::destination::Bucket;
-use crate::esm::{Mapping, MappingConfig, Stats, kinesis};
+use crate::esm::{self, Mapping, MappingConfig, Stats};
 use crate::files;
 use crate::front::auth::{AUDIENCE, Authorizer, ISSUER, Issuer};
 use crate::front::{Front, FrontConfig};
 use crate::functions::{Functions, bin_dir};
+use crate::kinesis::{self, Kinesis, KinesisConfig};
 use crate::lambda::FunctionHost;
 use crate::lock::Lock;
 use crate::options::Options;
@@ -51,10 +52,11 @@ pub struct Platform {
     temporary: Option<tempfile::TempDir>,
 }
 
-/// The processes.
+/// What does the work.
 struct Parts {
     /// `None` once they are stopped.
     databases: Mutex<Option<Databases>>,
+    kinesis: Kinesis,
     redis: Redis,
     emulator: Emulator,
     functions: Functions,
@@ -83,16 +85,27 @@ impl Platform {
         let issuer = Issuer::load_or_make(&token_key)?;
 
         let (databases, redis, emulator) = start_servers(&options, &data, &logs, &secrets).await?;
-        let mut endpoints = endpoints(&data, token_key, &secrets, &databases, &redis, &emulator);
-        let functions = match Functions::start(&endpoints, &options, &bin, &logs).await {
-            Ok(functions) => functions,
+        let kinesis = match start_kinesis(&options, &data).await {
+            Ok(kinesis) => kinesis,
             Err(e) => {
                 stop_servers(Some(databases), &redis, &emulator).await;
                 return Err(e);
             }
         };
+        let mut endpoints = endpoints(&data, token_key, &secrets, &databases, &redis);
+        endpoints.aws_endpoint_url.clone_from(&emulator.url);
+        endpoints.kinesis_endpoint_url = kinesis.url();
+        let functions = match Functions::start(&endpoints, &options, &bin, &logs).await {
+            Ok(functions) => functions,
+            Err(e) => {
+                kinesis.stop(GRACE).await;
+                stop_servers(Some(databases), &redis, &emulator).await;
+                return Err(e);
+            }
+        };
         options.say("functions: ingest, flush, query, maintain");
-        let parts = Arc::new(Parts { databases: Mutex::new(Some(databases)), redis, emulator, functions });
+        let databases = Mutex::new(Some(databases));
+        let parts = Arc::new(Parts { databases, kinesis, redis, emulator, functions });
         let open = open(&options, &data, &parts, &issuer, listener, &mut endpoints).await;
         let (front, mapping) = match open {
             Ok(open) => open,
@@ -129,6 +142,11 @@ impl Platform {
     /// The databases, for those who break them on purpose. They are not watched meanwhile.
     pub async fn databases(&self) -> Option<MappedMutexGuard<'_, Databases>> {
         MutexGuard::try_map(self.parts.databases.lock().await, Option::as_mut).ok()
+    }
+
+    /// The stream of readings, for those who reshard, throttle or break it on purpose.
+    pub fn kinesis(&self) -> &Kinesis {
+        &self.parts.kinesis
     }
 
     /// The ingest function.
@@ -190,6 +208,7 @@ impl Drop for Platform {
 impl Parts {
     async fn stop(&self) {
         self.functions.stop(GRACE).await;
+        self.kinesis.stop(GRACE).await;
         stop_servers(self.databases.lock().await.take(), &self.redis, &self.emulator).await;
     }
 
@@ -238,8 +257,8 @@ async fn start_servers(
             anyhow::Ok(redis)
         },
         async {
-            let emulator = Emulator::start(data, logs, options.shards).await?;
-            options.say(&format!("Kinesis, DynamoDB and S3 on {}", emulator.url));
+            let emulator = Emulator::start(data, logs).await?;
+            options.say(&format!("DynamoDB, S3 and SQS on {}", emulator.url));
             anyhow::Ok(emulator)
         },
     );
@@ -258,6 +277,30 @@ async fn start_servers(
             Err(anyhow::Error::msg(error.unwrap_or_default()))
         }
     }
+}
+
+/// Starts Kinesis with what it kept, and makes the stream if there is none.
+async fn start_kinesis(options: &Options, data: &Path) -> Result<Kinesis> {
+    let config = KinesisConfig {
+        stream_bytes: options.stream_bytes,
+        state_dir: (!options.ephemeral).then(|| data.join("kinesis")),
+        ..KinesisConfig::default()
+    };
+    let kinesis = Kinesis::start(config).await?;
+    let made = kinesis.create_stream(STREAM, options.shards);
+    if made.with_context(|| format!("make the stream {STREAM}"))? {
+        // Positions in an older stream of that name mean nothing.
+        let file = checkpoint_file(data);
+        if file.exists() {
+            std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        }
+    }
+    options.say(&format!("Kinesis on {}", kinesis.url()));
+    Ok(kinesis)
+}
+
+fn checkpoint_file(data: &Path) -> PathBuf {
+    data.join("kinesis-checkpoints.json")
 }
 
 async fn stop_servers(databases: Option<Databases>, redis: &Redis, emulator: &Emulator) {
@@ -293,14 +336,11 @@ async fn open(
     endpoints.api_url = front.url();
     endpoints.processes = parts.processes().await;
     endpoints.save()?;
-    let file = data.join("kinesis-checkpoints.json");
-    if parts.emulator.new_stream && file.exists() {
-        std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
-    }
+    let file = checkpoint_file(data);
     let checkpoints = Checkpoints::load(&file).with_context(|| format!("read {}", file.display()))?;
     let mut config = MappingConfig::new(STREAM, REGION);
     config.batch_size = options.batch_size;
-    let source = kinesis::Stream::new(emulator::client(&endpoints.aws_endpoint_url), STREAM);
+    let source = esm::kinesis::Stream::new(kinesis::client(&endpoints.kinesis_endpoint_url), STREAM);
     let destination = Bucket::new(&endpoints.aws_endpoint_url, FAILED_BUCKET);
     let mapping = Mapping::start(config, source, parts.functions.ingest.clone(), destination, checkpoints);
     Ok((front, mapping))
@@ -342,7 +382,6 @@ fn endpoints(
     secrets: &Secrets,
     databases: &Databases,
     redis: &Redis,
-    emulator: &Emulator,
 ) -> Endpoints {
     let primary = &databases.primary;
     Endpoints {
@@ -350,7 +389,8 @@ fn endpoints(
         started_at: jiff::Timestamp::now().to_string(),
         data_dir: data.to_path_buf(),
         api_url: String::new(),
-        aws_endpoint_url: emulator.url.clone(),
+        aws_endpoint_url: String::new(),
+        kinesis_endpoint_url: String::new(),
         region: REGION.into(),
         stream: STREAM.into(),
         registry_table: REGISTRY_TABLE.into(),

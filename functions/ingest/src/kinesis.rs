@@ -40,9 +40,7 @@ impl Reread for Kinesis {
             None => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             Some(position) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                // The local emulator pads its numbers to 30 digits and compares them as text;
-                // AWS's have 56 digits, which this leaves alone.
-                .starting_sequence_number(format!("{:0>30}", position.sequence())),
+                .starting_sequence_number(position.sequence()),
         };
         let mut iterator = request.send().await.map_err(|e| failed(e.into()))?.shard_iterator;
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
