@@ -27,6 +27,7 @@ mod process;
 mod redis;
 mod schedule;
 mod secrets;
+mod servers;
 
 pub use database::Databases;
 pub use endpoints::{Endpoints, Process};

@@ -12,7 +12,7 @@ use crate::files;
 use crate::front::auth::{AUDIENCE, Authorizer, ISSUER, Issuer};
 use crate::front::{Front, FrontConfig};
 use crate::functions::{Functions, bin_dir};
-use crate::kinesis::{self, Kinesis, KinesisConfig};
+use crate::kinesis::{self, Kinesis};
 use crate::lambda::FunctionHost;
 use crate::lock::Lock;
 use crate::options::Options;
@@ -20,6 +20,7 @@ use crate::process::{Child, log_end};
 use crate::redis::Redis;
 use crate::schedule::{Rhythm, Schedule};
 use crate::secrets::Secrets;
+use crate::servers::{checkpoint_file, start_kinesis, start_servers, stop_servers};
 use anyhow::{Context as _, Result};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ use tokio::task::JoinHandle;
 /// How often the databases are looked at and `platform.json` is brought up to date.
 const WATCH: Duration = Duration::from_millis(500);
 /// How long what is under way may take to end.
-const GRACE: Duration = Duration::from_secs(3);
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
 const MAINTENANCE: Duration = Duration::from_secs(5 * 60);
 
 /// A running platform.
@@ -235,85 +236,6 @@ impl Parts {
         processes.extend(self.functions.processes());
         processes
     }
-}
-
-/// Starts what keeps data, all at once.
-async fn start_servers(
-    options: &Options,
-    data: &Path,
-    logs: &Path,
-    secrets: &Secrets,
-) -> Result<(Databases, Redis, Emulator)> {
-    let (databases, redis, emulator) = tokio::join!(
-        async {
-            let databases = Databases::start(data, logs, secrets, options.ephemeral).await?;
-            let ports = (databases.primary.port(), databases.replica.port());
-            options.say(&format!("PostgreSQL primary on port {}, replica on port {}", ports.0, ports.1));
-            anyhow::Ok(databases)
-        },
-        async {
-            let redis = Redis::start(data, logs).await?;
-            options.say(&format!("Redis on port {}", redis.port));
-            anyhow::Ok(redis)
-        },
-        async {
-            let emulator = Emulator::start(data, logs).await?;
-            options.say(&format!("DynamoDB, S3 and SQS on {}", emulator.url));
-            anyhow::Ok(emulator)
-        },
-    );
-    match (databases, redis, emulator) {
-        (Ok(databases), Ok(redis), Ok(emulator)) => Ok((databases, redis, emulator)),
-        (databases, redis, emulator) => {
-            let error = databases.as_ref().err().map(|e| format!("{e:#}"));
-            let error = error.or_else(|| redis.as_ref().err().map(|e| format!("{e:#}")));
-            let error = error.or_else(|| emulator.as_ref().err().map(|e| format!("{e:#}")));
-            if let Ok(databases) = databases {
-                databases.stop().await;
-            }
-            for child in [redis.map(|r| r.child), emulator.map(|e| e.child)].into_iter().flatten() {
-                child.stop(GRACE).await;
-            }
-            Err(anyhow::Error::msg(error.unwrap_or_default()))
-        }
-    }
-}
-
-/// Starts Kinesis with what it kept, and makes the stream if there is none.
-async fn start_kinesis(options: &Options, data: &Path) -> Result<Kinesis> {
-    let config = KinesisConfig {
-        stream_bytes: options.stream_bytes,
-        state_dir: (!options.ephemeral).then(|| data.join("kinesis")),
-        ..KinesisConfig::default()
-    };
-    let kinesis = Kinesis::start(config).await?;
-    let made = kinesis.create_stream(STREAM, options.shards);
-    if made.with_context(|| format!("make the stream {STREAM}"))? {
-        // Positions in an older stream of that name mean nothing.
-        let file = checkpoint_file(data);
-        if file.exists() {
-            std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
-        }
-    }
-    options.say(&format!("Kinesis on {}", kinesis.url()));
-    Ok(kinesis)
-}
-
-fn checkpoint_file(data: &Path) -> PathBuf {
-    data.join("kinesis-checkpoints.json")
-}
-
-async fn stop_servers(databases: Option<Databases>, redis: &Redis, emulator: &Emulator) {
-    tokio::join!(
-        async {
-            if let Some(databases) = databases {
-                databases.stop().await;
-            }
-        },
-        redis.child.stop(GRACE),
-        // It writes its state when it ends.
-        emulator.child.stop(Duration::from_secs(20)),
-    );
 }
 
 /// Opens the doors: the HTTP API and the stream.

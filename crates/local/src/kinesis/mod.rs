@@ -7,7 +7,7 @@
 //! O(log n). Signatures are not checked, and there is neither enhanced fan-out nor
 //! encryption. Tests and drills make things go wrong through the handle, [`Kinesis`].
 //!
-//! Start reading at [`operations`] for what the API does, `stream.rs` and `shard.rs` for
+//! Start reading at `operations/` for what the API does, `stream.rs` and `shard.rs` for
 //! what it works on.
 
 mod error;

@@ -24,9 +24,9 @@ impl Sequence {
     /// The number at a place of a shard that was opened at `opened_s`.
     pub(crate) fn new(opened_s: u64, place: u64, arrived_ms: u64, shard: u32) -> Self {
         Self([
-            1 << 57 | (opened_s & OPENED_BITS) << 20 | place >> 44,
-            place << 20 | (arrived_ms >> 28) & 0xF_FFFF,
-            arrived_ms << 36 | u64::from(shard) << 4 | VERSION,
+            (1 << 57) | ((opened_s & OPENED_BITS) << 20) | (place >> 44),
+            (place << 20) | ((arrived_ms >> 28) & 0xF_FFFF),
+            (arrived_ms << 36) | (u64::from(shard) << 4) | VERSION,
         ])
     }
 
@@ -54,12 +54,12 @@ impl Sequence {
 
     /// When the shard that gave it was opened, seconds since 1970.
     pub(crate) fn opened_s(self) -> u64 {
-        self.0[0] >> 20 & OPENED_BITS
+        (self.0[0] >> 20) & OPENED_BITS
     }
 
     /// Its place in the shard that gave it.
     pub(crate) fn place(self) -> u64 {
-        self.0[0] << 44 | self.0[1] >> 20
+        (self.0[0] << 44) | (self.0[1] >> 20)
     }
 
     /// The index of the shard that gave it.
@@ -83,7 +83,7 @@ impl fmt::Display for Sequence {
         for step in steps.iter_mut().rev() {
             let mut rest = 0u128;
             for limb in &mut limbs {
-                let value = rest << 64 | u128::from(*limb);
+                let value = (rest << 64) | u128::from(*limb);
                 *limb = (value / u128::from(STEP_VALUE)) as u64;
                 rest = value % u128::from(STEP_VALUE);
             }
