@@ -74,14 +74,8 @@ impl World {
         // `target/<profile>/deps/platform-…` stands beside the binaries' folder.
         let exe = std::env::current_exe()?;
         let eaves = exe.parent().and_then(Path::parent).context("the folder of the binaries")?.join("eaves");
-        let config = aws_config::from_env()
-            .endpoint_url(&endpoints.aws_endpoint_url)
-            .region(aws_config::Region::new(endpoints.region.clone()))
-            .test_credentials()
-            .load()
-            .await;
         let world = Self {
-            kinesis: aws_sdk_kinesis::Client::new(&config),
+            kinesis: eaves_local::kinesis_client(&endpoints.kinesis_endpoint_url),
             http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?,
             endpoints,
             platform,

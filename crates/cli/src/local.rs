@@ -60,6 +60,9 @@ struct Up {
     /// Shards of a new stream
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     shards: u32,
+    /// Most memory the stream takes; its oldest records go over it, as if retention had passed
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(8..=1_048_576))]
+    stream_mib: u64,
     /// Folder with the function binaries [default: that of this program]
     #[arg(long, value_name = "DIR")]
     bin: Option<PathBuf>,
@@ -78,6 +81,7 @@ async fn up(args: Up) -> Result<()> {
     let mut options = Options::new(args.data.folder());
     options.http_port = args.port;
     options.shards = args.shards;
+    options.stream_bytes = args.stream_mib * 1024 * 1024;
     options.bin_dir = args.bin;
     // Progress is for people; whoever closed the output does not want it.
     options.progress = Some(Arc::new(|text| drop(out::line(format!("  {text}")))));
@@ -95,7 +99,7 @@ async fn up(args: Up) -> Result<()> {
     out::line(format!("Ready after {:.1} s.\n", started.elapsed().as_secs_f64()))?;
     out::line(processes(endpoints))?;
     out::line(format!("\nHTTP API   {}", endpoints.api_url))?;
-    out::line(format!("Kinesis    {} (stream {})", endpoints.aws_endpoint_url, endpoints.stream))?;
+    out::line(format!("Kinesis    {} (stream {})", endpoints.kinesis_endpoint_url, endpoints.stream))?;
     out::line("\nStop with Ctrl-C, or `eaves local down` from another terminal.")?;
     let failure = tokio::select! {
         () = stop.asked() => None,
@@ -139,7 +143,7 @@ async fn status(data: &Data) -> Result<()> {
     };
     out::line(format!("Platform   process {} since {}", endpoints.pid, endpoints.started_at))?;
     out::line(format!("HTTP API   {}", endpoints.api_url))?;
-    out::line(format!("Kinesis    {} (stream {})\n", endpoints.aws_endpoint_url, endpoints.stream))?;
+    out::line(format!("Kinesis    {} (stream {})\n", endpoints.kinesis_endpoint_url, endpoints.stream))?;
     out::line(processes(&endpoints))?;
     let health = format!("{}/healthz", endpoints.api_url);
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;

@@ -32,6 +32,6 @@ impl Destination {
             return Ok((Client::new(&loader.load().await), stream.clone()));
         }
         let target = Target::find(&self.data)?;
-        Ok((Client::new(&target.aws().await), target.stream()?))
+        Ok((target.kinesis().await, target.stream()?))
     }
 }

@@ -97,7 +97,17 @@ impl Target {
         }
     }
 
-    /// How AWS services are reached.
+    /// A Kinesis client.
+    pub(crate) async fn kinesis(&self) -> aws_sdk_kinesis::Client {
+        let mut config = aws_sdk_kinesis::config::Builder::from(&self.aws().await);
+        // An endpoint that is set in the configuration goes before the variables of one service.
+        if let Self::Local(endpoints) = self {
+            config = config.endpoint_url(&endpoints.kinesis_endpoint_url);
+        }
+        aws_sdk_kinesis::Client::from_conf(config.build())
+    }
+
+    /// How the other AWS services are reached.
     pub(crate) async fn aws(&self) -> SdkConfig {
         let loader = aws_config::defaults(BehaviorVersion::latest());
         match self {

@@ -1,11 +1,9 @@
-//! The AWS services on this machine: MiniStack, from the project's Python environment.
+//! DynamoDB, S3 and SQS on this machine: MiniStack, from the project's Python environment.
+//! Kinesis is our own: [`crate::kinesis`].
 
-use crate::endpoints::{FAILED_BUCKET, PLUGIN_BUCKET, REGION, REGISTRY_TABLE, STREAM, TEST_CREDENTIAL};
+use crate::endpoints::{FAILED_BUCKET, PLUGIN_BUCKET, REGION, REGISTRY_TABLE, TEST_CREDENTIAL};
 use crate::process::{Child, Spec, free_port};
 use anyhow::{Context as _, Result, bail};
-use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_kinesis::error::DisplayErrorContext;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,13 +15,11 @@ pub(crate) struct Emulator {
     pub(crate) child: Child,
     pub(crate) port: u16,
     pub(crate) url: String,
-    /// Whether the stream had to be made: positions in an older one of that name mean nothing.
-    pub(crate) new_stream: bool,
 }
 
 impl Emulator {
     /// Starts it with its state in `data_dir` and makes what the platform needs.
-    pub(crate) async fn start(data_dir: &Path, log_dir: &Path, shards: u32) -> Result<Self> {
+    pub(crate) async fn start(data_dir: &Path, log_dir: &Path) -> Result<Self> {
         let program = find()?;
         let state = data_dir.join("emulator");
         let folder = |name: &str| -> Result<String> {
@@ -37,7 +33,7 @@ impl Emulator {
             ("GATEWAY_PORT", port.to_string()),
             ("MINISTACK_REGION", REGION.into()),
             ("LOG_LEVEL", "WARNING".into()),
-            ("SERVICES", "kinesis,dynamodb,s3,sqs".into()),
+            ("SERVICES", "dynamodb,s3,sqs".into()),
             ("PERSIST_STATE", "1".into()),
             ("STATE_DIR", folder("state")?),
             ("S3_PERSIST", "1".into()),
@@ -60,34 +56,11 @@ impl Emulator {
         let health = format!("{url}/_ministack/health");
         let up = || async { http.get(&health).send().await.is_ok_and(|r| r.status().is_success()) };
         child.until_ready(READY, up).await?;
-        let new_stream = make_stream(&client(&url), shards).await?;
         make_table(&http, &url).await?;
         for bucket in [PLUGIN_BUCKET, FAILED_BUCKET] {
             make_bucket(&http, &url, bucket).await?;
         }
-        Ok(Self { child, port, url, new_stream })
-    }
-}
-
-/// A Kinesis client for the emulator.
-pub fn client(url: &str) -> Client {
-    let credentials = Credentials::new(TEST_CREDENTIAL, TEST_CREDENTIAL, None, None, "local");
-    let config = aws_sdk_kinesis::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(REGION))
-        .endpoint_url(url)
-        .credentials_provider(credentials)
-        .build();
-    Client::from_conf(config)
-}
-
-/// Makes the stream if there is none; true if there was none.
-async fn make_stream(client: &Client, shards: u32) -> Result<bool> {
-    let shards = i32::try_from(shards.max(1)).context("too many shards")?;
-    match client.create_stream().stream_name(STREAM).shard_count(shards).send().await {
-        Ok(_) => Ok(true),
-        Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => Ok(false),
-        Err(e) => bail!("make the stream {STREAM}: {}", DisplayErrorContext(&e)),
+        Ok(Self { child, port, url })
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The emulator takes any credentials; these are what its documentation uses.
+/// The services here take any credentials; these are what its documentation uses.
 pub(crate) const TEST_CREDENTIAL: &str = "test";
 /// Region of the local platform.
 pub(crate) const REGION: &str = "us-east-1";
@@ -33,8 +33,11 @@ pub struct Endpoints {
     pub data_dir: PathBuf,
     /// Where the HTTP API listens, such as `http://127.0.0.1:8080`.
     pub api_url: String,
-    /// Where the AWS services listen.
+    /// Where DynamoDB, S3 and SQS listen.
     pub aws_endpoint_url: String,
+    /// Where Kinesis listens. Empty only in the file of a version that had none of its own.
+    #[serde(default)]
+    pub kinesis_endpoint_url: String,
     /// Region to name to them.
     pub region: String,
     /// The Kinesis stream.
@@ -172,6 +175,8 @@ impl Endpoints {
     pub(crate) fn aws_vars(&self) -> BTreeMap<String, String> {
         vars(&[
             ("AWS_ENDPOINT_URL", &self.aws_endpoint_url),
+            // The SDKs and the AWS CLI prefer a service's own variable.
+            ("AWS_ENDPOINT_URL_KINESIS", &self.kinesis_endpoint_url),
             ("AWS_REGION", &self.region),
             ("AWS_ACCESS_KEY_ID", TEST_CREDENTIAL),
             ("AWS_SECRET_ACCESS_KEY", TEST_CREDENTIAL),

@@ -20,6 +20,9 @@ pub struct Options {
     pub http_port: Option<u16>,
     /// Shards of the stream, where there is no stream yet.
     pub shards: u32,
+    /// Most bytes a stream keeps in memory; its oldest records are forgotten over it, as if
+    /// retention had passed. See [`KinesisConfig::stream_bytes`](crate::kinesis::KinesisConfig).
+    pub stream_bytes: u64,
     /// Instances of the ingest function; one for each shard by default.
     pub ingest_instances: Option<usize>,
     /// Instances of the query function: how many requests are worked on at once.
@@ -41,6 +44,7 @@ impl Options {
             bin_dir: None,
             http_port: None,
             shards: 2,
+            stream_bytes: crate::kinesis::KinesisConfig::default().stream_bytes,
             ingest_instances: None,
             query_instances: 4,
             batch_size: 500,

@@ -1,17 +1,18 @@
 //! The whole platform: started together, supervised, stopped together.
 
 use crate::database::Databases;
-use crate::emulator::{self, Emulator};
+use crate::emulator::Emulator;
 use crate::endpoints::{
     DATABASE, Endpoints, FAILED_BUCKET, PLUGIN_BUCKET, Process, REGION, REGISTRY_TABLE, STREAM,
 };
 use crate::esm::checkpoint::Checkpoints;
 use crate::esm::destination::Bucket;
-use crate::esm::{Mapping, MappingConfig, Stats, kinesis};
+use crate::esm::{self, Mapping, MappingConfig, Stats};
 use crate::files;
 use crate::front::auth::{AUDIENCE, Authorizer, ISSUER, Issuer};
 use crate::front::{Front, FrontConfig};
 use crate::functions::{Functions, bin_dir};
+use crate::kinesis::{self, Kinesis};
 use crate::lambda::FunctionHost;
 use crate::lock::Lock;
 use crate::options::Options;
@@ -19,6 +20,7 @@ use crate::process::{Child, log_end};
 use crate::redis::Redis;
 use crate::schedule::{Rhythm, Schedule};
 use crate::secrets::Secrets;
+use crate::servers::{checkpoint_file, start_kinesis, start_servers, stop_servers};
 use anyhow::{Context as _, Result};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -31,7 +33,7 @@ use tokio::task::JoinHandle;
 /// How often the databases are looked at and `platform.json` is brought up to date.
 const WATCH: Duration = Duration::from_millis(500);
 /// How long what is under way may take to end.
-const GRACE: Duration = Duration::from_secs(3);
+pub(crate) const GRACE: Duration = Duration::from_secs(3);
 const MAINTENANCE: Duration = Duration::from_secs(5 * 60);
 
 /// A running platform.
@@ -51,10 +53,11 @@ pub struct Platform {
     temporary: Option<tempfile::TempDir>,
 }
 
-/// The processes.
+/// What does the work.
 struct Parts {
     /// `None` once they are stopped.
     databases: Mutex<Option<Databases>>,
+    kinesis: Kinesis,
     redis: Redis,
     emulator: Emulator,
     functions: Functions,
@@ -83,16 +86,27 @@ impl Platform {
         let issuer = Issuer::load_or_make(&token_key)?;
 
         let (databases, redis, emulator) = start_servers(&options, &data, &logs, &secrets).await?;
-        let mut endpoints = endpoints(&data, token_key, &secrets, &databases, &redis, &emulator);
-        let functions = match Functions::start(&endpoints, &options, &bin, &logs).await {
-            Ok(functions) => functions,
+        let kinesis = match start_kinesis(&options, &data).await {
+            Ok(kinesis) => kinesis,
             Err(e) => {
                 stop_servers(Some(databases), &redis, &emulator).await;
                 return Err(e);
             }
         };
+        let mut endpoints = endpoints(&data, token_key, &secrets, &databases, &redis);
+        endpoints.aws_endpoint_url.clone_from(&emulator.url);
+        endpoints.kinesis_endpoint_url = kinesis.url();
+        let functions = match Functions::start(&endpoints, &options, &bin, &logs).await {
+            Ok(functions) => functions,
+            Err(e) => {
+                kinesis.stop(GRACE).await;
+                stop_servers(Some(databases), &redis, &emulator).await;
+                return Err(e);
+            }
+        };
         options.say("functions: ingest, flush, query, maintain");
-        let parts = Arc::new(Parts { databases: Mutex::new(Some(databases)), redis, emulator, functions });
+        let databases = Mutex::new(Some(databases));
+        let parts = Arc::new(Parts { databases, kinesis, redis, emulator, functions });
         let open = open(&options, &data, &parts, &issuer, listener, &mut endpoints).await;
         let (front, mapping) = match open {
             Ok(open) => open,
@@ -129,6 +143,11 @@ impl Platform {
     /// The databases, for those who break them on purpose. They are not watched meanwhile.
     pub async fn databases(&self) -> Option<MappedMutexGuard<'_, Databases>> {
         MutexGuard::try_map(self.parts.databases.lock().await, Option::as_mut).ok()
+    }
+
+    /// The stream of readings, for those who reshard, throttle or break it on purpose.
+    pub fn kinesis(&self) -> &Kinesis {
+        &self.parts.kinesis
     }
 
     /// The ingest function.
@@ -190,6 +209,7 @@ impl Drop for Platform {
 impl Parts {
     async fn stop(&self) {
         self.functions.stop(GRACE).await;
+        self.kinesis.stop(GRACE).await;
         stop_servers(self.databases.lock().await.take(), &self.redis, &self.emulator).await;
     }
 
@@ -218,61 +238,6 @@ impl Parts {
     }
 }
 
-/// Starts what keeps data, all at once.
-async fn start_servers(
-    options: &Options,
-    data: &Path,
-    logs: &Path,
-    secrets: &Secrets,
-) -> Result<(Databases, Redis, Emulator)> {
-    let (databases, redis, emulator) = tokio::join!(
-        async {
-            let databases = Databases::start(data, logs, secrets, options.ephemeral).await?;
-            let ports = (databases.primary.port(), databases.replica.port());
-            options.say(&format!("PostgreSQL primary on port {}, replica on port {}", ports.0, ports.1));
-            anyhow::Ok(databases)
-        },
-        async {
-            let redis = Redis::start(data, logs).await?;
-            options.say(&format!("Redis on port {}", redis.port));
-            anyhow::Ok(redis)
-        },
-        async {
-            let emulator = Emulator::start(data, logs, options.shards).await?;
-            options.say(&format!("Kinesis, DynamoDB and S3 on {}", emulator.url));
-            anyhow::Ok(emulator)
-        },
-    );
-    match (databases, redis, emulator) {
-        (Ok(databases), Ok(redis), Ok(emulator)) => Ok((databases, redis, emulator)),
-        (databases, redis, emulator) => {
-            let error = databases.as_ref().err().map(|e| format!("{e:#}"));
-            let error = error.or_else(|| redis.as_ref().err().map(|e| format!("{e:#}")));
-            let error = error.or_else(|| emulator.as_ref().err().map(|e| format!("{e:#}")));
-            if let Ok(databases) = databases {
-                databases.stop().await;
-            }
-            for child in [redis.map(|r| r.child), emulator.map(|e| e.child)].into_iter().flatten() {
-                child.stop(GRACE).await;
-            }
-            Err(anyhow::Error::msg(error.unwrap_or_default()))
-        }
-    }
-}
-
-async fn stop_servers(databases: Option<Databases>, redis: &Redis, emulator: &Emulator) {
-    tokio::join!(
-        async {
-            if let Some(databases) = databases {
-                databases.stop().await;
-            }
-        },
-        redis.child.stop(GRACE),
-        // It writes its state when it ends.
-        emulator.child.stop(Duration::from_secs(20)),
-    );
-}
-
 /// Opens the doors: the HTTP API and the stream.
 async fn open(
     options: &Options,
@@ -293,14 +258,11 @@ async fn open(
     endpoints.api_url = front.url();
     endpoints.processes = parts.processes().await;
     endpoints.save()?;
-    let file = data.join("kinesis-checkpoints.json");
-    if parts.emulator.new_stream && file.exists() {
-        std::fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
-    }
+    let file = checkpoint_file(data);
     let checkpoints = Checkpoints::load(&file).with_context(|| format!("read {}", file.display()))?;
     let mut config = MappingConfig::new(STREAM, REGION);
     config.batch_size = options.batch_size;
-    let source = kinesis::Stream::new(emulator::client(&endpoints.aws_endpoint_url), STREAM);
+    let source = esm::kinesis::Stream::new(kinesis::client(&endpoints.kinesis_endpoint_url), STREAM);
     let destination = Bucket::new(&endpoints.aws_endpoint_url, FAILED_BUCKET);
     let mapping = Mapping::start(config, source, parts.functions.ingest.clone(), destination, checkpoints);
     Ok((front, mapping))
@@ -342,7 +304,6 @@ fn endpoints(
     secrets: &Secrets,
     databases: &Databases,
     redis: &Redis,
-    emulator: &Emulator,
 ) -> Endpoints {
     let primary = &databases.primary;
     Endpoints {
@@ -350,7 +311,8 @@ fn endpoints(
         started_at: jiff::Timestamp::now().to_string(),
         data_dir: data.to_path_buf(),
         api_url: String::new(),
-        aws_endpoint_url: emulator.url.clone(),
+        aws_endpoint_url: String::new(),
+        kinesis_endpoint_url: String::new(),
         region: REGION.into(),
         stream: STREAM.into(),
         registry_table: REGISTRY_TABLE.into(),

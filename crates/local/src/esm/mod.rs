@@ -18,8 +18,7 @@ use checkpoint::Checkpoints;
 use destination::Destination;
 use poller::{Context, End};
 use rules::Rules;
-use shards::{Shard, readable};
-use std::collections::BTreeSet;
+use shards::{Lineage, Shard};
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -232,16 +231,16 @@ impl Drop for Mapping {
 async fn run<S: Source, T: Target, D: Destination>(context: Arc<Context<S, T, D>>) {
     let stop = &context.stop;
     let mut pollers = JoinSet::new();
-    let mut polled = BTreeSet::new();
+    let mut lineage = Lineage::default();
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     while !stop.is_cancelled() {
         let pause = match context.source.shards().await {
             Ok(listed) => {
                 backoff.reset();
-                for shard in startable(&context, &listed) {
-                    if polled.insert(shard.clone()) {
-                        pollers.spawn(poller::poll(context.clone(), shard));
-                    }
+                lineage.list(listed);
+                let checkpoints = context.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
+                for shard in lineage.start(&checkpoints) {
+                    pollers.spawn(poller::poll(context.clone(), shard));
                 }
                 DISCOVERY
             }
@@ -256,21 +255,12 @@ async fn run<S: Source, T: Target, D: Destination>(context: Arc<Context<S, T, D>
             Some(ended) = pollers.join_next() => {
                 if let Ok((shard, end)) = ended {
                     finished(&context, &shard, end);
-                    polled.remove(&shard);
+                    lineage.ended(&shard);
                 }
             }
         }
     }
     while pollers.join_next().await.is_some() {}
-}
-
-/// Shards that may be read: those listed, and those begun that are listed no more.
-fn startable<S, T, D>(context: &Context<S, T, D>, listed: &[Shard]) -> Vec<String> {
-    let checkpoints = context.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut shards = readable(listed, &checkpoints);
-    let begun = checkpoints.open().filter(|id| !listed.iter().any(|s| s.id == **id));
-    shards.extend(begun.map(str::to_owned));
-    shards
 }
 
 fn finished<S, T, D>(context: &Context<S, T, D>, shard: &str, end: End) {

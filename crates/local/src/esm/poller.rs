@@ -223,7 +223,8 @@ async fn fetch<S: Source, T: Target, D: Destination>(
 ) -> End {
     let source = &context.source;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-    // The emulator walks through all records at each call: a stream at rest is asked less.
+    // A stream at rest is asked less: a shard answers five calls a second, and recovery may
+    // want some of them.
     let mut idle = Backoff::new(Duration::from_millis(50), Duration::from_millis(200));
     let mut iterator: Option<String> = None;
     loop {
