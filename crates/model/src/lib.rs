@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod id;
 pub mod limits;
+pub mod point;
 pub mod position;
 pub mod reading;
 pub mod rejection;
@@ -15,6 +16,7 @@ pub mod time;
 pub mod value;
 
 pub use id::{AttributeId, EntityId, PluginId, TenantId};
+pub use point::{PointPolicy, TimeLimits};
 pub use position::Position;
 pub use reading::Reading;
 pub use rejection::{Code, Rejection};

@@ -2,6 +2,7 @@
 
 use crate::assemble::{Output, assemble, register};
 use crate::directory::Directory;
+use crate::points;
 use crate::report::Report;
 use crate::rules::Rules;
 use crate::source::{Reread, RereadError};
@@ -11,7 +12,7 @@ use eaves_codec::decode;
 use eaves_model::{Code, Position, Reading, Rejection, Timestamp, Value, WireValue};
 use eaves_registry::RegistryError;
 use eaves_store::StoreError;
-use eaves_store::ingest::{Commit, CommitError, IngestStore};
+use eaves_store::ingest::{Commit, CommitError, Guard, IngestStore};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,10 @@ pub struct Record {
     pub sequence: String,
     /// The record's bytes.
     pub data: Vec<u8>,
+    /// When the stream took it, to the second: by this, and not by the clock at hand, a
+    /// value is late or ahead, so that a replay hours later decides the same. `None` if
+    /// the stream does not say.
+    pub arrived: Option<Timestamp>,
 }
 
 /// Consecutive records of one shard, oldest first.
@@ -187,21 +192,31 @@ impl<R: Reread> Ingest<R> {
         if fresh.is_empty() {
             return Ok(account.report);
         }
-        let output = self.build(&fresh, &mut account, end).await?;
-        let ledger = account.ledger();
-        let commit = Commit {
+        let Output { points, hot, guarded } = self.build(&fresh, &mut account, end).await?;
+        let place = Commit {
             stream: &batch.stream,
             shard: &batch.shard,
             consumer: CONSUMER,
             expected: expected.as_ref(),
             position: &position,
-            points: &output.points,
-            hot: &output.hot,
-            ledger: &ledger,
-            quarantine: &account.quarantine,
+            points: &points,
+            hot: &[],
+            ledger: &[],
+            quarantine: &[],
+        };
+        let committed = if guarded.is_empty() {
+            let (ledger, quarantine) = (&account.ledger(), &account.quarantine);
+            self.store.commit(&Commit { hot: &hot, ledger, quarantine, ..place }).await
+        } else {
+            // What becomes of guarded points, and with them of hot rows, ledger and
+            // quarantine, is decided inside the transaction.
+            let which = points::guarded(&guarded);
+            let account = &mut account;
+            let settle = Box::new(|held| points::settle(&points, hot, &guarded, account, held));
+            self.store.commit_guarded(&place, Guard { points: &which, settle }).await
         };
         let key = (batch.stream.clone(), batch.shard.clone());
-        let committed = match self.store.commit(&commit).await {
+        let committed = match committed {
             Ok(committed) => committed,
             Err(e) => {
                 self.checkpoints.remove(&key);
@@ -254,8 +269,9 @@ impl<R: Reread> Ingest<R> {
         let mut readings: Vec<(Origin<'a>, Reading)> = Vec::with_capacity(records.len());
         let mut refused = Vec::new();
         for record in records {
-            for item in decode(&record.data, now).items {
-                let origin = Origin { sequence: &record.sequence, sub: item.sub };
+            let arrived = record.arrived.unwrap_or(now);
+            for item in decode(&record.data, arrived).items {
+                let origin = Origin { sequence: &record.sequence, sub: item.sub, arrived };
                 match item.outcome {
                     Ok(found) => {
                         for reading in found {

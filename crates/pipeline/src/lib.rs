@@ -12,6 +12,8 @@
 mod assemble;
 mod directory;
 pub mod ingest;
+mod late;
+mod points;
 mod report;
 pub mod rules;
 mod source;

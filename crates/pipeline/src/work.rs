@@ -1,15 +1,17 @@
 //! A batch sorted by tenant, and the running account of what became of each piece.
 
 use crate::report::Report;
-use eaves_model::{Reading, Rejection, TenantId};
+use eaves_model::{Reading, Rejection, TenantId, Timestamp};
 use eaves_store::ingest::{LedgerLine, Outcome, QuarantineKind, Quarantined};
 use std::collections::BTreeMap;
 
-/// Where in the shard a piece came from.
+/// Where in the shard a piece came from, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin<'a> {
     pub(crate) sequence: &'a str,
     pub(crate) sub: u32,
+    /// When the stream took it: the same however often it is read.
+    pub(crate) arrived: Timestamp,
 }
 
 /// The readings of one tenant, in stream order.
@@ -57,6 +59,18 @@ impl Account {
     ) {
         self.report.rejected += 1;
         self.line(tenant, Outcome::Rejected, &why.code.0, 1);
+        self.keep(Some(tenant), QuarantineKind::Value, origin, why, payload, digest);
+    }
+
+    /// A refused value that nobody sent (a plugin derived it): kept, but not counted.
+    pub(crate) fn note(
+        &mut self,
+        tenant: TenantId,
+        origin: Origin<'_>,
+        why: Rejection,
+        payload: Vec<u8>,
+        digest: Option<&str>,
+    ) {
         self.keep(Some(tenant), QuarantineKind::Value, origin, why, payload, digest);
     }
 

@@ -2,6 +2,7 @@
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::{KinesisBatchItemFailure, KinesisEventResponse};
+use eaves_model::{Timestamp, limits};
 use eaves_pipeline::{Ingest, Record, Report, Reread, ShardBatch};
 use eaves_telemetry::metrics::{self, Unit};
 use lambda_runtime::{Error, LambdaEvent};
@@ -63,10 +64,19 @@ fn batches(event: KinesisEvent) -> Result<Vec<ShardBatch>, Error> {
             batches.push(ShardBatch { stream: stream.into(), shard: shard.into(), records: Vec::new() });
             batches.len() - 1
         });
+        let arrived = arrival(record.kinesis.approximate_arrival_timestamp.timestamp());
         let data = record.kinesis.data.0;
-        batches[at].records.push(Record { sequence: record.kinesis.sequence_number, data });
+        batches[at].records.push(Record { sequence: record.kinesis.sequence_number, data, arrived });
     }
     Ok(batches)
+}
+
+/// A record's arrival in the stream from seconds since 1970, which is what the event and
+/// a record read again agree on; the event's own fraction is read wrongly by its crate.
+pub(crate) fn arrival(seconds: i64) -> Option<Timestamp> {
+    let time = Timestamp::from_micros(seconds.checked_mul(1_000_000)?)?;
+    // A stream that does not say, says 1970.
+    (time.as_micros() >= limits::EARLIEST_OBSERVED_MICROS).then_some(time)
 }
 
 fn report(total: &Report, took: Duration) {
