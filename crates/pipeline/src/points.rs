@@ -162,3 +162,6 @@ fn refuse(
         account.reject(point.tenant, origin, why, payload.into_bytes(), digest);
     }
 }
+
+#[cfg(test)]
+mod tests;
