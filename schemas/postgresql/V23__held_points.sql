@@ -128,7 +128,7 @@ as $$
     and (sequence, sub) <= (p_sequence::numeric, p_sub);
 $$;
 
--- As in V17, but for the last condition of v_replace: of two values for a point the one
+-- As in V17, but for the conditions of v_replace: of two values for a point the one
 -- that was taken later holds, also where its leaf was flushed first. (A writer that waits
 -- for a leaf the flush has locked lands behind later batches in the other leaf.)
 create or replace function flush_leaf(p_slot int2) returns int8
@@ -155,10 +155,18 @@ declare
       value_bool = excluded.value_bool, value_int = excluded.value_int,
       value_float = excluded.value_float, value_decimal = excluded.value_decimal,
       value_timestamp = excluded.value_timestamp, value = excluded.value
-    where (h.value_bool, h.value_int, h.value_float, h.value_decimal, h.value_timestamp, h.value)
-      is distinct from (excluded.value_bool, excluded.value_int, excluded.value_float,
-                        excluded.value_decimal, excluded.value_timestamp, excluded.value)
-      and excluded.ingested_at >= h.ingested_at
+    where excluded.ingested_at >= h.ingested_at
+      and ((h.value_bool, h.value_int, h.value_float, h.value_decimal, h.value_timestamp, h.value)
+             is distinct from (excluded.value_bool, excluded.value_int, excluded.value_float,
+                               excluded.value_decimal, excluded.value_timestamp, excluded.value)
+           -- Corrected, and corrected back, since the last flush: readers tell by the time
+           -- which corrections have arrived.
+           or exists (
+             select from entity_value_corrections c
+             where c.tenant_id = h.tenant_id and c.entity_id = h.entity_id
+               and c.attribute_id = h.attribute_id and c.observed_at = h.observed_at
+               and c.superseded_at > h.ingested_at
+           ))
   $sql$;
   v_careful int4;
   v_backoff int4;

@@ -244,7 +244,7 @@ fn any_deliveries_end_as_their_fold() {
     let mut failed = Vec::new();
     for policy in PointPolicy::ALL {
         let config =
-            Config { cases: 40, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+            Config { cases: 24, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
         let done = TestRunner::new(config).run(&deliveries(), |all| {
             number.set(number.get() + 1);
             runtime.block_on(play(&db, number.get(), policy, all))
