@@ -455,7 +455,11 @@ grant execute on function loss_acknowledge(int8, text, text) to eaves_admin;
 grant execute on function longest_outage(text, text, text) to eaves_ingest, eaves_flush;
 grant execute on function replay_request(text, text, text, text, text) to eaves_admin;
 
-grant execute on function tenants_by_name(text[]) to eaves_flush;
+grant execute on function ingest_tenants(text[]) to eaves_flush;
+grant execute on function held_points(int4[], int8[], int4[], timestamptz[]) to eaves_flush;
+grant execute on function corrections_add(text, text, timestamptz, int4[], int8[], int4[], timestamptz[],
+  timestamptz[], bool[], int8[], float8[], text[], timestamptz[], text[], text[], int8[], int4[]) to eaves_flush;
+grant execute on function points_forget(text, text, text, int8, text, int8) to eaves_flush;
 grant execute on function register_entities(int4, text[], text[], bool) to eaves_flush;
 grant execute on function register_attributes(int4, text[], text[], bool) to eaves_flush;
 grant execute on function register_plugin(int4, text, text, text) to eaves_flush;

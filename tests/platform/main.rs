@@ -6,6 +6,7 @@
 mod cli;
 mod ingest;
 mod plugins;
+mod points;
 mod query;
 mod recovery;
 mod world;
@@ -57,6 +58,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         ingest::a_strict_tenant_takes_only_what_is_registered,
         plugins::rules_reject_and_convert_for_their_tenant_only,
         plugins::a_derived_attribute_is_hot_and_in_history,
+        points::a_rejecting_tenant_keeps_the_first_value,
+        points::a_correcting_tenant_shows_both_values,
+        points::late_and_future_values_get_their_action,
         query::an_answer_tells_how_fresh_it_is,
         query::a_search_finds_what_it_should,
         query::readings_can_be_written_over_http,

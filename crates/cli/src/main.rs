@@ -4,6 +4,7 @@
 //! the work, and prints; a platform is found by [`target`]. Errors are sentences on
 //! standard error with exit code 1; wrong usage has exit code 2.
 
+mod attribute;
 mod db;
 mod demo;
 mod local;
@@ -47,8 +48,10 @@ struct Cli {
 enum Command {
     /// Start, look at, stop or delete the platform on this machine
     Local(local::Args),
-    /// Create and list tenants
+    /// Create, change and list tenants
     Tenant(tenant::Args),
+    /// List attributes, and set how late their values may be
+    Attribute(attribute::Args),
     /// Print a token for the HTTP API
     Token(token::Args),
     /// Upload and list plugins
@@ -97,6 +100,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Local(args) => local::run(args).await,
         Command::Tenant(args) => tenant::run(args).await,
+        Command::Attribute(args) => attribute::run(args).await,
         Command::Token(args) => token::run(args).await,
         Command::Plugin(args) => plugin::run(args).await,
         Command::Send(args) => send::run(args).await,

@@ -4,14 +4,21 @@ use crate::out;
 use crate::target::{Data, Target};
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
-use eaves_model::TenantId;
-use eaves_store::admin::AdminStore;
+use eaves_model::point::Limit;
+use eaves_model::{PointPolicy, TenantId};
+use eaves_store::admin::{AdminStore, LimitChange, TenantChange};
 
 const EXAMPLES: &str = "\
 Examples:
   eaves tenant create acme
-  eaves tenant create globex --strict    entities and attributes must be registered first
-  eaves tenant list";
+  eaves tenant create globex --strict      entities and attributes must be registered first
+  eaves tenant create meters --points reject --late 30d:quarantine --ahead 10m:reject
+  eaves tenant set meters --points correction --late none
+  eaves tenant list
+
+A later, different value for a point (same entity, attribute and time) replaces the first, is
+rejected, or is kept as a correction. Limits are a time and what is done beyond it: accept,
+reject or quarantine. A running platform follows within ten seconds. See docs/points.md.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,6 +40,23 @@ enum Command {
         #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(0..=10_000))]
         hot_limit: u32,
         #[command(flatten)]
+        rules: Rules,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Change settings of a tenant and leave the others as they are
+    Set {
+        /// Its name
+        name: String,
+        /// Take values only of entities and attributes that are registered, or of all
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        strict: Option<bool>,
+        /// How many attributes are kept in the hot projection by themselves
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
+        hot_limit: Option<u32>,
+        #[command(flatten)]
+        rules: Rules,
+        #[command(flatten)]
         data: Data,
     },
     /// List the tenants
@@ -42,13 +66,60 @@ enum Command {
     },
 }
 
+/// The rules for points.
+#[derive(clap::Args, Clone, Copy)]
+struct Rules {
+    /// What a later, different value for a point does: replace, reject or correction
+    #[arg(long, value_name = "POLICY")]
+    points: Option<PointPolicy>,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// How late and how far ahead values may be.
+#[derive(clap::Args, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How long before its arrival a value may have been seen, such as 30d:quarantine
+    #[arg(long, value_name = "TIME:ACTION", value_parser = limit)]
+    late: Option<Change>,
+    /// How far after its arrival a value may be dated, such as 10m:reject
+    #[arg(long, value_name = "TIME:ACTION", value_parser = limit)]
+    ahead: Option<Change>,
+}
+
+/// A limit, or none any more.
+#[derive(Clone, Copy)]
+struct Change(Option<Limit>);
+
+fn limit(text: &str) -> Result<Change, eaves_model::point::BadRule> {
+    if text == "none" { Ok(Change(None)) } else { text.parse().map(|limit| Change(Some(limit))) }
+}
+
+impl Limits {
+    /// What is to be changed.
+    pub(crate) fn change(self) -> LimitChange {
+        LimitChange { late: self.late.map(|c| c.0), ahead: self.ahead.map(|c| c.0) }
+    }
+}
+
 pub(crate) async fn run(args: Args) -> Result<()> {
     match args.command {
-        Command::Create { name, strict, hot_limit, data } => {
+        Command::Create { name, strict, hot_limit, rules, data } => {
             check(&name)?;
-            let target = Target::find(&data)?;
-            let id = admin(&target).await?.tenant_create(&name, strict, Some(hot_limit)).await?;
+            let admin = admin(&Target::find(&data)?).await?;
+            let id = admin.tenant_create(&name, strict, Some(hot_limit)).await?;
+            let change =
+                TenantChange { points: rules.points, limits: rules.limits.change(), ..<_>::default() };
+            admin.tenant_set(&name, change).await?;
             out::line(format!("Tenant {name} has id {id}."))
+        }
+        Command::Set { name, strict, hot_limit, rules, data } => {
+            let target = Target::find(&data)?;
+            find(&target, &name).await?;
+            let limits = rules.limits.change();
+            let change = TenantChange { strict, hot_limit, points: rules.points, limits };
+            admin(&target).await?.tenant_set(&name, change).await?;
+            out::line(format!("Tenant {name} is changed; a running platform follows within 10 s."))
         }
         Command::List { data } => list(&data).await,
     }
@@ -69,21 +140,28 @@ pub(crate) async fn find(target: &Target, name: &str) -> Result<TenantId> {
     })
 }
 
-async fn admin(target: &Target) -> Result<AdminStore> {
+pub(crate) async fn admin(target: &Target) -> Result<AdminStore> {
     let settings = target.postgres("eaves_admin")?;
     AdminStore::connect(&settings).await.context("connect to the database")
 }
 
 async fn list(data: &Data) -> Result<()> {
-    let tenants = admin(&Target::find(data)?).await?.tenants().await?;
+    let tenants = admin(&Target::find(data)?).await?.tenant_settings().await?;
     if tenants.is_empty() {
         return out::line("There are no tenants. Make one with `eaves tenant create NAME`.");
     }
     let rows = tenants.into_iter().map(|t| {
         let strict = if t.strict { "yes" } else { "no" };
-        vec![t.name, t.id.to_string(), strict.into()]
+        let points = t.points.name().into();
+        let (late, ahead) = (shown(t.limits.late), shown(t.limits.ahead));
+        vec![t.name, t.id.to_string(), strict.into(), t.hot_limit.to_string(), points, late, ahead]
     });
-    out::line(out::table(&["TENANT", "ID", "STRICT"], rows))
+    out::line(out::table(&["TENANT", "ID", "STRICT", "HOT LIMIT", "POINTS", "LATE", "AHEAD"], rows))
+}
+
+/// A limit in a table.
+pub(crate) fn shown(limit: Option<Limit>) -> String {
+    limit.map_or_else(|| "-".into(), |limit| limit.to_string())
 }
 
 fn check(name: &str) -> Result<()> {

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod delivery;
 pub mod id;
 pub mod limits;
+pub mod point;
 pub mod position;
 pub mod reading;
 pub mod rejection;
@@ -16,6 +17,7 @@ pub mod time;
 pub mod value;
 
 pub use id::{AttributeId, EntityId, PluginId, TenantId};
+pub use point::{PointPolicy, TimeLimits};
 pub use position::Position;
 pub use reading::Reading;
 pub use rejection::{Code, Rejection};

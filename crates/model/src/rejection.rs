@@ -46,6 +46,12 @@ codes! {
     UNKNOWN_ATTRIBUTE = "unknown_attribute";
     /// `observed_at` is not a time, or outside what is taken.
     BAD_TIME = "bad_time";
+    /// Observed longer before its arrival than the tenant or the attribute takes.
+    TOO_LATE = "too_late";
+    /// Dated further after its arrival than the tenant or the attribute takes.
+    TOO_FAR_AHEAD = "too_far_ahead";
+    /// The point has another value already, and its tenant lets the first one hold.
+    POINT_CONFLICT = "point_conflict";
     /// The value has another type than the attribute.
     TYPE_MISMATCH = "type_mismatch";
     /// The value is not one the format can carry (null, list, object, NaN, infinite).

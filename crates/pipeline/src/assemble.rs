@@ -2,11 +2,13 @@
 
 use crate::directory::{Directory, KnownAttribute, KnownEntity};
 use crate::ingest::IngestError;
+use crate::late::Aside;
+use crate::points::GuardedReading;
 use crate::rules::{self, Active, Judged};
 use crate::work::{Account, Origin, TenantWork};
 use eaves_model::batch::{AttributeInfo, Batch, EntityInfo, Point, Row};
 use eaves_model::tenant::Tenant;
-use eaves_model::{AttributeId, Code, EntityId, PluginId, Rejection, Value, ValueType};
+use eaves_model::{AttributeId, Code, EntityId, PluginId, PointPolicy, Rejection, Value, ValueType};
 use eaves_store::ingest::{HotRow, IngestStore};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,6 +19,9 @@ use std::time::Duration;
 pub(crate) struct Output {
     pub(crate) points: Vec<Point>,
     pub(crate) hot: Vec<HotRow>,
+    /// Readings whose points are decided about when it is known what they hold; they have
+    /// no hot row yet.
+    pub(crate) guarded: Vec<GuardedReading>,
 }
 
 /// A tenant's readings with their identifiers: the plugin's batch and what stands behind
@@ -132,7 +137,8 @@ fn resolve<'a>(
             out.entities.len() as u32 - 1
         });
         let first = out.batch.rows.len() as u32;
-        for (name, wire) in reading.values {
+        let mut aside = Aside::default();
+        for (name, wire) in std::mem::take(&mut reading.values) {
             let Some(attribute) = directory.attribute(&tenant.name, &name) else {
                 let field = format!("values.{name}");
                 let text = "is not registered and the tenant is strict";
@@ -140,6 +146,10 @@ fn resolve<'a>(
                 account.reject(tenant.id, origin, why, crate::ingest::wire_json(&wire).into_bytes(), None);
                 continue;
             };
+            if let Some(breach) = attribute.limits.breach(reading.observed_at, origin.arrived) {
+                aside.put(breach, tenant, origin, &reading, (name, wire), account);
+                continue;
+            }
             let wanted = attribute.row.value_type;
             // The field's name is built only for a refusal: this runs once per value.
             let value = match quick(&wire, wanted) {
@@ -164,10 +174,10 @@ fn resolve<'a>(
                 out.attributes.push(attribute.clone());
                 out.attributes.len() as u32 - 1
             });
-            let row =
-                Row { entity: entity_at, attribute: attribute_at, observed_at: reading.observed_at, value };
-            out.batch.rows.push(row);
+            let observed_at = reading.observed_at;
+            out.batch.rows.push(Row { entity: entity_at, attribute: attribute_at, observed_at, value });
         }
+        aside.finish(tenant, origin, reading, account);
         let end = out.batch.rows.len() as u32;
         if end > first {
             out.readings.push((origin, entity_at, first, end));
@@ -211,6 +221,9 @@ fn emit(
     output: &mut Output,
 ) {
     let digest = plugin.map(|(_, digest)| digest);
+    let policy = directory.points(&tenant.name);
+    let guard = policy != PointPolicy::Replace;
+    let (tenant_name, shared_digest): (Arc<str>, _) = (tenant.name.as_str().into(), digest.map(Arc::from));
     let plugin_id = plugin.map(|(id, _)| id);
     let Resolved { batch, entities, attributes, readings } = resolved;
     let rejected: HashMap<u32, u32> = judged.decision.rejected.into_iter().collect();
@@ -236,8 +249,12 @@ fn emit(
         let entity = entities[entity_at as usize].id;
         let mut hot = String::new();
         let mut accepted = 0;
-        let mut push = |attribute: &KnownAttribute, value: Value| {
-            if attribute.row.is_hot {
+        let mut guarded = Vec::new();
+        let first_point = output.points.len() as u32;
+        let mut push = |attribute: &Arc<KnownAttribute>, value: Value, derived: bool| {
+            if guard {
+                guarded.push((attribute.clone(), derived));
+            } else if attribute.row.is_hot {
                 hot.push(if hot.is_empty() { '{' } else { ',' });
                 hot.push_str(&attribute.json_key);
                 value.write_json(&mut hot);
@@ -264,12 +281,12 @@ fn emit(
             }
             accepted += 1;
             let attribute = &attributes[row.attribute as usize];
-            push(attribute, replaced.remove(&row_at).unwrap_or(row.value));
+            push(attribute, replaced.remove(&row_at).unwrap_or(row.value), false);
             for (name, value) in derived.remove(&row_at).into_iter().flatten() {
                 match directory.attribute(&tenant.name, &name) {
                     Some(known) if known.row.value_type == value.value_type() => {
                         account.report.derived += 1;
-                        push(known, value);
+                        push(known, value, true);
                     }
                     // A strict tenant's plugin may only derive what is registered, and
                     // never with another type: told, since its author must know.
@@ -291,6 +308,19 @@ fn emit(
                     }
                 }
             }
+        }
+        if guard {
+            output.guarded.push(GuardedReading {
+                policy,
+                tenant_name: tenant_name.clone(),
+                entity_name: external(entity_at).into(),
+                sequence: origin.sequence.to_owned(),
+                sub: origin.sub,
+                digest: shared_digest.clone(),
+                first: first_point,
+                points: guarded,
+            });
+            continue;
         }
         account.accept(tenant.id, accepted);
         if !hot.is_empty() {

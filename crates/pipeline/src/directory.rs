@@ -4,10 +4,10 @@
 //! cached identifier is always a committed one.
 
 use eaves_model::tenant::Tenant;
-use eaves_model::{EntityId, PluginId, TenantId, ValueType};
+use eaves_model::{AttributeId, EntityId, PluginId, PointPolicy, TenantId, TimeLimits, ValueType};
 use eaves_registry::Activation;
 use eaves_store::StoreError;
-use eaves_store::ingest::{Attribute, IngestStore};
+use eaves_store::ingest::{Attribute, IngestStore, TenantRules};
 use quick_cache::{Equivalent, unsync::Cache};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Entities remembered per instance; about 100 bytes each.
 const ENTITIES: usize = 200_000;
-/// How long a tenant's settings and attributes are trusted.
+/// How long a tenant's settings and attributes are trusted: a change of its rules holds
+/// in every instance after this time.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// An attribute with what the batch needs of it prepared.
@@ -25,6 +26,8 @@ pub(crate) struct KnownAttribute {
     pub(crate) row: Attribute,
     /// `"name":`, escaped as JSON.
     pub(crate) json_key: Box<str>,
+    /// Its own limits, or its tenant's.
+    pub(crate) limits: TimeLimits,
 }
 
 /// An entity as registered.
@@ -47,7 +50,7 @@ impl Equivalent<EntityKey> for EntityKeyRef<'_> {
 }
 
 struct KnownTenant {
-    tenant: Option<Tenant>,
+    tenant: Option<TenantRules>,
     attributes: HashMap<Box<str>, Arc<KnownAttribute>>,
     read_at: Instant,
 }
@@ -75,8 +78,8 @@ impl Directory {
         if unknown.is_empty() {
             return Ok(());
         }
-        let mut found: HashMap<String, Tenant> =
-            store.tenants(&unknown).await?.into_iter().map(|t| (t.name.clone(), t)).collect();
+        let mut found: HashMap<String, TenantRules> =
+            store.tenants(&unknown).await?.into_iter().map(|t| (t.tenant.name.clone(), t)).collect();
         for name in unknown {
             let known = KnownTenant {
                 tenant: found.remove(name),
@@ -90,7 +93,12 @@ impl Directory {
 
     /// The tenant of that name, if it exists. Call [`Self::load_tenants`] first.
     pub(crate) fn tenant(&self, name: &str) -> Option<&Tenant> {
-        self.tenants.get(name).and_then(|t| t.tenant.as_ref())
+        self.tenants.get(name).and_then(|t| t.tenant.as_ref()).map(|rules| &rules.tenant)
+    }
+
+    /// What a second value for a point of the tenant does.
+    pub(crate) fn points(&self, name: &str) -> PointPolicy {
+        self.tenants.get(name).and_then(|t| t.tenant.as_ref()).map(|rules| rules.points).unwrap_or_default()
     }
 
     pub(crate) fn entity(&mut self, tenant: TenantId, name: &str) -> Option<KnownEntity> {
@@ -135,7 +143,10 @@ impl Directory {
             let mut json_key = serde_json::Value::from(row.name.as_str()).to_string();
             json_key.push(':');
             let name = row.name.as_str().into();
-            known.attributes.insert(name, Arc::new(KnownAttribute { row, json_key: json_key.into() }));
+            let limits = limits(known.tenant.as_ref(), row.id);
+            known
+                .attributes
+                .insert(name, Arc::new(KnownAttribute { row, json_key: json_key.into(), limits }));
         }
         Ok(())
     }
@@ -160,4 +171,11 @@ impl Directory {
     pub(crate) fn forget(&mut self) {
         *self = Self::new();
     }
+}
+
+/// The limits that hold for an attribute of the tenant.
+fn limits(rules: Option<&TenantRules>, attribute: AttributeId) -> TimeLimits {
+    let Some(rules) = rules else { return TimeLimits::default() };
+    let own = rules.attributes.binary_search_by_key(&attribute, |(id, _)| *id).ok();
+    own.map(|at| rules.attributes[at].1).unwrap_or_default().or(rules.limits)
 }

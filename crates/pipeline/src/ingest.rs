@@ -2,6 +2,7 @@
 
 use crate::assemble::{Output, assemble, register};
 use crate::directory::Directory;
+use crate::points;
 use crate::report::Report;
 use crate::rules::Rules;
 use crate::replay::Ahead;
@@ -14,7 +15,7 @@ use eaves_model::delivery::is_duplicate;
 use eaves_model::{Code, Position, Reading, Rejection, Timestamp, Value, WireValue};
 use eaves_registry::RegistryError;
 use eaves_store::StoreError;
-use eaves_store::ingest::{Commit, CommitError, IngestStore, ShardPlace};
+use eaves_store::ingest::{Commit, CommitError, Guard, IngestStore, ShardPlace};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,10 @@ pub struct Record {
     pub sequence: String,
     /// The record's bytes.
     pub data: Vec<u8>,
+    /// When the stream took it, to the second: by this, and not by the clock at hand, a
+    /// value is late or ahead, so that a replay hours later decides the same. `None` if
+    /// the stream does not say.
+    pub arrived: Option<Timestamp>,
 }
 
 /// Consecutive records of one shard, oldest first.
@@ -197,7 +202,7 @@ impl<R: Reread> Ingest<R> {
         expected: Option<&Position>,
         end: Instant,
     ) -> Result<Taken, Interrupted> {
-        let mut account = Account::default();
+        let mut account = Account::new(place.consumer != CONSUMER);
         let mut fresh = Vec::with_capacity(records.len());
         for record in records {
             let at = Position::whole(&record.sequence).map_err(IngestError::from)?;
@@ -210,20 +215,31 @@ impl<R: Reread> Ingest<R> {
         if fresh.is_empty() {
             return Ok(Taken { report: account.report, position: expected.cloned() });
         }
-        let (output, position) = self.build(&fresh, expected, &mut account, end).await?;
-        let ledger = account.ledger(place.consumer != CONSUMER);
-        let commit = Commit {
+        let (Output { points, hot, guarded }, position) =
+            self.build(&fresh, expected, &mut account, end).await?;
+        let at = Commit {
             stream: &place.stream,
             shard: &place.shard,
             consumer: &place.consumer,
             expected,
             position: &position,
-            points: &output.points,
-            hot: &output.hot,
-            ledger: &ledger,
-            quarantine: &account.quarantine,
+            points: &points,
+            hot: &[],
+            ledger: &[],
+            quarantine: &[],
         };
-        let committed = match self.store.commit(&commit).await {
+        let committed = if guarded.is_empty() {
+            let (ledger, quarantine) = (&account.ledger(), &account.quarantine);
+            self.store.commit(&Commit { hot: &hot, ledger, quarantine, ..at }).await
+        } else {
+            // What becomes of guarded points, and with them of hot rows, ledger and
+            // quarantine, is decided inside the transaction.
+            let which = points::guarded(&guarded);
+            let account = &mut account;
+            let settle = Box::new(|held| points::settle(&points, hot, &guarded, account, held));
+            self.store.commit_guarded(&at, Guard { points: &which, settle }).await
+        };
+        let committed = match committed {
             Ok(committed) => committed,
             Err(e) => {
                 self.checkpoints.remove(place);
@@ -279,7 +295,8 @@ impl<R: Reread> Ingest<R> {
         let mut refused = Vec::new();
         let (mut values, mut reached) = (0, None);
         'records: for (whole, record) in records {
-            let mut items = decode(&record.data, now).items.into_iter().peekable();
+            let arrived = record.arrived.unwrap_or(now);
+            let mut items = decode(&record.data, arrived).items.into_iter().peekable();
             while let Some(item) = items.next() {
                 let at = if items.peek().is_none() {
                     whole.clone()
@@ -289,7 +306,7 @@ impl<R: Reread> Ingest<R> {
                 if is_duplicate(expected, &at) {
                     continue;
                 }
-                let origin = Origin { sequence: &record.sequence, sub: item.sub };
+                let origin = Origin { sequence: &record.sequence, sub: item.sub, arrived };
                 match item.outcome {
                     Ok(found) => {
                         for reading in found {

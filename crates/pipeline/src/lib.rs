@@ -12,6 +12,8 @@
 mod assemble;
 mod directory;
 pub mod ingest;
+mod late;
+mod points;
 mod replay;
 mod report;
 mod retry;
@@ -22,4 +24,4 @@ mod work;
 pub use ingest::{Ingest, IngestError, Record, ShardBatch};
 pub use report::Report;
 pub use rules::Rules;
-pub use source::{Found, Reread, RereadError};
+pub use source::{Found, Reread, RereadError, arrival};

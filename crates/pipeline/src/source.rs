@@ -1,7 +1,7 @@
 //! Reading a shard again: what recovery after lost staging needs of the stream.
 
 use crate::ingest::Record;
-use eaves_model::Position;
+use eaves_model::{Position, Timestamp, limits};
 use std::future::Future;
 use std::time::Duration;
 
@@ -41,4 +41,12 @@ pub struct RereadError {
     /// What the stream said.
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A record's arrival in the stream from seconds since 1970, which is what the event and
+/// a record read again agree on; the event's own fraction is read wrongly by its crate.
+pub fn arrival(seconds: i64) -> Option<Timestamp> {
+    let time = Timestamp::from_micros(seconds.checked_mul(1_000_000)?)?;
+    // A stream that does not say, says 1970.
+    (time.as_micros() >= limits::EARLIEST_OBSERVED_MICROS).then_some(time)
 }

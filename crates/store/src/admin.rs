@@ -1,5 +1,9 @@
 //! What an operator does: tenants, counts over all tenants, health, passwords.
 
+mod rules;
+
+pub use rules::{AttributeSettings, LimitChange, TenantChange, TenantSettings};
+
 use crate::StoreError;
 use crate::db::{Db, Parameter, connect, open};
 use crate::micros::Micros;

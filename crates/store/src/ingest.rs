@@ -3,15 +3,21 @@
 
 mod commit;
 mod copy;
+mod guarded;
 mod hot;
 mod place;
+mod tenants;
+
+pub use guarded::{Correction, Decided, Guard, Held};
+pub use tenants::TenantRules;
+pub(crate) use tenants::limit;
 
 use crate::StoreError;
 use crate::db::{Db, MaybeStore, Parameter, connect};
 use eaves_model::batch::Point;
-use eaves_model::tenant::Tenant;
 use eaves_model::{AttributeId, EntityId, PluginId, Position, Rejection, TenantId, Timestamp, ValueType};
 use eaves_settings::Postgres;
+use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -219,11 +225,10 @@ impl IngestStore {
         Self { db: Db::new(settings) }
     }
 
-    /// Those of the named tenants that exist.
-    pub async fn tenants(&mut self, names: &[&str]) -> Result<Vec<Tenant>, StoreError> {
-        let sql = "select tenant_id, name, strict from tenants_by_name($1)";
-        let rows = self.db.query("looking up tenants", sql, &[(&names, Type::TEXT_ARRAY)]).await?;
-        Ok(rows.iter().map(|r| Tenant { id: TenantId(r.get(0)), name: r.get(1), strict: r.get(2) }).collect())
+    /// Those of the named tenants that exist, with their rules.
+    pub async fn tenants(&mut self, names: &[&str]) -> Result<Vec<TenantRules>, StoreError> {
+        let rows = self.db.query("looking up tenants", tenants::SQL, &[(&names, Type::TEXT_ARRAY)]).await?;
+        rows.iter().map(tenants::rules).collect()
     }
 
     /// The entities of these names and types (empty: unknown). Unknown ones are registered
@@ -314,7 +319,18 @@ impl IngestStore {
     /// all or nothing. On return it is acknowledged: it survives everything but a crash of
     /// the database, after which [`CommitError::StagingLost`] asks for it again.
     pub async fn commit(&mut self, commit: &Commit<'_>) -> Result<Committed, CommitError> {
-        self.db.guarded("taking a batch", commit::run(&self.db, commit)).await
+        self.db.guarded("taking a batch", commit::run(&self.db, commit, None)).await
+    }
+
+    /// Like [`Self::commit`] for a batch with guarded points: `guard` is told what they
+    /// hold already and decides what is written, in the same transaction. The batches of a
+    /// tenant with guarded points are taken one at a time, over all shards.
+    pub async fn commit_guarded(
+        &mut self,
+        commit: &Commit<'_>,
+        guard: Guard<'_>,
+    ) -> Result<Committed, CommitError> {
+        self.db.guarded("taking a batch", commit::run(&self.db, commit, Some(guard))).await
     }
 }
 
@@ -325,4 +341,15 @@ fn indexed(rows: &[Row], asked: usize) -> Result<impl Iterator<Item = (usize, &R
         return Err(StoreError::Unreadable("what a registration answered"));
     }
     Ok(rows.iter().map(move |row| (at(row).unwrap_or_default(), row)))
+}
+
+/// Numbers things within their sub-record from 1: the same when the record is read again.
+fn numbered<'a>(places: impl Iterator<Item = (&'a str, u32)>) -> Vec<i32> {
+    let mut seen: HashMap<(&str, u32), i32> = HashMap::new();
+    let number = |place| {
+        let next = seen.entry(place).or_default();
+        *next += 1;
+        *next
+    };
+    places.map(number).collect()
 }

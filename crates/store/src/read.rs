@@ -12,7 +12,7 @@ mod search;
 mod status;
 
 pub use entity::{AttributeRow, EntityRow};
-pub use history::{HistoryPoint, HistoryQuery};
+pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use search::SearchQuery;
 pub use status::{PipelineStatus, SourceStatus};
 

@@ -7,7 +7,7 @@ use aws_sdk_kinesis::error::SdkError;
 use aws_sdk_kinesis::operation::get_shard_iterator::GetShardIteratorError as IteratorError;
 use aws_sdk_kinesis::types::ShardIteratorType as Type;
 use eaves_model::Position;
-use eaves_pipeline::{Found, Record, Reread, RereadError};
+use eaves_pipeline::{Found, Record, Reread, RereadError, arrival};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -102,7 +102,11 @@ impl Kinesis {
                     Some(p) if at < *p => continue,
                     _ => {}
                 }
-                records.push(Record { sequence: record.sequence_number, data: record.data.into_inner() });
+                records.push(Record {
+                    arrived: record.approximate_arrival_timestamp.and_then(|t| arrival(t.secs())),
+                    sequence: record.sequence_number,
+                    data: record.data.into_inner(),
+                });
             }
             if let Some(last) = records.last() {
                 let after = Position::whole(&last.sequence)?;

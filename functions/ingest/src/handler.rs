@@ -2,7 +2,7 @@
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::{KinesisBatchItemFailure, KinesisEventResponse};
-use eaves_pipeline::{Ingest, Record, Report, Reread, ShardBatch};
+use eaves_pipeline::{Ingest, Record, Report, Reread, ShardBatch, arrival};
 use eaves_telemetry::metrics::{self, Unit};
 use lambda_runtime::{Error, LambdaEvent};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -64,8 +64,9 @@ fn batches(event: KinesisEvent) -> Result<Vec<ShardBatch>, Error> {
             batches.push(ShardBatch { stream: stream.into(), shard: shard.into(), records: Vec::new() });
             batches.len() - 1
         });
+        let arrived = arrival(record.kinesis.approximate_arrival_timestamp.timestamp());
         let data = record.kinesis.data.0;
-        batches[at].records.push(Record { sequence: record.kinesis.sequence_number, data });
+        batches[at].records.push(Record { sequence: record.kinesis.sequence_number, data, arrived });
     }
     Ok(batches)
 }

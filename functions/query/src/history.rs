@@ -42,6 +42,39 @@ pub(crate) struct Point {
     /// When the platform took it.
     #[schema(value_type = String, format = DateTime)]
     ingested_at: Timestamp,
+    /// With `corrections=true`: values that were taken for this time before, the earliest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    superseded: Option<Vec<SupersededValue>>,
+}
+
+/// A value that a later one for the same time took the place of.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SupersededValue {
+    /// The value, exactly.
+    #[schema(value_type = serde_json::Value, example = 72.4)]
+    value: Box<RawValue>,
+    /// When the platform took it.
+    #[schema(value_type = String, format = DateTime)]
+    ingested_at: Timestamp,
+    /// When the platform took the value after it.
+    #[schema(value_type = String, format = DateTime)]
+    superseded_at: Timestamp,
+}
+
+impl Point {
+    fn new(point: HistoryPoint, corrections: bool) -> Self {
+        let superseded = point.superseded.into_iter().map(|s| SupersededValue {
+            value: raw(&s.value),
+            ingested_at: s.ingested_at,
+            superseded_at: s.superseded_at,
+        });
+        Self {
+            observed_at: point.observed_at,
+            value: raw(&point.value),
+            ingested_at: point.ingested_at,
+            superseded: corrections.then(|| superseded.collect()),
+        }
+    }
 }
 
 /// A part of a history.
@@ -97,6 +130,7 @@ pub(crate) struct HistoryMetadata {
         ("order" = Option<String>, Query, description = "`desc` (default) or `asc`"),
         ("limit" = Option<u32>, Query, description = "Most points of one answer", minimum = 1, maximum = 10_000),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before; it carries window and order"),
+        ("corrections" = Option<bool>, Query, description = "`true`: with each point also the values that later ones took the place of, where the tenant keeps them"),
         ("consistency" = Option<String>, Query, description = "`strong`: from the primary, with what is acknowledged but not flushed yet. `eventual` (default)"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
@@ -116,9 +150,11 @@ pub(crate) async fn get_history(
     params: Params,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
-    let params = params.only(&["from", "to", "order", "limit", "cursor", "consistency", "max_staleness"])?;
+    let known = ["from", "to", "order", "limit", "cursor", "corrections", "consistency", "max_staleness"];
+    let params = params.only(&known)?;
     let demand = params.demand()?;
     let limit = params.limit(DEFAULT_LIMIT, MOST_POINTS)?;
+    let corrections = params.flag("corrections")?;
     let page = match params.get("cursor") {
         Some(text) => Page::from_cursor(text)?,
         None => Page::first(&params, Timestamp::now())?,
@@ -167,11 +203,14 @@ pub(crate) async fn get_history(
             limit: limit + 1,
             // The primary has staging at hand, so its answer lacks nothing.
             with_staging: route.source == Source::Primary,
+            with_corrections: corrections,
         };
         let done = server.reader.history(&query).await;
         let Some((points, lag)) = attempt.take(route, server, done)? else { continue };
         let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
-        let body = answer(external_id, row, page, points, limit as usize, &provenance);
+        let more = points.len() > limit as usize;
+        let points = points.into_iter().take(limit as usize).map(|p| Point::new(p, corrections)).collect();
+        let body = answer(external_id, row, page, points, more, &provenance);
         return Ok(provenance.respond(&body));
     }
 }
@@ -203,18 +242,12 @@ fn answer(
     external_id: &str,
     attribute: AttributeRow,
     page: Page,
-    mut points: Vec<HistoryPoint>,
-    limit: usize,
+    points: Vec<Point>,
+    more: bool,
     provenance: &Provenance,
 ) -> HistoryAnswer {
-    let more = points.len() > limit;
-    points.truncate(limit);
     let next_cursor =
         points.last().filter(|_| more).map(|last| Page { last: Some(last.observed_at), ..page }.to_cursor());
-    let points: Vec<Point> = points
-        .into_iter()
-        .map(|p| Point { observed_at: p.observed_at, value: raw(&p.value), ingested_at: p.ingested_at })
-        .collect();
     HistoryAnswer {
         external_id: external_id.to_owned(),
         attribute: attribute.name,

@@ -55,6 +55,18 @@ impl Params {
             .map_err(|e: eaves_model::time::BadTimestamp| Problem::bad_parameter(name, e.to_string()))
     }
 
+    /// A yes or no; no if it is not given.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => {
+                let detail = format!("{} is neither true nor false", excerpt(other));
+                Err(Problem::bad_parameter(name, detail))
+            }
+        }
+    }
+
     pub(crate) fn limit(&self, default: u32, most: u32) -> Result<u32, Problem> {
         let Some(text) = self.get("limit") else { return Ok(default) };
         check_limit(text.parse().ok(), most).ok_or_else(|| {

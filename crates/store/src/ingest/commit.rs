@@ -1,14 +1,16 @@
 //! The transaction that takes a batch (`V16__ingest.sql` has its steps).
 
-use super::{Checkpoint, Commit, CommitError, Committed, HotState, QuarantineKind, Quarantined, copy, hot};
+use super::{
+    Checkpoint, Commit, CommitError, Committed, Correction, Guard, HotState, QuarantineKind, Quarantined,
+    copy, guarded, hot, numbered,
+};
 use crate::StoreError;
 use crate::db::{Db, Parameter};
 use crate::micros::Micros;
 use eaves_model::delivery::Refusal;
-use eaves_model::{EntityId, Position, TenantId};
+use eaves_model::{EntityId, Position, TenantId, Timestamp};
 use futures_util::SinkExt as _;
-use futures_util::future::join3;
-use std::collections::HashMap;
+use futures_util::future::join4;
 use std::pin::pin;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
@@ -53,7 +55,11 @@ pub(super) fn checkpoint(row: &Row) -> Result<Checkpoint, StoreError> {
     })
 }
 
-pub(super) async fn run(db: &Db, commit: &Commit<'_>) -> Result<Committed, CommitError> {
+pub(super) async fn run(
+    db: &Db,
+    commit: &Commit<'_>,
+    guard: Option<Guard<'_>>,
+) -> Result<Committed, CommitError> {
     let failed = StoreError::of(OPERATION);
     let mut client = db.client().await?;
     // Dropped before COMMIT it rolls back, also when this future is dropped half-way.
@@ -73,22 +79,37 @@ pub(super) async fn run(db: &Db, commit: &Commit<'_>) -> Result<Committed, Commi
         Err(Refusal::StagingLost) => return Err(CommitError::StagingLost { flushed: found.flushed }),
         Err(Refusal::Moved) => return Err(CommitError::CheckpointMoved { current: found.position }),
     }
-    let slot: i16 = begun.get("slot");
     let Micros(ingested_at) = begun.get("began_at");
+    let mut slot: i16 = begun.get("slot");
+    let (mut commit, mut stamp, mut corrections): (_, _, &[Correction]) = (*commit, None, &[]);
+    let decided;
+    if let Some(guard) = guard {
+        let replaying = found.replay_to.is_some();
+        let held = guarded::look_up(&transaction, &commit, guard.points, replaying).await.map_err(&failed)?;
+        (slot, stamp) = (held.slot, Some(held.stamp));
+        decided = (guard.settle)(held.held);
+        commit.points = &decided.points;
+        commit.hot = &decided.hot;
+        commit.ledger = &decided.ledger;
+        commit.quarantine = &decided.quarantine;
+        corrections = &decided.corrections;
+    }
 
     // Staging first: what comes later locks rows that other shards may want.
     if !commit.points.is_empty() {
-        stage(&transaction, slot, commit).await.map_err(&failed)?;
+        stage(&transaction, slot, &commit, stamp).await.map_err(&failed)?;
     }
     // Sent together: one round trip.
-    let (changed, quarantined, finished) = join3(
-        upsert(&transaction, commit),
-        quarantine(&transaction, commit),
-        finish(&transaction, slot, commit),
+    let (changed, quarantined, corrected, finished) = join4(
+        upsert(&transaction, &commit),
+        quarantine(&transaction, &commit),
+        guarded::correct(&transaction, &commit, corrections, stamp.unwrap_or(ingested_at)),
+        finish(&transaction, slot, &commit),
     )
     .await;
     let hot = changed.map_err(&failed)?;
     quarantined.map_err(&failed)?;
+    corrected.map_err(&failed)?;
     finished.map_err(&failed)?;
     transaction.commit().await.map_err(&failed)?;
     Ok(Committed { hot, ingested_at })
@@ -98,10 +119,11 @@ async fn stage(
     transaction: &Transaction<'_>,
     slot: i16,
     commit: &Commit<'_>,
+    stamp: Option<Timestamp>,
 ) -> Result<(), tokio_postgres::Error> {
-    let sink = transaction.copy_in(&copy::statement(slot)).await?;
+    let sink = transaction.copy_in(&copy::statement(slot, stamp.is_some())).await?;
     let mut sink = pin!(sink);
-    for piece in copy::encode(commit.points) {
+    for piece in copy::encode(commit.points, stamp) {
         sink.feed(piece).await?;
     }
     sink.finish().await.map(drop)
@@ -154,16 +176,7 @@ async fn quarantine(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Resul
     let payloads: Vec<&[u8]> = refused.iter().map(|q| q.payload.as_slice()).collect();
     let sequences = column(|q| &q.sequence);
     let subs: Vec<i64> = refused.iter().map(|q| i64::from(q.sub)).collect();
-    // Numbered within their sub-record: the same when the record is read again.
-    let mut seen: HashMap<(&str, u32), i32> = HashMap::new();
-    let items: Vec<i32> = refused
-        .iter()
-        .map(|q| {
-            let next = seen.entry((q.sequence.as_str(), q.sub)).or_default();
-            *next += 1;
-            *next
-        })
-        .collect();
+    let items = numbered(refused.iter().map(|q| (q.sequence.as_str(), q.sub)));
     let digests: Vec<Option<&str>> = refused.iter().map(|q| q.plugin_digest.as_deref()).collect();
     let parameters: &[Parameter<'_>] = &[
         (&commit.stream, Type::TEXT),

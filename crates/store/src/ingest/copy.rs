@@ -4,7 +4,7 @@
 use crate::micros::Micros;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use eaves_model::batch::Point;
-use eaves_model::{Decimal, Value};
+use eaves_model::{Decimal, Timestamp, Value};
 use tokio_postgres::types::{ToSql as _, Type};
 
 /// A message of this size and no more at once.
@@ -17,22 +17,29 @@ const ROW: usize = 88;
 const COLUMNS: usize = 6;
 
 /// The statement that takes [`encode`]'s bytes. `ingested_at` has its default, the
-/// transaction's time.
-pub(super) fn statement(slot: i16) -> String {
+/// transaction's time, unless the rows are stamped with another.
+pub(super) fn statement(slot: i16, stamped: bool) -> String {
     // Only our own two leaves, whatever the database says.
     let leaf = if slot == 0 { 0 } else { 1 };
+    let stamp = if stamped { ", ingested_at" } else { "" };
     format!(
         "copy public.entity_values_ingest_{leaf} (entity_id, observed_at, tenant_id, attribute_id, plugin_id, \
-         value_bool, value_int, value_float, value_decimal, value_timestamp, value) from stdin (format binary)"
+         value_bool, value_int, value_float, value_decimal, value_timestamp, value{stamp}) \
+         from stdin (format binary)"
     )
 }
 
 /// The points as bytes, in pieces.
-pub(super) fn encode(points: &[Point]) -> Vec<Bytes> {
-    let mut out = BytesMut::with_capacity(HEADER.len() + points.len() * ROW + 2);
+pub(super) fn encode(points: &[Point], stamp: Option<Timestamp>) -> Vec<Bytes> {
+    let stamp = stamp.map(|at| Micros(at).wire());
+    let mut out = BytesMut::with_capacity(HEADER.len() + points.len() * (ROW + 12) + 2);
     out.put_slice(HEADER);
     for point in points {
-        row(&mut out, point);
+        row(&mut out, point, stamp.is_some());
+        if let Some(micros) = stamp {
+            out.put_i32(8);
+            out.put_i64(micros);
+        }
     }
     out.put_i16(-1);
     let mut rest = out.freeze();
@@ -44,8 +51,8 @@ pub(super) fn encode(points: &[Point]) -> Vec<Bytes> {
     pieces
 }
 
-fn row(out: &mut BytesMut, point: &Point) {
-    out.put_i16(5 + COLUMNS as i16);
+fn row(out: &mut BytesMut, point: &Point, stamped: bool) {
+    out.put_i16(5 + COLUMNS as i16 + i16::from(stamped));
     out.put_i32(8);
     out.put_i64(point.entity.0);
     out.put_i32(8);

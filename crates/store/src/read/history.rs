@@ -27,6 +27,8 @@ pub struct HistoryQuery {
     pub limit: u32,
     /// Also what is acknowledged but not flushed yet; only on the primary.
     pub with_staging: bool,
+    /// Also the values that later ones for the same point took the place of.
+    pub with_corrections: bool,
 }
 
 /// One value of a history.
@@ -38,6 +40,19 @@ pub struct HistoryPoint {
     pub ingested_at: Timestamp,
     /// The value.
     pub value: Value,
+    /// Values it took the place of, the earliest first, if they were asked for.
+    pub superseded: Vec<Superseded>,
+}
+
+/// A value that a later one for the same point took the place of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Superseded {
+    /// The value.
+    pub value: Value,
+    /// When the platform took it.
+    pub ingested_at: Timestamp,
+    /// When the platform took the value after it.
+    pub superseded_at: Timestamp,
 }
 
 fn column(value_type: ValueType) -> &'static str {
@@ -54,15 +69,18 @@ fn column(value_type: ValueType) -> &'static str {
 fn point(row: &Row, value_type: ValueType) -> Result<HistoryPoint, ReadError> {
     let Micros(observed_at) = row.try_get(0)?;
     let Micros(ingested_at) = row.try_get(1)?;
-    let value = match value_type {
+    Ok(HistoryPoint { observed_at, ingested_at, value: value(row, value_type)?, superseded: Vec::new() })
+}
+
+fn value(row: &Row, value_type: ValueType) -> Result<Value, ReadError> {
+    Ok(match value_type {
         ValueType::String => Value::String(row.try_get::<_, String>(2)?.into()),
         ValueType::Integer => Value::Integer(row.try_get(2)?),
         ValueType::Float => Value::Float(row.try_get(2)?),
         ValueType::Decimal => Value::Decimal(row.try_get::<_, Decimal>(2)?),
         ValueType::Boolean => Value::Boolean(row.try_get(2)?),
         ValueType::Timestamp => Value::Timestamp(row.try_get::<_, Micros>(2)?.0),
-    };
-    Ok(HistoryPoint { observed_at, ingested_at, value })
+    })
 }
 
 impl Reader {
@@ -95,18 +113,59 @@ impl Reader {
             (&to, Type::TIMESTAMPTZ),
             (&limit, Type::INT4),
         ];
+        let corrections = corrections(query.descending, column);
         // Staging first: see V20__staged_points.sql.
-        let both = [
+        let all = [
             Statement { sql: &from_staging, parameters: &staged },
             Statement { sql: &from_history, parameters: &kept },
+            Statement { sql: &corrections, parameters: &kept },
         ];
-        let statements = if query.with_staging { &both[..] } else { &both[1..] };
-        let done = self.unit(Some(query.tenant), statements).await?;
+        let first = usize::from(!query.with_staging);
+        let end = 2 + usize::from(query.with_corrections);
+        let done = self.unit(Some(query.tenant), &all[first..end]).await?;
         done.try_map(|results| {
-            let points = results.iter().flatten().map(|row| point(row, query.value_type));
-            Ok(merge(points.collect::<Result<_, _>>()?, query))
+            let (points, corrections) = results.split_at(2 - first);
+            let points = points.iter().flatten().map(|row| point(row, query.value_type));
+            let mut points = merge(points.collect::<Result<_, _>>()?, query);
+            for row in corrections.iter().flatten() {
+                attach(&mut points, row, query)?;
+            }
+            Ok(points)
         })
     }
+}
+
+/// The corrections of the first so many corrected points: at least those of the first so
+/// many points.
+fn corrections(descending: bool, column: &str) -> String {
+    let order = if descending { "desc" } else { "asc" };
+    format!(
+        "select c.observed_at, c.ingested_at, c.{column}, c.superseded_at from entity_value_corrections c \
+         where c.tenant_id = $1 and c.entity_id = $2 and c.attribute_id = $3 \
+         and c.observed_at in (select d.observed_at from entity_value_corrections d \
+           where d.tenant_id = $1 and d.entity_id = $2 and d.attribute_id = $3 \
+           and d.observed_at >= $4 and d.observed_at < $5 \
+           group by d.observed_at order by d.observed_at {order} limit $6) \
+         order by c.superseded_at, c.sequence, c.sub, c.item"
+    )
+}
+
+/// Puts a superseded value to its point. A point that is older than what superseded the
+/// value is not that yet: the new one is staged, or is being read again after a crash.
+fn attach(points: &mut [HistoryPoint], row: &Row, query: &HistoryQuery) -> Result<(), ReadError> {
+    let Micros(observed_at) = row.try_get(0)?;
+    let Micros(superseded_at) = row.try_get(3)?;
+    let found = points.binary_search_by(|p| {
+        let by_time = p.observed_at.cmp(&observed_at);
+        if query.descending { by_time.reverse() } else { by_time }
+    });
+    let point = found.ok().and_then(|at| points.get_mut(at)).filter(|p| p.ingested_at >= superseded_at);
+    if let Some(point) = point {
+        let Micros(ingested_at) = row.try_get(1)?;
+        let value = value(row, query.value_type)?;
+        point.superseded.push(Superseded { value, ingested_at, superseded_at });
+    }
+    Ok(())
 }
 
 /// One point a time, the one that was taken last: what the flush will make of them.
@@ -138,6 +197,7 @@ mod tests {
             observed_at: at(observed),
             ingested_at: at(ingested),
             value: Value::Integer(n),
+            superseded: Vec::new(),
         };
         let mut query = HistoryQuery {
             tenant: TenantId(1),
@@ -149,6 +209,7 @@ mod tests {
             descending: true,
             limit: 3,
             with_staging: true,
+            with_corrections: false,
         };
         let points = vec![p(5, 10, 1), p(3, 10, 2), p(6, 1, 3), p(5, 9, 4), p(3, 11, 5), p(1, 1, 6)];
         let values = |q: &HistoryQuery| -> Vec<_> {

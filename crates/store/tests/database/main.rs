@@ -14,6 +14,7 @@ mod flush;
 mod hot;
 mod migrate;
 mod operate;
+mod points;
 mod pooler;
 mod register;
 mod schema;
@@ -28,6 +29,7 @@ fn main() {
     commit::add(&mut suite);
     hot::add(&mut suite);
     flush::add(&mut suite);
+    points::add(&mut suite);
     tenancy::add(&mut suite);
     search::add(&mut suite);
     operate::add(&mut suite);

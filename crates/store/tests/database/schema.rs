@@ -139,7 +139,7 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
          eaves_flush insert entity_values_ingest_N, select staging_slot\n\
          eaves_ingest insert entity_values_ingest_N, select staging_slot\n\
          eaves_query select attributes, select entities, select entity_attribute_stats, select entity_jsonb, \
-         select entity_values_ts, select flush_state, select ingest_ledger, select plugin_versions, \
+         select entity_value_corrections, select entity_values_ts, select flush_state, select ingest_ledger, select plugin_versions, \
          select quarantine, select replication_heartbeat, select tenants";
     assert_eq!(rights, expected);
 
@@ -156,13 +156,21 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
     let of = |role: &str| calls.lines().find(|l| l.starts_with(role)).unwrap_or_default().to_owned();
     assert_eq!(
         of("eaves_ingest"),
-        "eaves_ingest ingest_begin, ingest_begun, ingest_end_replay, ingest_finish, ingest_rewind, \
-         longest_outage, loss_note, quarantine_add, register_attributes, register_entities, \
-         register_plugin, stale_shards, tenants_by_name, upsert_hot_attrs, upsert_hot_batch"
+        "eaves_ingest corrections_add, held_points, ingest_begin, ingest_begun, ingest_end_replay, \
+         ingest_finish, ingest_rewind, ingest_tenants, longest_outage, loss_note, points_forget, \
+         quarantine_add, register_attributes, register_entities, register_plugin, stale_shards, \
+         tenants_by_name, upsert_hot_attrs, upsert_hot_batch"
     );
-    for forbidden in
-        ["register_", "upsert_", "ingest_", "stage_flush", "ledger_totals", "tenant_create", "maintain"]
-    {
+    for forbidden in [
+        "register_",
+        "upsert_",
+        "ingest_",
+        "stage_flush",
+        "ledger_totals",
+        "tenant_create",
+        "tenant_set",
+        "maintain",
+    ] {
         assert!(!of("eaves_query").contains(forbidden), "{}", of("eaves_query"));
     }
     assert!(of("eaves_flush").contains("stage_flush") && !of("eaves_flush").contains("tenant_create"));

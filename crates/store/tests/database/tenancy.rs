@@ -12,12 +12,13 @@ pub fn add(suite: &mut Suite) {
     suite.test("tenancy::a_reader_cannot_write_or_change_sides", cannot_write);
 }
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "tenants",
     "entities",
     "attributes",
     "plugin_versions",
     "entity_values_ts",
+    "entity_value_corrections",
     "entity_jsonb",
     "ingest_ledger",
     "quarantine",
@@ -45,6 +46,11 @@ async fn filled(server: &Server) -> Database {
         let hot = [w.hot(e, 0, &format!(r#"{{"a":{value}}}"#))];
         w.commit_all(1, &points, &hot, &[refused]).await.unwrap();
         let staged = w.point(e, a, 1, Value::Integer(value + 10));
+        let corrected = format!(
+            "insert into entity_value_corrections values ({tenant}, {e}, {a}, now(), now(), null, {value}, null, null,
+             null, null, now(), 'stream', 's', 1, 0, 1)"
+        );
+        db.sql.batch_execute(&corrected).await.unwrap();
         writers.push((w, staged));
     }
     db.drain().await;

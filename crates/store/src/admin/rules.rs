@@ -1,0 +1,162 @@
+//! The rules for points, as an operator sets and sees them.
+
+use super::AdminStore;
+use crate::StoreError;
+use crate::db::Parameter;
+use crate::ingest::limit;
+use eaves_model::point::Limit;
+use eaves_model::{PointPolicy, TenantId, TimeLimits, ValueType};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+/// A tenant with all its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantSettings {
+    /// Its number.
+    pub id: TenantId,
+    /// Its name.
+    pub name: String,
+    /// Entities and attributes must be registered before values are taken.
+    pub strict: bool,
+    /// How many attributes become hot by themselves.
+    pub hot_limit: u32,
+    /// What a second value for a point does.
+    pub points: PointPolicy,
+    /// How late and how far ahead its values may be.
+    pub limits: TimeLimits,
+}
+
+/// What to change of a tenant; `None` leaves it as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TenantChange {
+    /// Entities and attributes must be registered before values are taken.
+    pub strict: Option<bool>,
+    /// How many attributes become hot by themselves.
+    pub hot_limit: Option<u32>,
+    /// What a second value for a point does.
+    pub points: Option<PointPolicy>,
+    /// How late and how far ahead its values may be.
+    pub limits: LimitChange,
+}
+
+/// What to change of limits; `Some(None)` takes one away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitChange {
+    /// How late.
+    pub late: Option<Option<Limit>>,
+    /// How far ahead.
+    pub ahead: Option<Option<Limit>>,
+}
+
+/// An attribute as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeSettings {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub value_type: ValueType,
+    /// Its unit; empty if none is set.
+    pub unit: String,
+    /// Its latest value is in the hot projection.
+    pub is_hot: bool,
+    /// Its own limits; where it has none its tenant's hold.
+    pub limits: TimeLimits,
+}
+
+/// A change as the database takes it: milliseconds and an action, which is `none` for a
+/// limit that is taken away.
+fn columns(change: Option<Option<Limit>>) -> (Option<i64>, Option<&'static str>) {
+    match change {
+        None => (None, None),
+        Some(None) => (None, Some("none")),
+        Some(Some(limit)) => (Some(limit.ms), Some(limit.action.name())),
+    }
+}
+
+/// Limits from four columns.
+fn limits(row: &Row, from: usize) -> Result<TimeLimits, StoreError> {
+    let late = limit(row.get(from), row.get(from + 1))?;
+    Ok(TimeLimits { late, ahead: limit(row.get(from + 2), row.get(from + 3))? })
+}
+
+impl AdminStore {
+    /// All tenants with their settings, by name.
+    pub async fn tenant_settings(&self) -> Result<Vec<TenantSettings>, StoreError> {
+        let sql = "select tenant_id, name, strict, hot_limit, point_policy, late_ms, late_action, ahead_ms, \
+                   ahead_action from tenants order by name";
+        let rows = self.db.query("listing tenants", sql, &[]).await?;
+        let tenant = |row: &Row| {
+            let points: &str = row.get(4);
+            Ok(TenantSettings {
+                id: TenantId(row.get(0)),
+                name: row.get(1),
+                strict: row.get(2),
+                hot_limit: row.get::<_, i32>(3).unsigned_abs(),
+                points: points.parse().map_err(|_| StoreError::Unreadable("a point policy"))?,
+                limits: limits(row, 5)?,
+            })
+        };
+        rows.iter().map(tenant).collect()
+    }
+
+    /// Changes a tenant; `None` if there is none of that name. Ingest follows within ten
+    /// seconds.
+    pub async fn tenant_set(&self, name: &str, change: TenantChange) -> Result<Option<TenantId>, StoreError> {
+        let hot_limit = change.hot_limit.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
+        let points = change.points.map(PointPolicy::name);
+        let (late_ms, late) = columns(change.limits.late);
+        let (ahead_ms, ahead) = columns(change.limits.ahead);
+        let parameters: &[Parameter<'_>] = &[
+            (&name, Type::TEXT),
+            (&change.strict, Type::BOOL),
+            (&hot_limit, Type::INT4),
+            (&points, Type::TEXT),
+            (&late_ms, Type::INT8),
+            (&late, Type::TEXT),
+            (&ahead_ms, Type::INT8),
+            (&ahead, Type::TEXT),
+        ];
+        let sql = "select tenant_set($1, $2, $3, $4, $5, $6, $7, $8)";
+        let row = self.db.query_one("changing a tenant", sql, parameters).await?;
+        Ok(row.get::<_, Option<i32>>(0).map(TenantId))
+    }
+
+    /// Changes an attribute's own limits; false if the tenant has no such attribute.
+    pub async fn attribute_set(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        change: LimitChange,
+    ) -> Result<bool, StoreError> {
+        let (late_ms, late) = columns(change.late);
+        let (ahead_ms, ahead) = columns(change.ahead);
+        let parameters: &[Parameter<'_>] = &[
+            (&tenant.0, Type::INT4),
+            (&name, Type::TEXT),
+            (&late_ms, Type::INT8),
+            (&late, Type::TEXT),
+            (&ahead_ms, Type::INT8),
+            (&ahead, Type::TEXT),
+        ];
+        let sql = "select attribute_set($1, $2, $3, $4, $5, $6)";
+        Ok(self.db.query_one("changing an attribute", sql, parameters).await?.get(0))
+    }
+
+    /// A tenant's attributes, by name.
+    pub async fn attribute_settings(&self, tenant: TenantId) -> Result<Vec<AttributeSettings>, StoreError> {
+        let sql = "select attribute_name, value_type, unit, is_hot, late_ms, late_action, ahead_ms, \
+                   ahead_action from attribute_list($1)";
+        let rows = self.db.query("listing attributes", sql, &[(&tenant.0, Type::INT4)]).await?;
+        let attribute = |row: &Row| {
+            let value_type: &str = row.get(1);
+            Ok(AttributeSettings {
+                name: row.get(0),
+                value_type: value_type.parse().map_err(|_| StoreError::Unreadable("a value type"))?,
+                unit: row.get(2),
+                is_hot: row.get(3),
+                limits: limits(row, 4)?,
+            })
+        };
+        rows.iter().map(attribute).collect()
+    }
+}
