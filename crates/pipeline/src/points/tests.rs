@@ -146,8 +146,8 @@ impl Case<'_> {
         let mut lost = self.log.split_off(self.flushed);
         lost.sort_by_key(|(shard, ..)| *shard);
         for w in &mut self.writers {
-            let found = w.store.rewind("stream", &w.shard, "test").await.unwrap();
-            w.at = found.position;
+            w.store.rewind(&place(&w.shard), None).await.unwrap();
+            w.at = w.store.checkpoint(&place(&w.shard)).await.unwrap().position;
         }
         for (shard, to, batch) in lost {
             self.write(shard, to, &batch).await;
