@@ -130,7 +130,7 @@ fn check(seen: &Seen, sent: &BTreeMap<String, usize>, shards: &[Shard]) {
     assert_eq!(next, sent.iter().map(|(key, count)| (key.as_str(), *count)).collect());
     let place = |id: &str, last: bool| {
         let mut places = seen.iter().enumerate().filter(|(_, (shard, ..))| shard == id).map(|(n, _)| n);
-        if last { places.last() } else { places.next() }
+        if last { places.next_back() } else { places.next() }
     };
     for child in shards {
         for parent in [&child.parent_shard_id, &child.adjacent_parent_shard_id].into_iter().flatten() {
@@ -172,7 +172,8 @@ async fn run(fails: bool, restart: bool) {
     let total: usize = sent.values().sum();
     until("all records are delivered", || function.seen.lock().unwrap().len() >= total).await;
     reading.stop(Duration::from_secs(10)).await;
-    check(&function.seen.lock().unwrap(), &sent, &world.shards().await);
+    let shards = world.shards().await;
+    check(&function.seen.lock().unwrap(), &sent, &shards);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -195,9 +196,9 @@ async fn a_child_waits_while_its_parents_last_record_is_retried() {
     let function = Function { fails: true, calls: Arc::new(AtomicUsize::new(3)), ..Function::default() };
     let reading = mapping(&world, &function, Checkpoints::in_memory());
     until("both are delivered", || function.seen.lock().unwrap().len() == 2).await;
-    let order: Vec<String> = function.seen.lock().unwrap().iter().map(|(shard, ..)| shard.clone()).collect();
-    assert_eq!(order, [id(0), id(1)]);
     reading.stop(Duration::from_secs(5)).await;
+    let seen = function.seen.lock().unwrap();
+    assert_eq!(seen.iter().map(|(shard, ..)| shard.clone()).collect::<Vec<_>>(), [id(0), id(1)]);
 }
 
 #[tokio::test]
