@@ -18,7 +18,8 @@ fi
 
 # CARGO_TARGET_DIR would put both workspaces into one folder, so it is set for each.
 (cd "$plugins" && CARGO_TARGET_DIR="$plugins/target" cargo build --quiet --release --locked --target wasm32-unknown-unknown)
-(cd "$root" && CARGO_TARGET_DIR="$root/target" cargo build --quiet --locked -p eaves-plugin-host --bin eaves-plugin-tool)
+# --workspace, not -p: with one package's own choice of features wasmtime would be built twice.
+(cd "$root" && CARGO_TARGET_DIR="$root/target" cargo build --quiet --locked --workspace --bin eaves-plugin-tool)
 
 mkdir -p "$out"
 for manifest in "$plugins"/examples/*/Cargo.toml "$plugins"/tests/*/Cargo.toml; do

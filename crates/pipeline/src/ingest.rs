@@ -1,14 +1,14 @@
 //! One shard's records through the write path.
 
 use crate::assemble::{Output, assemble, register};
+use crate::decode::{Source, readings};
 use crate::directory::Directory;
 use crate::report::Report;
 use crate::rules::Rules;
 use crate::source::{Reread, RereadError};
-use crate::work::{Account, Origin, TenantWork};
+use crate::work::Account;
 use eaves_cache::{Cache, Entry};
-use eaves_codec::decode;
-use eaves_model::{Code, Position, Reading, Rejection, Timestamp, Value, WireValue};
+use eaves_model::{Position, Timestamp};
 use eaves_registry::RegistryError;
 use eaves_store::StoreError;
 use eaves_store::ingest::{Commit, CommitError, IngestStore};
@@ -31,6 +31,9 @@ pub struct Record {
     pub sequence: String,
     /// The record's bytes.
     pub data: Vec<u8>,
+    /// When the stream took it. The ledger counts by this, so it must be the same whenever
+    /// the record is read.
+    pub arrived: Timestamp,
 }
 
 /// Consecutive records of one shard, oldest first.
@@ -177,18 +180,19 @@ impl<R: Reread> Ingest<R> {
         for record in records {
             let at = Position::whole(&record.sequence).map_err(IngestError::from)?;
             if expected.as_ref().is_some_and(|done| at <= *done) {
+                account.redelivered(record.arrived);
                 continue;
             }
             position = position.max(Some(at));
             fresh.push(record);
         }
-        account.duplicates((records.len() - fresh.len()) as u64);
         let Some(position) = position else { return Ok(account.report) };
         if fresh.is_empty() {
             return Ok(account.report);
         }
-        let output = self.build(&fresh, &mut account, end).await?;
-        let ledger = account.ledger();
+        let source = Source { stream: &batch.stream, shard: &batch.shard };
+        let output = self.build(source, &fresh, &mut account, end).await?;
+        let (ledger, redrives) = (account.ledger(), account.settled());
         let commit = Commit {
             stream: &batch.stream,
             shard: &batch.shard,
@@ -199,6 +203,7 @@ impl<R: Reread> Ingest<R> {
             hot: &output.hot,
             ledger: &ledger,
             quarantine: &account.quarantine,
+            redrives: &redrives,
         };
         let key = (batch.stream.clone(), batch.shard.clone());
         let committed = match self.store.commit(&commit).await {
@@ -206,7 +211,7 @@ impl<R: Reread> Ingest<R> {
             Err(e) => {
                 self.checkpoints.remove(&key);
                 return Err(match e {
-                    CommitError::CheckpointMoved { .. } => Interrupted::Moved,
+                    CommitError::CheckpointMoved { .. } | CommitError::RedriveSettled => Interrupted::Moved,
                     CommitError::StagingLost { .. } => Interrupted::StagingLost,
                     CommitError::Store(e) => Interrupted::Failed(e.into()),
                 });
@@ -227,11 +232,12 @@ impl<R: Reread> Ingest<R> {
     /// Decodes records and asks each tenant's plugin about its readings.
     async fn build(
         &mut self,
+        source: Source<'_>,
         records: &[&Record],
         account: &mut Account,
         end: Instant,
     ) -> Result<Output, IngestError> {
-        let by_tenant = self.decode(records, account).await?;
+        let by_tenant = readings(&mut self.directory, &mut self.store, source, records, account).await?;
         let mut output = Output::default();
         for work in by_tenant {
             let Some(tenant) = self.directory.tenant(&work.name).cloned() else { continue };
@@ -243,61 +249,6 @@ impl<R: Reread> Ingest<R> {
             assemble(directory, store, &tenant, active.as_ref(), work, time, account, &mut output).await?;
         }
         Ok(output)
-    }
-
-    async fn decode<'a>(
-        &mut self,
-        records: &[&'a Record],
-        account: &mut Account,
-    ) -> Result<Vec<TenantWork<'a>>, IngestError> {
-        let now = Timestamp::now();
-        let mut readings: Vec<(Origin<'a>, Reading)> = Vec::with_capacity(records.len());
-        let mut refused = Vec::new();
-        for record in records {
-            for item in decode(&record.data, now).items {
-                let origin = Origin { sequence: &record.sequence, sub: item.sub };
-                match item.outcome {
-                    Ok(found) => {
-                        for reading in found {
-                            match reading {
-                                Ok(reading) => readings.push((origin, reading)),
-                                Err(r) => refused.push((origin, r)),
-                            }
-                        }
-                    }
-                    Err(r) => refused.push((origin, r)),
-                }
-            }
-        }
-        let mut names: Vec<&str> = readings.iter().map(|(_, r)| &*r.tenant).collect();
-        names.extend(refused.iter().filter_map(|(_, r)| r.tenant.as_deref()));
-        names.sort_unstable();
-        names.dedup();
-        self.directory.load_tenants(&mut self.store, &names).await?;
-        for (origin, r) in refused {
-            // Even an unreadable record is its tenant's, if it says whose it is.
-            let tenant = r.tenant.as_deref().and_then(|name| self.directory.tenant(name));
-            account.quarantine(tenant.map(|t| t.id), origin, r.rejection, r.payload, None);
-        }
-        let mut index: HashMap<Box<str>, usize> = HashMap::new();
-        let mut by_tenant: Vec<TenantWork<'a>> = Vec::new();
-        for (origin, reading) in readings {
-            if self.directory.tenant(&reading.tenant).is_none() {
-                let text = format!("there is no tenant {:?}", reading.tenant);
-                let why = Rejection::new(Code::UNKNOWN_TENANT, "tenant", text);
-                account.quarantine(None, origin, why, payload(&reading), None);
-                for (why, refused) in reading.refused {
-                    account.quarantine(None, origin, why, refused.into_bytes(), None);
-                }
-                continue;
-            }
-            let at = *index.entry(reading.tenant.clone()).or_insert_with(|| {
-                by_tenant.push(TenantWork { name: reading.tenant.clone(), readings: Vec::new() });
-                by_tenant.len() - 1
-            });
-            by_tenant[at].readings.push((origin, reading));
-        }
-        Ok(by_tenant)
     }
 }
 
@@ -323,72 +274,4 @@ fn entry(hot: eaves_store::ingest::HotState, as_of: Timestamp) -> Entry {
         times_json: hot.times_json,
         as_of,
     }
-}
-
-/// A reading as JSON again, for quarantine: what could not be taken can be sent again.
-pub(crate) fn payload(reading: &Reading) -> Vec<u8> {
-    let mut values = String::from("{");
-    for (name, value) in &reading.values {
-        push_key(&mut values, name);
-        values.push_str(&wire_json(value));
-    }
-    values.push('}');
-    envelope(&reading.tenant, &reading.entity, reading.entity_type.as_deref(), reading.observed_at, &values)
-        .into_bytes()
-}
-
-/// Typed values of one entity and time as a reading's JSON.
-pub(crate) fn reading_json<'v>(
-    tenant: &str,
-    entity: &str,
-    observed_at: Timestamp,
-    values: impl Iterator<Item = (&'v str, &'v Value)>,
-) -> String {
-    let mut json = String::from("{");
-    for (name, value) in values {
-        push_key(&mut json, name);
-        value.write_json(&mut json);
-    }
-    json.push('}');
-    envelope(tenant, entity, None, observed_at, &json)
-}
-
-/// A wire value as the JSON it came from.
-pub(crate) fn wire_json(value: &WireValue) -> String {
-    match value {
-        WireValue::Boolean(b) => b.to_string(),
-        WireValue::Text(s) => json_string(s),
-        WireValue::Integer(i) => i.to_string(),
-        WireValue::Number(n) => n.to_string(),
-        WireValue::Typed(v) => {
-            let mut inner = String::new();
-            v.write_json(&mut inner);
-            format!("{{\"type\":\"{}\",\"value\":{}}}", v.value_type(), quoted(&inner))
-        }
-    }
-}
-
-fn quoted(json: &str) -> String {
-    if json.starts_with('"') { json.to_owned() } else { json_string(json) }
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn push_key(json: &mut String, name: &str) {
-    if json.len() > 1 {
-        json.push(',');
-    }
-    json.push_str(&json_string(name));
-    json.push(':');
-}
-
-fn envelope(tenant: &str, entity: &str, kind: Option<&str>, at: Timestamp, values: &str) -> String {
-    let kind = kind.map(|k| format!("\"type\":{},", json_string(k))).unwrap_or_default();
-    format!(
-        "{{\"tenant\":{},\"entity\":{},{kind}\"observed_at\":\"{at}\",\"values\":{values}}}",
-        json_string(tenant),
-        json_string(entity),
-    )
 }

@@ -2,6 +2,7 @@
 
 use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::{KinesisBatchItemFailure, KinesisEventResponse};
+use eaves_model::Timestamp;
 use eaves_pipeline::{Ingest, Record, Report, Reread, ShardBatch};
 use eaves_telemetry::metrics::{self, Unit};
 use lambda_runtime::{Error, LambdaEvent};
@@ -63,10 +64,17 @@ fn batches(event: KinesisEvent) -> Result<Vec<ShardBatch>, Error> {
             batches.push(ShardBatch { stream: stream.into(), shard: shard.into(), records: Vec::new() });
             batches.len() - 1
         });
-        let data = record.kinesis.data.0;
-        batches[at].records.push(Record { sequence: record.kinesis.sequence_number, data });
+        let (kinesis, data) = (record.kinesis.sequence_number, record.kinesis.data.0);
+        let seconds = record.kinesis.approximate_arrival_timestamp.timestamp();
+        batches[at].records.push(Record { sequence: kinesis, data, arrived: arrived(seconds) });
     }
     Ok(batches)
+}
+
+/// When the stream took a record: whole seconds do for the ledger's minutes, and are the
+/// same from an event as from the stream itself.
+pub(crate) fn arrived(seconds: i64) -> Timestamp {
+    seconds.checked_mul(1_000_000).and_then(Timestamp::from_micros).unwrap_or_else(Timestamp::now)
 }
 
 fn report(total: &Report, took: Duration) {

@@ -1,5 +1,6 @@
 //! Reading a shard again from Kinesis.
 
+use crate::handler::arrived;
 use aws_config::SdkConfig;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::types::ShardIteratorType;
@@ -53,7 +54,11 @@ impl Reread for Kinesis {
             if !answer.records.is_empty() {
                 let records = answer.records.into_iter();
                 return Ok(records
-                    .map(|r| Record { sequence: r.sequence_number, data: r.data.into_inner() })
+                    .map(|r| Record {
+                        arrived: arrived(r.approximate_arrival_timestamp.map_or(i64::MAX, |t| t.secs())),
+                        sequence: r.sequence_number,
+                        data: r.data.into_inner(),
+                    })
                     .collect());
             }
             if answer.millis_behind_latest == Some(0) {

@@ -155,7 +155,7 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
     assert_eq!(
         of("eaves_ingest"),
         "eaves_ingest ingest_begin, ingest_end_replay, ingest_finish, ingest_rewind, quarantine_add, \
-         register_attributes, register_entities, register_plugin, tenants_by_name, upsert_hot_attrs, \
+         quarantine_replayed, redrive_check, redrive_settle, register_attributes, register_entities, register_plugin, tenants_by_name, upsert_hot_attrs, \
          upsert_hot_batch"
     );
     for forbidden in

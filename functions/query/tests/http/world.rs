@@ -191,6 +191,7 @@ impl World {
             hot: &hot,
             ledger: &[],
             quarantine: &[],
+            redrives: &[],
         };
         store.commit(&commit).await.unwrap();
     }
