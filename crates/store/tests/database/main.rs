@@ -15,6 +15,7 @@ mod hot;
 mod migrate;
 mod operate;
 mod pooler;
+mod redrive;
 mod register;
 mod schema;
 mod search;
@@ -28,6 +29,7 @@ fn main() {
     commit::add(&mut suite);
     hot::add(&mut suite);
     flush::add(&mut suite);
+    redrive::add(&mut suite);
     tenancy::add(&mut suite);
     search::add(&mut suite);
     operate::add(&mut suite);
