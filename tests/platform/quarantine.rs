@@ -93,7 +93,8 @@ pub(crate) async fn a_tenant_redrives_its_own_over_http(w: &World) -> Result<()>
 /// A fleet with faults, then the balance; then a history row and a ledger line are changed
 /// behind the platform's back, and the balance says so.
 pub(crate) async fn the_audit_adds_up_and_tells_when_it_does_not(w: &World) -> Result<()> {
-    let sim = ["simulate", "--tenant", "acme,globex", "--devices", "20", "--readings", "400", "--rate", "max"];
+    let sim =
+        ["simulate", "--tenant", "acme,globex", "--devices", "20", "--readings", "400", "--rate", "max"];
     let sim: Vec<&str> = sim.into_iter().chain(["--faulty", "0.1", "--duplicate", "0.05"]).collect();
     let played = w.eaves(&sim, "").await?;
     ensure!(played.status.success(), "{}", said(&played));
@@ -109,8 +110,13 @@ pub(crate) async fn the_audit_adds_up_and_tells_when_it_does_not(w: &World) -> R
 
     let of = "from entity_values_ts h using attributes a where a.attribute_id = h.attribute_id
               and a.attribute_name = 'audited'";
-    w.until(30, "the flush", || async { Ok(w.count("select count(*) from staging_batches").await? == 0) }).await?;
-    w.execute(&format!("create table saved as select h.* {}", of.replace(" using attributes a where", ", attributes a where"))).await?;
+    w.until(30, "the flush", || async { Ok(w.count("select count(*) from staging_batches").await? == 0) })
+        .await?;
+    w.execute(&format!(
+        "create table saved as select h.* {}",
+        of.replace(" using attributes a where", ", attributes a where")
+    ))
+    .await?;
     w.execute(&format!("delete {of}")).await?;
     let lost = w.eaves(&["audit", "--since", "1h"], "").await?;
     ensure!(lost.status.code() == Some(1) && said(&lost).contains("found nowhere"), "{}", said(&lost));

@@ -113,7 +113,13 @@ impl World {
     }
 
     /// Makes a version of a plugin the tenant's active one.
-    pub(crate) async fn activate(&self, tenant: &str, plugin: &str, version: &str, settings: &str) -> Result<()> {
+    pub(crate) async fn activate(
+        &self,
+        tenant: &str,
+        plugin: &str,
+        version: &str,
+        settings: &str,
+    ) -> Result<()> {
         let file = format!("{}/../target/plugins/{plugin}.wasm", env!("CARGO_MANIFEST_DIR"));
         let mut args = vec!["plugin", "push", &file, "--tenant", tenant, "--name", plugin];
         args.extend(["--version", version, "--settings", settings, "--activate"]);

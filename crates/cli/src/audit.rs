@@ -131,7 +131,11 @@ async fn audited(args: &Args) -> Result<bool> {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
-    out::line(if args.json { sheet.json(&stream, since, until)? } else { sheet.text(&stream, since, until) })?;
+    out::line(if args.json {
+        sheet.json(&stream, since, until)?
+    } else {
+        sheet.text(&stream, since, until)
+    })?;
     Ok(sheet.adds_up())
 }
 

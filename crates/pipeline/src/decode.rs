@@ -139,7 +139,9 @@ async fn frames<'a>(
 ) -> Result<Vec<Frame<'a>>, IngestError> {
     let marked: Vec<(&'a Record, Marker, &'a [u8])> = records
         .iter()
-        .filter_map(|record| redrive::unwrap(&record.data).map(|(marker, payload)| (*record, marker, payload)))
+        .filter_map(|record| {
+            redrive::unwrap(&record.data).map(|(marker, payload)| (*record, marker, payload))
+        })
         .collect();
     if marked.is_empty() {
         return Ok(vec![Frame::None; records.len()]);
@@ -158,7 +160,11 @@ async fn frames<'a>(
     for ((record, marker, payload), verdict) in marked.into_iter().zip(verdicts) {
         let frame = match verdict {
             Verdict::Forged => {
-                tracing::warn!(shard.id = source.shard, quarantine.id = marker.id, "a redrive frame is nobody's");
+                tracing::warn!(
+                    shard.id = source.shard,
+                    quarantine.id = marker.id,
+                    "a redrive frame is nobody's"
+                );
                 Frame::None
             }
             Verdict::Take { tenant, attempts } if taken.insert(marker.id) => {

@@ -115,8 +115,13 @@ async fn main() -> Result<()> {
                 }
                 let position = Position::whole(&(batch + 1).to_string())?;
                 let count = points.len() as u64;
-                let ledger =
-                    [LedgerLine { tenant, outcome: Outcome::Accepted, reason: String::new(), count, minute: None }];
+                let ledger = [LedgerLine {
+                    tenant,
+                    outcome: Outcome::Accepted,
+                    reason: String::new(),
+                    count,
+                    minute: None,
+                }];
                 let commit = Commit {
                     stream: "bench",
                     shard: &shard,

@@ -63,7 +63,8 @@ impl FromRequestParts<Arc<Context>> for Caller {
         if claim(&jwt.claims, "tenant_id").is_some_and(|id| id != tenant.id.to_string()) {
             return Err(Problem::forbidden("the token's tenant and tenant_id belong to different tenants"));
         }
-        let subject = claim(&jwt.claims, "sub").unwrap_or("unnamed").replace('\0', "").chars().take(200).collect();
+        let subject =
+            claim(&jwt.claims, "sub").unwrap_or("unnamed").replace('\0', "").chars().take(200).collect();
         Ok(Self { tenant, subject, scopes })
     }
 }

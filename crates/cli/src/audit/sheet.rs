@@ -112,7 +112,11 @@ impl Sheet {
             };
             check("sent, and what became of it", line.sent, decided);
             check("sent, and received by the ledger", line.sent, line.received);
-            check("not taken by the ledger, and held in quarantine", line.rejected + line.quarantined, line.held);
+            check(
+                "not taken by the ledger, and held in quarantine",
+                line.rejected + line.quarantined,
+                line.held,
+            );
             check("taken, and found nowhere", line.missing, 0);
             line.difference = off;
         }
@@ -144,7 +148,15 @@ impl Sheet {
 
     pub(super) fn text(&self, stream: &str, since: Timestamp, until: Timestamp) -> String {
         let heading = [
-            "SHARD", "TENANT", "SENT", "ACCEPTED", "REJECTED", "QUARANTINED", "DUPLICATE", "PENDING", "DIFFERENCE",
+            "SHARD",
+            "TENANT",
+            "SENT",
+            "ACCEPTED",
+            "REJECTED",
+            "QUARANTINED",
+            "DUPLICATE",
+            "PENDING",
+            "DIFFERENCE",
         ];
         let rows = self.lines.values().map(|l| {
             let tenant = if l.tenant.is_empty() { "(none)".to_owned() } else { l.tenant.clone() };
@@ -177,7 +189,8 @@ mod tests {
             })
             .collect();
         let held = serde_json::json!([{"shard": "s", "tenant_id": 1, "pieces": held}]);
-        let snapshot = serde_json::json!({"shards": [], "ledger": ledger, "held": held, "tenants": {"acme": 1}});
+        let snapshot =
+            serde_json::json!({"shards": [], "ledger": ledger, "held": held, "tenants": {"acme": 1}});
         Sheet::of_ledger(&serde_json::from_value(snapshot).unwrap())
     }
 

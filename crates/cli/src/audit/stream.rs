@@ -216,7 +216,8 @@ fn counted(record: &Record, frame: Option<&Frame>, tenants: &HashMap<String, Ten
     let id = |name: &str| tenants.get(name).copied().unwrap_or(TenantId(0));
     // Times were judged by the clock then: a device ahead of it is judged by when it arrived.
     let now = arrived(record).unwrap_or_else(Timestamp::now);
-    for piece in decode(bytes, now).items.into_iter().flat_map(|i| i.outcome.unwrap_or_else(|e| vec![Err(e)])) {
+    for piece in decode(bytes, now).items.into_iter().flat_map(|i| i.outcome.unwrap_or_else(|e| vec![Err(e)]))
+    {
         match piece {
             Ok(reading) => {
                 let tenant = id(&reading.tenant);

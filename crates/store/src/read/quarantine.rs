@@ -26,11 +26,7 @@ impl Reader {
     }
 
     /// How many rows the filter finds, and pieces in them.
-    pub async fn quarantine_count(
-        &self,
-        tenant: TenantId,
-        filter: &Filter,
-    ) -> Result<(u64, u64), ReadError> {
+    pub async fn quarantine_count(&self, tenant: TenantId, filter: &Filter) -> Result<(u64, u64), ReadError> {
         let bound = Bound::new(filter);
         let rows = self.one_statement(tenant, &quarantine::count_sql(), &bound.parameters()).await?;
         let row = rows.first().ok_or(ReadError::Unreadable("a count"))?;

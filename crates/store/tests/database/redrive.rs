@@ -62,7 +62,8 @@ async fn only_its_own(server: Arc<Server>) {
     let claimed = reader.quarantine_claim(db.acme, &ids, "me").await.unwrap();
     assert_eq!(claimed.iter().map(|c| c.id).collect::<Vec<_>>(), [ids[0]]);
     assert_eq!(reader.quarantine_drop(db.acme, &ids, "me", "why").await.unwrap(), [ids[0]]);
-    let states = "select state, changed_by, changed_why, payload is null from quarantine order by quarantine_id";
+    let states =
+        "select state, changed_by, changed_why, payload is null from quarantine order by quarantine_id";
     assert_eq!(db.one(states).await, "dropped|me|why|t\nopen|||f\nopen|||f");
     // An operator may, rows of nobody too; what is dropped stays so.
     let claimed = db.admin().await.quarantine_claim(&ids, "operator").await.unwrap();

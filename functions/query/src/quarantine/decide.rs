@@ -232,13 +232,10 @@ async fn settled(context: &Context, tenant: TenantId, id: i64) -> Result<Problem
 }
 
 /// Marks rows and puts their records. Rows that cannot be marked are in neither list.
-async fn send(
-    context: &Context,
-    caller: &Caller,
-    ids: &[i64],
-) -> Result<(Vec<i64>, Vec<NotSent>), Problem> {
+async fn send(context: &Context, caller: &Caller, ids: &[i64]) -> Result<(Vec<i64>, Vec<NotSent>), Problem> {
     let reader = &primary(context)?.reader;
-    let claimed = reader.quarantine_claim(caller.tenant.id, ids, &caller.subject).await.map_err(read_failed)?;
+    let claimed =
+        reader.quarantine_claim(caller.tenant.id, ids, &caller.subject).await.map_err(read_failed)?;
     let (mut records, mut of) = (Vec::new(), Vec::new());
     let mut not_sent = Vec::new();
     for row in claimed {

@@ -157,9 +157,10 @@ pub(crate) async fn list_quarantine(
     let limit = params.limit(DEFAULT_LIMIT, MOST)?;
     let after = match params.get("cursor") {
         None => None,
-        Some(text) => Some(text.parse().map_err(|_| {
-            Problem::bad_parameter("cursor", "is not the next_cursor of an answer")
-        })?),
+        Some(text) => Some(
+            text.parse()
+                .map_err(|_| Problem::bad_parameter("cursor", "is not the next_cursor of an answer"))?,
+        ),
     };
     let text = |name| params.get(name).map(str::to_owned);
     let filter = Filter {
@@ -183,11 +184,7 @@ pub(crate) async fn list_quarantine(
     Ok(answer::json(StatusCode::OK, &QuarantineList { items, next_cursor }))
 }
 
-pub(super) fn one_of(
-    name: &str,
-    given: Option<String>,
-    known: &[&str],
-) -> Result<Option<String>, Problem> {
+pub(super) fn one_of(name: &str, given: Option<String>, known: &[&str]) -> Result<Option<String>, Problem> {
     match given {
         Some(text) if !known.contains(&text.as_str()) => {
             let detail = format!("{} is none of {}", excerpt(&text), known.join(", "));

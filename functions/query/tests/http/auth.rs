@@ -60,7 +60,9 @@ pub(crate) async fn scopes_are_kept_apart(world: &World) {
     for (method, path) in PATHS {
         let method: Method = method.parse().unwrap();
         let (wrong, needed) = match path {
-            path if path == "/v1/telemetry" || path.ends_with("/redrive") || path.ends_with("/drop") => ("query:read admin", "telemetry:write"),
+            path if path == "/v1/telemetry" || path.ends_with("/redrive") || path.ends_with("/drop") => {
+                ("query:read admin", "telemetry:write")
+            }
             _ => ("telemetry:write", "query:read"),
         };
         let answer = world.send(method, path, Some(claims(&tenant, wrong)), &headers, "{}").await;

@@ -38,7 +38,8 @@ pub(crate) async fn rows_are_listed_in_pages_and_shown(world: &World) {
     all.dedup();
     assert_eq!(all.len(), 6);
 
-    let of = async |query: &str| ids(&world.get(&tenant, &format!("/v1/quarantine?{query}")).await.ok()).len();
+    let of =
+        async |query: &str| ids(&world.get(&tenant, &format!("/v1/quarantine?{query}")).await.ok()).len();
     assert_eq!(of("reason=undecodable").await, 1);
     assert_eq!(of("state=open&kind=record").await, 6);
     assert_eq!(of("state=dropped").await, 0);
@@ -71,7 +72,10 @@ pub(crate) async fn a_redrive_puts_the_payload_with_its_frame(world: &World) {
         assert_eq!((answer.status.as_u16(), &answer.body["sent"]), (202, &json!([id])), "{}", answer.text);
         let shown = world.get(&tenant, &format!("/v1/quarantine/{id}")).await.ok();
         assert_eq!(shown.body["item"]["state"], "redriving");
-        assert_eq!((&shown.body["item"]["changed_by"], &shown.body["item"]["attempts"]), (&json!("t"), &json!(times)));
+        assert_eq!(
+            (&shown.body["item"]["changed_by"], &shown.body["item"]["attempts"]),
+            (&json!("t"), &json!(times))
+        );
     }
     let records = world.stream.of(&tenant);
     assert_eq!(records.len(), 2);
@@ -119,7 +123,11 @@ pub(crate) async fn nobody_sees_or_moves_anothers_rows(world: &World) {
     let nobodys = world.refuse(None, "unknown_tenant", b"{}").await;
     assert!(ids(&world.get(&tenant, "/v1/quarantine").await.ok()).is_empty());
     for id in [theirs, nobodys] {
-        world.get(&tenant, &format!("/v1/quarantine/{id}")).await.problem(404, Some("id"), "no quarantine row");
+        world.get(&tenant, &format!("/v1/quarantine/{id}")).await.problem(
+            404,
+            Some("id"),
+            "no quarantine row",
+        );
         for what in ["redrive", "drop"] {
             let path = format!("/v1/quarantine/{id}/{what}");
             write(world, &tenant, &path, &json!({})).await.problem(404, Some("id"), "no quarantine row");

@@ -201,7 +201,11 @@ impl World {
             attempts: 0,
         };
         self.commit(&mut store, &[], &[], &[refused]).await;
-        let admin = Postgres { user: "eaves_admin".into(), password: Secret::new(PASSWORD), ..self.superuser.clone() };
+        let admin = Postgres {
+            user: "eaves_admin".into(),
+            password: Secret::new(PASSWORD),
+            ..self.superuser.clone()
+        };
         let newest = AdminStore::connect(&admin).await.unwrap().quarantine_list(&Filter::default(), 1).await;
         newest.unwrap()[0].id
     }
