@@ -64,11 +64,6 @@ create table replays (
 grant select, insert, update on replays to eaves_pipeline;
 grant select on replays to eaves_admin;
 
--- What a requested replay takes again was counted when it was first taken.
-alter table ingest_ledger drop constraint ingest_ledger_outcome_check;
-alter table ingest_ledger add constraint ingest_ledger_outcome_check
-  check (outcome in ('accepted', 'rejected', 'quarantined', 'duplicate', 'replayed'));
-
 set local role eaves_pipeline;
 
 drop function ingest_begin(text, text, text);
@@ -180,11 +175,12 @@ begin
 end
 $$;
 
--- See V16; a finished replay also forgets what was lost.
+-- See V25; a finished replay also forgets what was lost.
 create or replace function ingest_finish(
   p_stream text, p_shard text, p_consumer text, p_slot int2,
   p_previous_sequence text, p_previous_sub int8, p_sequence text, p_sub int8, p_rows int4,
-  p_tenants int4[], p_outcomes text[], p_reasons text[], p_counts int8[])
+  p_tenants int4[], p_outcomes text[], p_reasons text[], p_counts int8[],
+  p_minutes timestamptz[] default null)
 returns void
 language plpgsql security definer
 set search_path = public, pg_temp
@@ -195,8 +191,10 @@ begin
   values (p_slot, p_stream, p_shard, p_consumer, p_previous_sequence::numeric, p_previous_sub,
           p_sequence::numeric, p_sub, p_rows);
   insert into staging_ledger (slot, stream, shard, minute, tenant_id, outcome, reason, count)
-  select p_slot, p_stream, p_shard, date_trunc('minute', now()), l.tenant, l.outcome, l.reason, l.count
-  from unnest(p_tenants, p_outcomes, p_reasons, p_counts) as l (tenant, outcome, reason, count);
+  select p_slot, p_stream, p_shard, date_trunc('minute', coalesce(l.minute, now())), l.tenant, l.outcome,
+         l.reason, l.count
+  from unnest(p_tenants, p_outcomes, p_reasons, p_counts, p_minutes)
+    as l (tenant, outcome, reason, count, minute);
   update ingest_checkpoints
   set sequence = p_sequence::numeric, sub = p_sub, updated_at = now(),
       replay_sequence = case when (p_sequence::numeric, p_sub) < (replay_sequence, replay_sub) then replay_sequence end,
@@ -339,6 +337,20 @@ as $$
   returning sequence
 $$;
 
+-- See V23; quarantine rows are forgotten by quarantine_replayed (V24), which knows whether
+-- somebody has decided about them.
+create or replace function points_forget(p_stream text, p_shard text, p_after_sequence text, p_after_sub int8,
+                                         p_sequence text, p_sub int8)
+returns void
+language sql security definer
+set search_path = public, pg_temp
+as $$
+  delete from entity_value_corrections
+  where stream = p_stream and shard = p_shard
+    and (p_after_sequence is null or (sequence, sub) > (p_after_sequence::numeric, p_after_sub))
+    and (sequence, sub) <= (p_sequence::numeric, p_sub);
+$$;
+
 -- See V17; what an operator wants read again does not make history any older.
 create or replace function stage_flush(p_limit int4 default 50000) returns int8
 language plpgsql security definer
@@ -467,9 +479,13 @@ grant execute on function upsert_hot_batch(int4[], int8[], timestamptz[], timest
   to eaves_flush;
 grant execute on function ingest_rewind(text, text, text, text, int8) to eaves_flush;
 grant execute on function ingest_finish(text, text, text, int2, text, int8, text, int8, int4, int4[], text[],
-  text[], int8[]) to eaves_flush;
+  text[], int8[], timestamptz[]) to eaves_flush;
 grant execute on function quarantine_add(text, text, int4[], text[], text[], text[], text[], bytea[], text[],
-  int8[], int4[], text[]) to eaves_flush;
+  int8[], int4[], text[], int4[], text[], timestamptz[], int8[], int4[]) to eaves_flush;
+grant execute on function quarantine_replayed(text, text, text, int8, text, int8, text[], int8[], int4[])
+  to eaves_flush;
+grant execute on function redrive_check(text, text, int8[], bytea[], text[]) to eaves_flush;
+grant execute on function redrive_settle(text, text, int8[], text[], int4[], int4[]) to eaves_flush;
 
 set local role eaves_owner;
 

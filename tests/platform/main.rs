@@ -7,6 +7,7 @@ mod cli;
 mod ingest;
 mod plugins;
 mod points;
+mod quarantine;
 mod query;
 mod recovery;
 mod world;
@@ -66,11 +67,19 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         query::readings_can_be_written_over_http,
         query::bad_requests_are_problems_that_name_the_field,
         query::nobody_reads_without_a_token,
+        quarantine::an_unknown_tenants_readings_come_back_once_it_exists,
+        quarantine::a_made_up_redrive_is_put_aside,
         cli::a_file_is_sent_and_asked_for,
         cli::bad_lines_are_told_by_line_and_field,
         cli::a_csv_with_mapped_columns_is_sent,
     );
     let mut conclusion = libtest_mimic::run(arguments, shared);
+    // These change what others rely on: a plugin's settings, the ledger.
+    let last = scenarios!(runtime, world:
+        quarantine::a_tenant_redrives_its_own_over_http,
+        quarantine::the_audit_adds_up_and_tells_when_it_does_not,
+    );
+    arguments.clone_into_one_thread(|a| add(&mut conclusion, libtest_mimic::run(a, last)));
     // These crash the database: nobody else may be under way.
     let alone = scenarios!(runtime, world:
         recovery::a_killed_backend_loses_nothing_and_doubles_nothing,

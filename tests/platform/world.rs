@@ -106,6 +106,20 @@ impl World {
         Ok(())
     }
 
+    /// Makes a version of a plugin the tenant's active one.
+    pub(crate) async fn activate(
+        &self,
+        tenant: &str,
+        plugin: &str,
+        version: &str,
+        settings: &str,
+    ) -> Result<()> {
+        let file = format!("{}/../target/plugins/{plugin}.wasm", env!("CARGO_MANIFEST_DIR"));
+        let mut args = vec!["plugin", "push", &file, "--tenant", tenant, "--name", plugin];
+        args.extend(["--version", version, "--settings", settings, "--activate"]);
+        self.eaves_ok(&args).await.map(drop)
+    }
+
     /// Stops the platform and looks whether any of its processes is left.
     pub(crate) async fn stop(self) -> Result<()> {
         let pids: Vec<u32> = self.endpoints.processes.iter().filter_map(|p| p.pid).collect();
@@ -274,6 +288,11 @@ impl World {
     /// A number from the database, past all row-level security.
     pub(crate) async fn count(&self, query: &str) -> Result<i64> {
         Ok(self.database().await?.query_one(query, &[]).await?.get(0))
+    }
+
+    /// Changes the database behind the platform's back.
+    pub(crate) async fn execute(&self, sql: &str) -> Result<()> {
+        Ok(self.database().await?.batch_execute(sql).await?)
     }
 
     /// Where quarantine stands, to look only at what comes later.

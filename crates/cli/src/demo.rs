@@ -263,7 +263,7 @@ fn summary(totals: &[LedgerTotal]) -> Result<()> {
     let rows =
         rows.into_iter().map(|((tenant, outcome, reason), n)| vec![tenant, outcome, reason, n.to_string()]);
     out::line(format!("\n{}", indent(&out::table(&["tenant", "outcome", "reason", "count"], rows))))?;
-    out::line("  (values for accepted and rejected, records for quarantined)")
+    out::line("  (values; records for redelivered, and what could not be decoded counts as one)")
 }
 
 fn find_plugin(given: Option<PathBuf>) -> Result<String> {

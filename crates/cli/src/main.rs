@@ -2,15 +2,18 @@
 //!
 //! Each subcommand is a module with `Args` and `run`. It parses, calls one crate that does
 //! the work, and prints; a platform is found by [`target`]. Errors are sentences on
-//! standard error with exit code 1; wrong usage has exit code 2.
+//! standard error with exit code 1; wrong usage has exit code 2. (`eaves audit` exits with 1
+//! only where something does not add up, and with 2 on every error.)
 
 mod attribute;
+mod audit;
 mod db;
 mod demo;
 mod local;
 mod out;
 mod pace;
 mod plugin;
+mod quarantine;
 mod query;
 mod send;
 mod sender;
@@ -64,6 +67,10 @@ enum Command {
     Simulate(simulate::Args),
     /// See everything work, in a temporary platform
     Demo(demo::Args),
+    /// Look at what could not be taken, send it again, or give it up
+    Quarantine(quarantine::Args),
+    /// Check that what was sent adds up with what became of it
+    Audit(audit::Args),
     /// Bring the database's schema up to date
     Db(db::Args),
 }
@@ -87,7 +94,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run(cli.command)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) if out::is_closed(&e) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("eaves: {e:#}");
@@ -96,7 +103,7 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Local(args) => local::run(args).await,
         Command::Tenant(args) => tenant::run(args).await,
@@ -107,6 +114,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Query(args) => query::run(args).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Quarantine(args) => quarantine::run(args).await,
+        // Its exit code says what it found.
+        Command::Audit(args) => return Ok(audit::run(args).await),
         Command::Db(args) => db::run(args).await,
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -277,7 +277,7 @@ fn escaped(name: &str) -> String {
 }
 
 /// A time as the API takes it.
-fn time(name: &str, text: &str) -> Result<String> {
+pub(crate) fn time(name: &str, text: &str) -> Result<String> {
     let ago = text.strip_suffix(['s', 'm', 'h', 'd']).and_then(|digits| digits.parse::<i64>().ok());
     if let Some(count) = ago {
         let unit = match text.as_bytes().last() {

@@ -140,6 +140,7 @@ pub(crate) async fn find(target: &Target, name: &str) -> Result<TenantId> {
     })
 }
 
+/// The database as the operator.
 pub(crate) async fn admin(target: &Target) -> Result<AdminStore> {
     let settings = target.postgres("eaves_admin")?;
     AdminStore::connect(&settings).await.context("connect to the database")

@@ -12,6 +12,63 @@ use std::io::Write as _;
 
 /// A reading as one line of JSON, without a newline. What was refused of it is left out.
 pub fn reading(reading: &Reading) -> String {
+    let mut out = head(reading);
+    for (index, (name, value)) in reading.values.iter().enumerate() {
+        comma(&mut out, index);
+        write_member(&mut out, name, value);
+    }
+    out.push_str("}}");
+    out
+}
+
+/// A reading with all that it was sent with: what was refused stands there as it came.
+pub fn whole(reading: &Reading) -> String {
+    let mut out = head(reading);
+    for (index, (name, value)) in reading.values.iter().enumerate() {
+        comma(&mut out, index);
+        write_member(&mut out, name, value);
+    }
+    for (index, (_, member)) in (reading.values.len()..).zip(&reading.refused) {
+        comma(&mut out, index);
+        out.push_str(member);
+    }
+    out.push_str("}}");
+    out
+}
+
+/// A reading of the same entity and time with these members (`"name": value`) for values.
+pub fn with_members(reading: &Reading, members: &[impl AsRef<str>]) -> String {
+    let mut out = head(reading);
+    for (index, member) in members.iter().enumerate() {
+        comma(&mut out, index);
+        out.push_str(member.as_ref());
+    }
+    out.push_str("}}");
+    out
+}
+
+/// One value with its name, as it stands in `values`.
+pub fn member(name: &str, value: &WireValue) -> String {
+    let mut out = String::new();
+    write_member(&mut out, name, value);
+    out
+}
+
+/// One typed value with its name. The type is written where JSON's own would lose it.
+pub fn typed_member(name: &str, value: &Value) -> String {
+    let mut out = String::new();
+    text::write(&mut out, name);
+    out.push(':');
+    match value {
+        Value::Decimal(_) | Value::Timestamp(_) => write_value(&mut out, &WireValue::Typed(value.clone())),
+        Value::String(s) => text::write(&mut out, s),
+        other => other.write_json(&mut out),
+    }
+    out
+}
+
+/// Up to the brace that opens the values.
+fn head(reading: &Reading) -> String {
     let mut out = String::with_capacity(128 + reading.values.len() * 32);
     out.push_str("{\"tenant\":");
     text::write(&mut out, &reading.tenant);
@@ -22,16 +79,19 @@ pub fn reading(reading: &Reading) -> String {
         text::write(&mut out, entity_type);
     }
     let _ = write!(out, ",\"observed_at\":\"{}\",\"values\":{{", reading.observed_at);
-    for (index, (name, value)) in reading.values.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        text::write(&mut out, name);
-        out.push(':');
-        write_value(&mut out, value);
-    }
-    out.push_str("}}");
     out
+}
+
+fn comma(out: &mut String, index: usize) {
+    if index > 0 {
+        out.push(',');
+    }
+}
+
+fn write_member(out: &mut String, name: &str, value: &WireValue) {
+    text::write(out, name);
+    out.push(':');
+    write_value(out, value);
 }
 
 /// Writes `text` as a JSON string, quotes included.

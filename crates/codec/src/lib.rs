@@ -20,11 +20,12 @@ mod gzip;
 mod json;
 mod kpl;
 mod reading;
+pub mod redrive;
 mod text;
 mod value;
 
 use budget::Budget;
-use eaves_model::{Reading, Rejection, Timestamp};
+use eaves_model::{Code, Reading, Rejection, Timestamp};
 
 /// Bounds of the decoder beyond those in [`eaves_model::limits`].
 pub mod limits {
@@ -70,11 +71,22 @@ impl Refused {
     }
 }
 
+/// Counts the pieces of a reading: values it has, taken or refused. What is not a reading
+/// is one piece, since nobody can say how many values are in it.
+pub fn pieces(reading: &Reading) -> u32 {
+    u32::try_from(reading.values.len() + reading.refused.len()).unwrap_or(u32::MAX)
+}
+
 /// Takes a record apart. `now` bounds how far ahead `observed_at` may be.
 pub fn decode(record: &[u8], now: Timestamp) -> Decoded {
     let mut budget = Budget::default();
     let mut item =
         |sub: usize, bytes: &[u8]| SubRecord { sub: sub as u32, outcome: unpack(bytes, now, &mut budget) };
+    if redrive::unwrap(record).is_some() {
+        let message = "has the frame of a redrive, but not one that the platform knows";
+        let why = Rejection::new(Code::UNDECODABLE, "record", message);
+        return Decoded { items: vec![SubRecord { sub: 0, outcome: Err(Refused::new(why, record)) }] };
+    }
     let items = match kpl::split(record) {
         None => vec![item(0, record)],
         Some(Ok(subs)) => subs.into_iter().enumerate().map(|(i, bytes)| item(i, bytes)).collect(),

@@ -192,9 +192,8 @@ impl Draft {
         while more {
             let start = cursor.at;
             let key = cursor.key()?;
-            let value_start = cursor.at;
             let value = value::read(cursor)?;
-            self.value(key, value, (cursor.since(start), cursor.since(value_start)), budget);
+            self.value(key, value, cursor.since(start), budget);
             more = cursor.more()?;
         }
         Ok(())
@@ -204,7 +203,7 @@ impl Draft {
         &mut self,
         key: Text<'_>,
         value: Result<WireValue, Rejection>,
-        (member, raw): (&str, &str),
+        member: &str,
         budget: &mut Budget,
     ) {
         if self.values.len() + self.refused.len() >= limits::MAX_VALUES_PER_READING {
@@ -219,10 +218,9 @@ impl Draft {
             (Ok(name), Ok(value)) => self.values.push((name, value)),
             (Ok(name), Err(why)) => {
                 let why = Rejection { field: format!("values.{}", shown(&name)), ..why };
-                self.refused.push((why, raw.to_owned()));
+                self.refused.push((why, member.to_owned()));
                 self.refused_names.push(name);
             }
-            // The name is what cannot be stored, so it is kept with the payload.
             (Err(why), _) => {
                 self.refused.push((why, member.to_owned()));
                 self.refused_names.push(key.decode().unwrap_or(Cow::Borrowed(key.raw)).into());

@@ -58,7 +58,12 @@ fn value_refused(json: &str, code: Code, text: &str) {
     let (why, payload) = &reading.refused[0];
     assert_eq!((&why.code, &*why.field), (&code, "values.x"), "{why}");
     assert!(why.message.contains(text), "{why}");
-    assert_eq!(payload, json);
+    assert_eq!(*payload, format!("\"x\":{json}"));
+    // So that it can be sent again, in a reading of its own.
+    let again = one(encode::with_members(&reading, &[payload]));
+    assert_eq!((&again.refused, again.values.len()), (&reading.refused, 0));
+    let whole = one(encode::whole(&reading));
+    assert_eq!((&whole.refused, &whole.values), (&reading.refused, &reading.values));
 }
 
 #[test]

@@ -16,7 +16,8 @@ pub struct Reading {
     pub observed_at: Timestamp,
     /// Attribute names with their values. Names are unique.
     pub values: Vec<(Box<str>, WireValue)>,
-    /// Values of this reading that could not be taken, with the raw JSON of each.
+    /// Values of this reading that could not be taken, each with its JSON as it stood
+    /// there, name included: `"x": null`.
     pub refused: Vec<(Rejection, String)>,
 }
 

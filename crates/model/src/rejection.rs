@@ -40,6 +40,8 @@ codes! {
     BAD_NAME = "bad_name";
     /// No such tenant.
     UNKNOWN_TENANT = "unknown_tenant";
+    /// A redriven record holds a reading of another tenant than the one it was kept for.
+    OTHER_TENANT = "other_tenant";
     /// The tenant is strict and the entity is not registered.
     UNKNOWN_ENTITY = "unknown_entity";
     /// The tenant is strict and the attribute is not registered.

@@ -5,10 +5,13 @@ use crate::ingest::IngestError;
 use crate::late::Aside;
 use crate::points::GuardedReading;
 use crate::rules::{self, Active, Judged};
-use crate::work::{Account, Origin, TenantWork};
+use crate::work::{Account, Origin, Refusal, TenantWork};
+use eaves_codec::{encode, pieces};
 use eaves_model::batch::{AttributeInfo, Batch, EntityInfo, Point, Row};
 use eaves_model::tenant::Tenant;
-use eaves_model::{AttributeId, Code, EntityId, PluginId, PointPolicy, Rejection, Value, ValueType};
+use eaves_model::{
+    AttributeId, Code, EntityId, PluginId, PointPolicy, Reading, Rejection, Timestamp, Value, ValueType,
+};
 use eaves_store::ingest::{HotRow, IngestStore};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -30,6 +33,8 @@ struct Resolved<'a> {
     batch: Batch,
     entities: Vec<KnownEntity>,
     attributes: Vec<Arc<KnownAttribute>>,
+    /// Per row: its value's place in the reading.
+    places: Vec<u32>,
     /// Per reading: where from, its entity, first row and last row + 1.
     readings: Vec<(Origin<'a>, u32, u32, u32)>,
 }
@@ -114,20 +119,28 @@ fn resolve<'a>(
         batch: Batch::default(),
         entities: Vec::new(),
         attributes: Vec::new(),
+        places: Vec::new(),
         readings: Vec::with_capacity(work.readings.len()),
     };
     let mut entity_index: HashMap<EntityId, u32> = HashMap::new();
     let mut attribute_index: HashMap<AttributeId, u32> = HashMap::new();
-    for (origin, mut reading) in work.readings {
-        for (why, payload) in std::mem::take(&mut reading.refused) {
-            account.reject(tenant.id, origin, why, payload.into_bytes(), None);
-        }
+    for (origin, reading) in work.readings {
         let Some(entity) = directory.entity(tenant.id, &reading.entity) else {
             let text = format!("{:?} is not registered and the tenant is strict", reading.entity);
             let why = Rejection::new(Code::UNKNOWN_ENTITY, "entity", text);
-            account.quarantine(Some(tenant.id), origin, why, crate::ingest::payload(&reading), None);
+            let refusal = Refusal { why, payload: encode::whole(&reading).into_bytes(), digest: None };
+            account.quarantine((Some(tenant.id), None), origin, refusal, pieces(&reading));
             continue;
         };
+        // Each refused value is kept as a reading of its own, which can be sent again.
+        let mut refuse = |place: usize, why: Rejection, member: &str| {
+            let payload = encode::with_members(&reading, &[member]).into_bytes();
+            let origin = origin.piece(u32::try_from(place).unwrap_or(u32::MAX));
+            account.reject(tenant.id, origin, Refusal { why, payload, digest: None });
+        };
+        for (place, (why, member)) in (reading.values.len()..).zip(&reading.refused) {
+            refuse(place, why.clone(), member);
+        }
         let entity_at = *entity_index.entry(entity.id).or_insert_with(|| {
             out.batch.entities.push(EntityInfo {
                 external_id: reading.entity.clone(),
@@ -138,32 +151,32 @@ fn resolve<'a>(
         });
         let first = out.batch.rows.len() as u32;
         let mut aside = Aside::default();
-        for (name, wire) in std::mem::take(&mut reading.values) {
-            let Some(attribute) = directory.attribute(&tenant.name, &name) else {
+        for (place, (name, wire)) in reading.values.iter().enumerate() {
+            let Some(attribute) = directory.attribute(&tenant.name, name) else {
                 let field = format!("values.{name}");
                 let text = "is not registered and the tenant is strict";
                 let why = Rejection::new(Code::UNKNOWN_ATTRIBUTE, field, text);
-                account.reject(tenant.id, origin, why, crate::ingest::wire_json(&wire).into_bytes(), None);
+                refuse(place, why, &encode::member(name, wire));
                 continue;
             };
             if let Some(breach) = attribute.limits.breach(reading.observed_at, origin.arrived) {
-                aside.put(breach, tenant, origin, &reading, (name, wire), account);
+                match aside.put(&breach, &reading, origin.arrived, place, name, wire) {
+                    None => {}
+                    Some(why) => refuse(place, why, &encode::member(name, wire)),
+                }
                 continue;
             }
             let wanted = attribute.row.value_type;
             // The field's name is built only for a refusal: this runs once per value.
-            let value = match quick(&wire, wanted) {
+            let value = match quick(wire, wanted) {
                 Some(value) => value,
-                None => {
-                    let shown = crate::ingest::wire_json(&wire);
-                    match wire.resolve(wanted, &format!("values.{name}")) {
-                        Ok(value) => value,
-                        Err(why) => {
-                            account.reject(tenant.id, origin, why, shown.into_bytes(), None);
-                            continue;
-                        }
+                None => match wire.clone().resolve(wanted, &format!("values.{name}")) {
+                    Ok(value) => value,
+                    Err(why) => {
+                        refuse(place, why, &encode::member(name, wire));
+                        continue;
                     }
-                }
+                },
             };
             let attribute_at = *attribute_index.entry(attribute.row.id).or_insert_with(|| {
                 out.batch.attributes.push(AttributeInfo {
@@ -174,10 +187,12 @@ fn resolve<'a>(
                 out.attributes.push(attribute.clone());
                 out.attributes.len() as u32 - 1
             });
-            let observed_at = reading.observed_at;
-            out.batch.rows.push(Row { entity: entity_at, attribute: attribute_at, observed_at, value });
+            let row =
+                Row { entity: entity_at, attribute: attribute_at, observed_at: reading.observed_at, value };
+            out.batch.rows.push(row);
+            out.places.push(place as u32);
         }
-        aside.finish(tenant, origin, reading, account);
+        aside.finish(tenant, origin, &reading, account);
         let end = out.batch.rows.len() as u32;
         if end > first {
             out.readings.push((origin, entity_at, first, end));
@@ -225,7 +240,7 @@ fn emit(
     let guard = policy != PointPolicy::Replace;
     let (tenant_name, shared_digest): (Arc<str>, _) = (tenant.name.as_str().into(), digest.map(Arc::from));
     let plugin_id = plugin.map(|(id, _)| id);
-    let Resolved { batch, entities, attributes, readings } = resolved;
+    let Resolved { batch, entities, attributes, places, readings } = resolved;
     let rejected: HashMap<u32, u32> = judged.decision.rejected.into_iter().collect();
     let mut replaced: HashMap<u32, Value> = judged.decision.replaced.into_iter().collect();
     let mut derived: HashMap<u32, Vec<(Box<str>, Value)>> = HashMap::new();
@@ -233,27 +248,35 @@ fn emit(
         derived.entry(d.row).or_default().push((d.attribute, d.value));
     }
     let failed = |row: u32| judged.failed.iter().find(|(from, to, _)| (*from..*to).contains(&row));
-    let external = |entity: u32| &*batch.entities[entity as usize].external_id;
+    let place = |row: u32| places.get(row as usize).copied().unwrap_or_default();
 
     let mut rows = batch.rows.into_iter();
     for (origin, entity_at, first, end) in readings {
         let taken: Vec<Row> = rows.by_ref().take((end - first) as usize).collect();
         let Some(observed_at) = taken.first().map(|r| r.observed_at) else { continue };
         let named = |row: &Row| &*attributes[row.attribute as usize].row.name;
+        let external = &batch.entities[entity_at as usize].external_id;
+        let refusal = |why: Rejection, members: &[String]| {
+            let reading = envelope(tenant, external, observed_at);
+            let payload = encode::with_members(&reading, members).into_bytes();
+            Refusal { why, payload, digest }
+        };
         if let Some((_, _, why)) = failed(first) {
-            let values = taken.iter().map(|r| (named(r), &r.value));
-            let payload = crate::ingest::reading_json(&tenant.name, external(entity_at), observed_at, values);
-            account.quarantine(Some(tenant.id), origin, why.clone(), payload.into_bytes(), digest);
+            let members: Vec<String> =
+                taken.iter().map(|r| encode::typed_member(named(r), &r.value)).collect();
+            let origin = origin.piece(place(first));
+            account.quarantine((Some(tenant.id), None), origin, refusal(why.clone(), &members), end - first);
             continue;
         }
         let entity = entities[entity_at as usize].id;
         let mut hot = String::new();
-        let mut accepted = 0;
+        let (mut accepted, mut added) = (0, 0);
         let mut guarded = Vec::new();
         let first_point = output.points.len() as u32;
-        let mut push = |attribute: &Arc<KnownAttribute>, value: Value, derived: bool| {
+        // `sent`: its place in the reading, or none if a plugin derived it.
+        let mut push = |attribute: &Arc<KnownAttribute>, value: Value, sent: Option<u32>| {
             if guard {
-                guarded.push((attribute.clone(), derived));
+                guarded.push((attribute.clone(), sent));
             } else if attribute.row.is_hot {
                 hot.push(if hot.is_empty() { '{' } else { ',' });
                 hot.push_str(&attribute.json_key);
@@ -269,42 +292,29 @@ fn emit(
             });
         };
         for (row_at, row) in (first..).zip(taken) {
+            let origin = origin.piece(place(row_at));
             if let Some(reason) = rejected.get(&row_at) {
                 let reason = &judged.decision.reasons[*reason as usize];
                 let field = format!("values.{}", named(&row));
                 let why = Rejection::new(reason.code.clone(), field, reason.text.clone());
-                let value = std::iter::once((named(&row), &row.value));
-                let payload =
-                    crate::ingest::reading_json(&tenant.name, external(entity_at), observed_at, value);
-                account.reject(tenant.id, origin, why, payload.into_bytes(), digest);
+                let member = encode::typed_member(named(&row), &row.value);
+                account.reject(tenant.id, origin, refusal(why, &[member]));
                 continue;
             }
             accepted += 1;
             let attribute = &attributes[row.attribute as usize];
-            push(attribute, replaced.remove(&row_at).unwrap_or(row.value), false);
+            push(attribute, replaced.remove(&row_at).unwrap_or(row.value), Some(place(row_at)));
             for (name, value) in derived.remove(&row_at).into_iter().flatten() {
                 match directory.attribute(&tenant.name, &name) {
                     Some(known) if known.row.value_type == value.value_type() => {
-                        account.report.derived += 1;
-                        push(known, value, true);
+                        added += 1;
+                        push(known, value, None);
                     }
-                    // A strict tenant's plugin may only derive what is registered, and
-                    // never with another type: told, since its author must know.
+                    // Told, since the plugin's author must know.
                     known => {
-                        let text = known.map_or_else(
-                            || "derived, but not registered and the tenant is strict".to_owned(),
-                            |k| {
-                                format!(
-                                    "derived as {}, but the attribute is {}",
-                                    value.value_type(),
-                                    k.row.value_type
-                                )
-                            },
-                        );
-                        let why = Rejection::new(Code::TYPE_MISMATCH, format!("values.{name}"), text);
-                        let mut payload = String::new();
-                        value.write_json(&mut payload);
-                        account.reject(tenant.id, origin, why, payload.into_bytes(), digest);
+                        let why = not_derived(&name, &value, known.map(|k| k.row.value_type));
+                        let member = encode::typed_member(&name, &value);
+                        account.reject_derived(tenant.id, origin, refusal(why, &[member]));
                     }
                 }
             }
@@ -313,19 +323,40 @@ fn emit(
             output.guarded.push(GuardedReading {
                 policy,
                 tenant_name: tenant_name.clone(),
-                entity_name: external(entity_at).into(),
-                sequence: origin.sequence.to_owned(),
-                sub: origin.sub,
+                entity_name: external.clone(),
+                place: origin.kept(),
                 digest: shared_digest.clone(),
                 first: first_point,
                 points: guarded,
             });
             continue;
         }
-        account.accept(tenant.id, accepted);
+        account.accept(tenant.id, origin, accepted);
+        account.derive(tenant.id, origin, added);
         if !hot.is_empty() {
             hot.push('}');
             output.hot.push(HotRow { tenant: tenant.id, entity, observed_at, attrs_json: hot });
         }
     }
+}
+
+/// A reading's head, for values of it that are kept.
+fn envelope(tenant: &Tenant, entity: &str, observed_at: Timestamp) -> Reading {
+    Reading {
+        tenant: tenant.name.as_str().into(),
+        entity: entity.into(),
+        entity_type: None,
+        observed_at,
+        values: Vec::new(),
+        refused: Vec::new(),
+    }
+}
+
+/// A strict tenant's plugin may only derive what is registered, and none with another type.
+fn not_derived(name: &str, value: &Value, known: Option<ValueType>) -> Rejection {
+    let text = match known {
+        None => "derived, but not registered and the tenant is strict".to_owned(),
+        Some(known) => format!("derived as {}, but the attribute is {known}", value.value_type()),
+    };
+    Rejection::new(Code::TYPE_MISMATCH, format!("values.{name}"), text)
 }

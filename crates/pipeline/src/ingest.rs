@@ -1,6 +1,7 @@
 //! One shard's records through the write path.
 
 use crate::assemble::{Output, assemble, register};
+use crate::decode::{Part, readings};
 use crate::directory::Directory;
 use crate::points;
 use crate::report::Report;
@@ -8,11 +9,10 @@ use crate::rules::Rules;
 use crate::replay::Ahead;
 use crate::retry::Backoff;
 use crate::source::{Reread, RereadError};
-use crate::work::{Account, Origin, TenantWork};
+use crate::work::Account;
 use eaves_cache::{Cache, Entry};
-use eaves_codec::decode;
 use eaves_model::delivery::is_duplicate;
-use eaves_model::{Code, Position, Reading, Rejection, Timestamp, Value, WireValue};
+use eaves_model::{Position, Timestamp};
 use eaves_registry::RegistryError;
 use eaves_store::StoreError;
 use eaves_store::ingest::{Commit, CommitError, Guard, IngestStore, ShardPlace};
@@ -206,17 +206,18 @@ impl<R: Reread> Ingest<R> {
         let mut fresh = Vec::with_capacity(records.len());
         for record in records {
             let at = Position::whole(&record.sequence).map_err(IngestError::from)?;
-            if !is_duplicate(expected, &at) {
+            if is_duplicate(expected, &at) {
+                account.redelivered(record.arrived.unwrap_or_else(Timestamp::now));
+            } else {
                 fresh.push((at, record));
             }
         }
-        account.duplicates((records.len() - fresh.len()) as u64);
         account.report.records = (records.len() - fresh.len()) as u64;
         if fresh.is_empty() {
             return Ok(Taken { report: account.report, position: expected.cloned() });
         }
         let (Output { points, hot, guarded }, position) =
-            self.build(&fresh, expected, &mut account, end).await?;
+            self.build(place, &fresh, expected, &mut account, end).await?;
         let at = Commit {
             stream: &place.stream,
             shard: &place.shard,
@@ -227,10 +228,11 @@ impl<R: Reread> Ingest<R> {
             hot: &[],
             ledger: &[],
             quarantine: &[],
+            redrives: &[],
         };
         let committed = if guarded.is_empty() {
-            let (ledger, quarantine) = (&account.ledger(), &account.quarantine);
-            self.store.commit(&Commit { hot: &hot, ledger, quarantine, ..at }).await
+            let (ledger, quarantine, redrives) = (&account.ledger(), &account.quarantine, &account.settled());
+            self.store.commit(&Commit { hot: &hot, ledger, quarantine, redrives, ..at }).await
         } else {
             // What becomes of guarded points, and with them of hot rows, ledger and
             // quarantine, is decided inside the transaction.
@@ -244,7 +246,7 @@ impl<R: Reread> Ingest<R> {
             Err(e) => {
                 self.checkpoints.remove(place);
                 return Err(match e {
-                    CommitError::CheckpointMoved { .. } => Interrupted::Moved,
+                    CommitError::CheckpointMoved { .. } | CommitError::RedriveSettled => Interrupted::Moved,
                     CommitError::StagingLost { .. } => Interrupted::StagingLost,
                     CommitError::Store(e) => Interrupted::Failed(e.into()),
                 });
@@ -265,12 +267,15 @@ impl<R: Reread> Ingest<R> {
     /// that of the last piece in the output.
     async fn build(
         &mut self,
+        place: &ShardPlace,
         records: &[(Position, &Record)],
         expected: Option<&Position>,
         account: &mut Account,
         end: Instant,
     ) -> Result<(Output, Position), IngestError> {
-        let (by_tenant, position) = self.decode(records, expected, account).await?;
+        let part = Part { records, expected, values: self.values_at_once };
+        let (by_tenant, position) =
+            readings(&mut self.directory, &mut self.store, place, part, account).await?;
         let mut output = Output::default();
         for work in by_tenant {
             let Some(tenant) = self.directory.tenant(&work.name).cloned() else { continue };
@@ -282,83 +287,6 @@ impl<R: Reread> Ingest<R> {
             assemble(directory, store, &tenant, active.as_ref(), work, time, account, &mut output).await?;
         }
         Ok((output, position))
-    }
-
-    async fn decode<'a>(
-        &mut self,
-        records: &[(Position, &'a Record)],
-        expected: Option<&Position>,
-        account: &mut Account,
-    ) -> Result<(Vec<TenantWork<'a>>, Position), IngestError> {
-        let now = Timestamp::now();
-        let mut readings: Vec<(Origin<'a>, Reading)> = Vec::with_capacity(records.len());
-        let mut refused = Vec::new();
-        let (mut values, mut reached) = (0, None);
-        'records: for (whole, record) in records {
-            let arrived = record.arrived.unwrap_or(now);
-            let mut items = decode(&record.data, arrived).items.into_iter().peekable();
-            while let Some(item) = items.next() {
-                let at = if items.peek().is_none() {
-                    whole.clone()
-                } else {
-                    Position::within(&record.sequence, item.sub)?
-                };
-                if is_duplicate(expected, &at) {
-                    continue;
-                }
-                let origin = Origin { sequence: &record.sequence, sub: item.sub, arrived };
-                match item.outcome {
-                    Ok(found) => {
-                        for reading in found {
-                            match reading {
-                                Ok(reading) => {
-                                    values += reading.values.len();
-                                    readings.push((origin, reading));
-                                }
-                                Err(r) => refused.push((origin, r)),
-                            }
-                        }
-                    }
-                    Err(r) => refused.push((origin, r)),
-                }
-                reached = Some(at);
-                if values >= self.values_at_once {
-                    break 'records;
-                }
-            }
-            account.report.records += 1;
-        }
-        // Each record has pieces, and the last of each is newer than `expected`.
-        let Some(reached) = reached else { return Err(IngestError::Empty) };
-        let mut names: Vec<&str> = readings.iter().map(|(_, r)| &*r.tenant).collect();
-        names.extend(refused.iter().filter_map(|(_, r)| r.tenant.as_deref()));
-        names.sort_unstable();
-        names.dedup();
-        self.directory.load_tenants(&mut self.store, &names).await?;
-        for (origin, r) in refused {
-            // Even an unreadable record is its tenant's, if it says whose it is.
-            let tenant = r.tenant.as_deref().and_then(|name| self.directory.tenant(name));
-            account.quarantine(tenant.map(|t| t.id), origin, r.rejection, r.payload, None);
-        }
-        let mut index: HashMap<Box<str>, usize> = HashMap::new();
-        let mut by_tenant: Vec<TenantWork<'a>> = Vec::new();
-        for (origin, reading) in readings {
-            if self.directory.tenant(&reading.tenant).is_none() {
-                let text = format!("there is no tenant {:?}", reading.tenant);
-                let why = Rejection::new(Code::UNKNOWN_TENANT, "tenant", text);
-                account.quarantine(None, origin, why, payload(&reading), None);
-                for (why, refused) in reading.refused {
-                    account.quarantine(None, origin, why, refused.into_bytes(), None);
-                }
-                continue;
-            }
-            let at = *index.entry(reading.tenant.clone()).or_insert_with(|| {
-                by_tenant.push(TenantWork { name: reading.tenant.clone(), readings: Vec::new() });
-                by_tenant.len() - 1
-            });
-            by_tenant[at].readings.push((origin, reading));
-        }
-        Ok((by_tenant, reached))
     }
 }
 
@@ -391,72 +319,4 @@ fn entry(hot: eaves_store::ingest::HotState, as_of: Timestamp) -> Entry {
         times_json: hot.times_json,
         as_of,
     }
-}
-
-/// A reading as JSON again, for quarantine: what could not be taken can be sent again.
-pub(crate) fn payload(reading: &Reading) -> Vec<u8> {
-    let mut values = String::from("{");
-    for (name, value) in &reading.values {
-        push_key(&mut values, name);
-        values.push_str(&wire_json(value));
-    }
-    values.push('}');
-    envelope(&reading.tenant, &reading.entity, reading.entity_type.as_deref(), reading.observed_at, &values)
-        .into_bytes()
-}
-
-/// Typed values of one entity and time as a reading's JSON.
-pub(crate) fn reading_json<'v>(
-    tenant: &str,
-    entity: &str,
-    observed_at: Timestamp,
-    values: impl Iterator<Item = (&'v str, &'v Value)>,
-) -> String {
-    let mut json = String::from("{");
-    for (name, value) in values {
-        push_key(&mut json, name);
-        value.write_json(&mut json);
-    }
-    json.push('}');
-    envelope(tenant, entity, None, observed_at, &json)
-}
-
-/// A wire value as the JSON it came from.
-pub(crate) fn wire_json(value: &WireValue) -> String {
-    match value {
-        WireValue::Boolean(b) => b.to_string(),
-        WireValue::Text(s) => json_string(s),
-        WireValue::Integer(i) => i.to_string(),
-        WireValue::Number(n) => n.to_string(),
-        WireValue::Typed(v) => {
-            let mut inner = String::new();
-            v.write_json(&mut inner);
-            format!("{{\"type\":\"{}\",\"value\":{}}}", v.value_type(), quoted(&inner))
-        }
-    }
-}
-
-fn quoted(json: &str) -> String {
-    if json.starts_with('"') { json.to_owned() } else { json_string(json) }
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
-fn push_key(json: &mut String, name: &str) {
-    if json.len() > 1 {
-        json.push(',');
-    }
-    json.push_str(&json_string(name));
-    json.push(':');
-}
-
-fn envelope(tenant: &str, entity: &str, kind: Option<&str>, at: Timestamp, values: &str) -> String {
-    let kind = kind.map(|k| format!("\"type\":{},", json_string(k))).unwrap_or_default();
-    format!(
-        "{{\"tenant\":{},\"entity\":{},{kind}\"observed_at\":\"{at}\",\"values\":{values}}}",
-        json_string(tenant),
-        json_string(entity),
-    )
 }

@@ -1,67 +1,55 @@
 //! Values that arrive too late, or are dated too far ahead.
 
-use crate::work::{Account, Origin};
+use crate::work::{Account, Origin, Refusal};
+use eaves_codec::encode;
 use eaves_model::point::{Breach, LimitAction};
 use eaves_model::tenant::Tenant;
-use eaves_model::{Code, Reading, Rejection, WireValue};
+use eaves_model::{Code, Reading, Rejection, Timestamp, WireValue};
 
 /// The values of a reading that are put aside together: one entry in quarantine that can
 /// be sent again as it is.
 #[derive(Default)]
 pub(crate) struct Aside {
-    values: Vec<(Box<str>, WireValue)>,
-    /// About the first of them.
-    why: Option<Rejection>,
+    members: Vec<String>,
+    /// About the first of them, and its place in the reading.
+    why: Option<(Rejection, u32)>,
 }
 
 impl Aside {
-    /// Does with a value what the limit it breaks says.
+    /// Does with a value what the limit it breaks says; answers with the reason if that is
+    /// to refuse it.
     pub(crate) fn put(
         &mut self,
-        breach: Breach,
-        tenant: &Tenant,
-        origin: Origin<'_>,
+        breach: &Breach,
         reading: &Reading,
-        value: (Box<str>, WireValue),
-        account: &mut Account,
-    ) {
+        arrived: Timestamp,
+        place: usize,
+        name: &str,
+        wire: &WireValue,
+    ) -> Option<Rejection> {
         let why = || {
             let code = if breach.late { Code::TOO_LATE } else { Code::TOO_FAR_AHEAD };
-            let text = breach.text(reading.observed_at, origin.arrived, &value.0);
-            Rejection::new(code, "observed_at", text)
+            Rejection::new(code, "observed_at", breach.text(reading.observed_at, arrived, name))
         };
         if breach.limit.action == LimitAction::Reject {
-            let why = why();
-            let payload = part(reading, vec![value]);
-            account.reject(tenant.id, origin, why, crate::ingest::payload(&payload), None);
-            return;
+            return Some(why());
         }
         if self.why.is_none() {
-            self.why = Some(why());
+            self.why = Some((why(), u32::try_from(place).unwrap_or(u32::MAX)));
         }
-        self.values.push(value);
+        self.members.push(encode::member(name, wire));
+        None
     }
 
     /// Puts the values aside, if there are any.
-    pub(crate) fn finish(self, tenant: &Tenant, origin: Origin<'_>, reading: Reading, account: &mut Account) {
-        let Some(mut why) = self.why else { return };
-        let others = self.values.len() - 1;
-        if others > 0 {
-            why.message.push_str(&format!("; so are {others} more of the reading"));
+    pub(crate) fn finish(self, tenant: &Tenant, origin: Origin<'_>, reading: &Reading, account: &mut Account) {
+        let Some((mut why, place)) = self.why else { return };
+        let pieces = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        if pieces > 1 {
+            why.message.push_str(&format!("; so are {} more of the reading", pieces - 1));
         }
-        let payload = part(&reading, self.values);
-        account.quarantine(Some(tenant.id), origin, why, crate::ingest::payload(&payload), None);
-    }
-}
-
-/// The reading with these values only.
-fn part(reading: &Reading, values: Vec<(Box<str>, WireValue)>) -> Reading {
-    Reading {
-        tenant: reading.tenant.clone(),
-        entity: reading.entity.clone(),
-        entity_type: reading.entity_type.clone(),
-        observed_at: reading.observed_at,
-        values,
-        refused: Vec::new(),
+        let payload = encode::with_members(reading, &self.members).into_bytes();
+        let refusal = Refusal { why, payload, digest: None };
+        account.quarantine((Some(tenant.id), None), origin.piece(place), refusal, pieces);
     }
 }

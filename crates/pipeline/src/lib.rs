@@ -10,6 +10,7 @@
 //! Start with [`ingest`].
 
 mod assemble;
+mod decode;
 mod directory;
 pub mod ingest;
 mod late;

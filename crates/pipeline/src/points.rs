@@ -4,10 +4,11 @@
 //! already (see `IngestStore::commit_guarded`): what is staged has been decided.
 
 use crate::directory::KnownAttribute;
-use crate::work::{Account, Origin};
+use crate::work::{Account, KeptOrigin, Refusal};
+use eaves_codec::encode;
 use eaves_model::batch::Point;
 use eaves_model::point::{PointPolicy, Settled};
-use eaves_model::{AttributeId, Code, EntityId, Rejection, TenantId, Timestamp, Value};
+use eaves_model::{AttributeId, Code, EntityId, Reading, Rejection, TenantId, Timestamp, Value};
 use eaves_store::ingest::{Correction, Decided, Held, HotRow};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,13 +19,14 @@ pub(crate) struct GuardedReading {
     pub(crate) policy: PointPolicy,
     pub(crate) tenant_name: Arc<str>,
     pub(crate) entity_name: Box<str>,
-    pub(crate) sequence: String,
-    pub(crate) sub: u32,
+    /// Where it came from.
+    pub(crate) place: KeptOrigin,
     pub(crate) digest: Option<Arc<str>>,
     /// Its first point in the batch.
     pub(crate) first: u32,
-    /// Of each point in turn: the attribute, and whether a plugin derived it.
-    pub(crate) points: Vec<(Arc<KnownAttribute>, bool)>,
+    /// Of each point in turn: the attribute, and its place in the reading, none if a plugin
+    /// derived it.
+    pub(crate) points: Vec<(Arc<KnownAttribute>, Option<u32>)>,
 }
 
 type Key = (TenantId, EntityId, AttributeId, Timestamp);
@@ -67,21 +69,22 @@ pub(crate) fn settle(
     let mut decided = Decided { hot, ..Decided::default() };
     let mut unwritten: HashSet<u32> = HashSet::new();
     for reading in readings {
-        let mut accepted = 0;
+        let (mut accepted, mut added) = (0, 0);
         let mut any = None;
         let mut taken: Vec<(&KnownAttribute, &Value)> = Vec::with_capacity(reading.points.len());
-        for (at, (attribute, derived)) in (reading.first..).zip(&reading.points) {
+        for (at, (attribute, sent)) in (reading.first..).zip(&reading.points) {
             let Some(point) = points.get(at as usize) else { continue };
             any = Some(point);
             let held = holds.get(&key(point));
             let settled = reading.policy.settle(held.map(|h| &h.value), &point.value);
             if settled == Settled::Rejected {
                 let held = held.map(|h| &h.value);
-                refuse(account, reading, attribute, *derived, point, held);
+                refuse(account, reading, attribute, *sent, point, held);
                 unwritten.insert(at);
                 continue;
             }
-            accepted += u64::from(!derived);
+            accepted += u64::from(sent.is_some());
+            added += u64::from(sent.is_none());
             taken.push((attribute, &point.value));
             if settled == Settled::Repeated {
                 unwritten.insert(at);
@@ -98,19 +101,21 @@ pub(crate) fn settle(
                     observed_at: point.observed_at,
                     value: before.value,
                     ingested_at: before.ingested_at,
-                    sequence: reading.sequence.clone(),
-                    sub: reading.sub,
+                    sequence: reading.place.sequence.clone(),
+                    sub: reading.place.sub,
                 });
             }
         }
         let Some(point) = any else { continue };
-        account.accept(point.tenant, accepted);
+        account.accept(point.tenant, reading.place.origin(), accepted);
+        account.derive(point.tenant, reading.place.origin(), added);
         decided.hot.extend(hot_row(point, &taken));
     }
     let written = (0u32..).zip(points).filter(|(at, _)| !unwritten.contains(at));
     decided.points = written.map(|(_, point)| point.clone()).collect();
     decided.ledger = account.ledger();
     decided.quarantine = std::mem::take(&mut account.quarantine);
+    decided.redrives = account.settled();
     decided
 }
 
@@ -134,7 +139,7 @@ fn refuse(
     account: &mut Account,
     reading: &GuardedReading,
     attribute: &KnownAttribute,
-    derived: bool,
+    sent: Option<u32>,
     point: &Point,
     held: Option<&Value>,
 ) {
@@ -150,16 +155,21 @@ fn refuse(
         point.observed_at
     );
     let why = Rejection::new(Code::POINT_CONFLICT, format!("values.{name}"), text);
-    let value = std::iter::once((name, &point.value));
-    let payload =
-        crate::ingest::reading_json(&reading.tenant_name, &reading.entity_name, point.observed_at, value);
-    let origin = Origin { sequence: &reading.sequence, sub: reading.sub, arrived: point.observed_at };
-    let digest = reading.digest.as_deref();
-    if derived {
-        // Nobody sent it, so the ledger does not count it.
-        account.note(point.tenant, origin, why, payload.into_bytes(), digest);
-    } else {
-        account.reject(point.tenant, origin, why, payload.into_bytes(), digest);
+    let head = Reading {
+        tenant: (*reading.tenant_name).into(),
+        entity: reading.entity_name.clone(),
+        entity_type: None,
+        observed_at: point.observed_at,
+        values: Vec::new(),
+        refused: Vec::new(),
+    };
+    let payload = encode::with_members(&head, &[encode::typed_member(name, &point.value)]).into_bytes();
+    let refusal = Refusal { why, payload, digest: reading.digest.as_deref() };
+    let origin = reading.place.origin();
+    match sent {
+        Some(place) => account.reject(point.tenant, origin.piece(place), refusal),
+        // Nobody sent it, so it stands beside the ledger's equation.
+        None => account.reject_derived(point.tenant, origin, refusal),
     }
 }
 

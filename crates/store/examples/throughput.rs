@@ -115,8 +115,13 @@ async fn main() -> Result<()> {
                 }
                 let position = Position::whole(&(batch + 1).to_string())?;
                 let count = points.len() as u64;
-                let ledger =
-                    [LedgerLine { tenant, outcome: Outcome::Accepted, reason: String::new(), count }];
+                let ledger = [LedgerLine {
+                    tenant,
+                    outcome: Outcome::Accepted,
+                    reason: String::new(),
+                    count,
+                    minute: None,
+                }];
                 let commit = Commit {
                     stream: "bench",
                     shard: &shard,
@@ -127,6 +132,7 @@ async fn main() -> Result<()> {
                     hot: &rows,
                     ledger: &ledger,
                     quarantine: &[],
+                    redrives: &[],
                 };
                 let turn = Instant::now();
                 store.commit(&commit).await.context("commit")?;

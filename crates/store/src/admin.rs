@@ -1,7 +1,10 @@
 //! What an operator does: tenants, counts over all tenants, health, passwords.
 
+mod audit;
+mod quarantine;
 mod rules;
 
+pub use audit::{AuditHeld, AuditLine, AuditShard, AuditSnapshot, HeldOfRecord, PointKey};
 pub use rules::{AttributeSettings, LimitChange, TenantChange, TenantSettings};
 
 use crate::StoreError;
@@ -24,11 +27,11 @@ pub struct LedgerTotal {
     pub tenant: TenantId,
     /// Its name; empty where it is none that exists.
     pub tenant_name: String,
-    /// `accepted`, `rejected`, `quarantined` or `duplicate`.
+    /// The name of an [`Outcome`](crate::ingest::Outcome).
     pub outcome: String,
     /// The reason's code; empty for accepted values.
     pub reason: String,
-    /// Values for accepted and rejected, records for quarantined and duplicate.
+    /// Pieces; records for `redelivered`.
     pub count: u64,
 }
 

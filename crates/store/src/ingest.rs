@@ -6,6 +6,7 @@ mod copy;
 mod guarded;
 mod hot;
 mod place;
+mod refused;
 mod tenants;
 
 pub use guarded::{Correction, Decided, Guard, Held};
@@ -76,6 +77,8 @@ pub struct Commit<'a> {
     pub ledger: &'a [LedgerLine],
     /// What could not be taken.
     pub quarantine: &'a [Quarantined],
+    /// Quarantine rows whose redrive is among the records.
+    pub redrives: &'a [Settled],
 }
 
 /// The hot attributes of one reading.
@@ -91,31 +94,44 @@ pub struct HotRow {
     pub attrs_json: String,
 }
 
-/// What became of a piece.
+/// What became of a piece. A piece is a value of a reading; what could not be decoded is one
+/// piece. Of what the stream has, received = accepted + rejected + quarantined + duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
+    /// It was read from the stream.
+    Received,
     /// A value that was taken.
     Accepted,
     /// A value that was refused.
     Rejected,
-    /// A record or reading that could not be taken.
+    /// A piece of a record or reading that could not be taken.
     Quarantined,
-    /// A record that had been taken before.
+    /// A piece of a redriven record whose effect another record had already.
     Duplicate,
     /// A value or record taken again because an operator asked for it: it was counted as
     /// one of the others when it was first taken.
     Replayed,
+    /// Beside the equation: a value that a plugin added.
+    Derived,
+    /// Beside the equation: a value that a plugin wanted to add.
+    DerivedRejected,
+    /// Beside the equation: a record that the stream delivered again.
+    Redelivered,
 }
 
 impl Outcome {
     /// The name in `ingest_ledger.outcome`.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Received => "received",
             Self::Accepted => "accepted",
             Self::Rejected => "rejected",
             Self::Quarantined => "quarantined",
             Self::Duplicate => "duplicate",
             Self::Replayed => "replayed",
+            Self::Derived => "derived",
+            Self::DerivedRejected => "derived_rejected",
+            Self::Redelivered => "redelivered",
         }
     }
 }
@@ -131,6 +147,8 @@ pub struct LedgerLine {
     pub reason: String,
     /// How often.
     pub count: u64,
+    /// When the stream took what is counted, to the minute; now if it is not known.
+    pub minute: Option<Timestamp>,
 }
 
 /// What is quarantined.
@@ -140,6 +158,8 @@ pub enum QuarantineKind {
     Record,
     /// One value of a reading.
     Value,
+    /// One value that a plugin wanted to add.
+    Derived,
 }
 
 /// Something that could not be taken.
@@ -159,6 +179,58 @@ pub struct Quarantined {
     pub sub: u32,
     /// The plugin version that refused it.
     pub plugin_digest: Option<String>,
+    /// Its place in the sub-record: the same whenever the record is read, and no other's.
+    pub item: i32,
+    /// How many pieces it is in the ledger.
+    pub pieces: u32,
+    /// The tenant it names, where there is none of that name.
+    pub named: Option<String>,
+    /// When the stream took the record.
+    pub arrived: Option<Timestamp>,
+    /// The row whose redrive this comes from.
+    pub redrive_of: Option<i64>,
+    /// How often it has been sent again.
+    pub attempts: u32,
+}
+
+/// A redriven record, as the database is asked about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redriven {
+    /// The quarantine row it is for.
+    pub id: i64,
+    /// The row's token, as the record has it.
+    pub token: Vec<u8>,
+    /// Where the record stands in the shard.
+    pub sequence: String,
+}
+
+/// What is to be made of a redriven record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It takes effect.
+    Take {
+        /// Whose the row is; none if it is no tenant's.
+        tenant: Option<TenantId>,
+        /// How often it has been sent again.
+        attempts: u32,
+    },
+    /// Another record had its effect, or the row was dropped.
+    Duplicate,
+    /// The platform did not make it.
+    Forged,
+}
+
+/// A quarantine row that a record settles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The row.
+    pub id: i64,
+    /// The record.
+    pub sequence: String,
+    /// Pieces of it that were taken.
+    pub taken: u32,
+    /// Pieces of it that were refused again.
+    pub refused: u32,
 }
 
 /// A batch that was taken.
@@ -200,6 +272,9 @@ pub enum CommitError {
         /// Up to where the shard is in history.
         flushed: Option<Position>,
     },
+    /// A redriven record is a duplicate by now: another shard's was faster.
+    #[error("a redriven record took effect elsewhere meanwhile")]
+    RedriveSettled,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -315,6 +390,32 @@ impl IngestStore {
         Ok(PluginId(row.get(0)))
     }
 
+    /// What is to be made of redriven records of a shard, in their order. The commit looks
+    /// again, under lock.
+    pub async fn redrives(
+        &mut self,
+        stream: &str,
+        shard: &str,
+        redriven: &[Redriven],
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let ids: Vec<i64> = redriven.iter().map(|r| r.id).collect();
+        let tokens: Vec<&[u8]> = redriven.iter().map(|r| r.token.as_slice()).collect();
+        let sequences: Vec<&str> = redriven.iter().map(|r| r.sequence.as_str()).collect();
+        let parameters: &[Parameter<'_>] = &[
+            (&stream, Type::TEXT),
+            (&shard, Type::TEXT),
+            (&ids, Type::INT8_ARRAY),
+            (&tokens, Type::BYTEA_ARRAY),
+            (&sequences, Type::TEXT_ARRAY),
+        ];
+        let sql = "select verdict, tenant_id, attempts from redrive_check($1, $2, $3, $4, $5) order by ord";
+        let rows = self.db.query("looking up redriven records", sql, parameters).await?;
+        if rows.len() != redriven.len() {
+            return Err(StoreError::Unreadable("what becomes of a redriven record"));
+        }
+        Ok(rows.iter().map(verdict).collect())
+    }
+
     /// Takes a batch: values to staging, hot attributes, ledger, quarantine and checkpoint,
     /// all or nothing. On return it is acknowledged: it survives everything but a crash of
     /// the database, after which [`CommitError::StagingLost`] asks for it again.
@@ -331,6 +432,18 @@ impl IngestStore {
         guard: Guard<'_>,
     ) -> Result<Committed, CommitError> {
         self.db.guarded("taking a batch", commit::run(&self.db, commit, Some(guard))).await
+    }
+}
+
+/// What `redrive_check` answered: verdict, tenant, attempts.
+pub(crate) fn verdict(row: &Row) -> Verdict {
+    match row.get::<_, &str>(0) {
+        "take" => Verdict::Take {
+            tenant: row.get::<_, Option<i32>>(1).map(TenantId),
+            attempts: row.get::<_, Option<i32>>(2).unwrap_or_default().unsigned_abs(),
+        },
+        "duplicate" => Verdict::Duplicate,
+        _ => Verdict::Forged,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod flush;
 pub mod ingest;
 mod micros;
 mod migrate;
+pub mod quarantine;
 pub mod read;
 
 pub use db::{Db, connect};

@@ -4,10 +4,12 @@
 //! COMMIT, sent at once: it costs one round trip, and no other read on the connection
 //! can come between (see [`Reader::unit`]). Statements are unnamed, so that a pooler in
 //! transaction mode or RDS Proxy can stand in between. Each unit also reads how far this
-//! server is: [`Snapshot`].
+//! server is: [`Snapshot`]. The one thing that is written here is what a tenant's user
+//! decides about the tenant's quarantine.
 
 mod entity;
 mod history;
+mod quarantine;
 mod search;
 mod status;
 
@@ -168,13 +170,32 @@ impl Reader {
         tenant: Option<TenantId>,
         statements: &[Statement<'_>],
     ) -> Result<Snapshot<Vec<Vec<Row>>>, ReadError> {
+        self.run("begin read only", tenant, statements).await
+    }
+
+    /// The same in a transaction that may write. On [`ReadError::Away`] nobody knows whether
+    /// it did: only for what can be asked for again.
+    async fn write(
+        &self,
+        tenant: TenantId,
+        statements: &[Statement<'_>],
+    ) -> Result<Vec<Vec<Row>>, ReadError> {
+        Ok(self.run("begin", Some(tenant), statements).await?.value)
+    }
+
+    async fn run(
+        &self,
+        begin: &str,
+        tenant: Option<TenantId>,
+        statements: &[Statement<'_>],
+    ) -> Result<Snapshot<Vec<Vec<Row>>>, ReadError> {
         let db = Arc::clone(&self.db.lock().unwrap_or_else(PoisonError::into_inner));
         // The database stops a long statement itself; this is for one that does not answer.
         let patience = self.limit + Duration::from_secs(1);
         let work = async {
             let client = db.client().await.map_err(ReadError::Connect)?;
             let began = Instant::now();
-            let (ages, value) = send(&client, tenant, self.limit, statements).await?;
+            let (ages, value) = send(&client, begin, tenant, self.limit, statements).await?;
             Ok::<_, ReadError>((began, ages, value))
         };
         let Ok(done) = tokio::time::timeout(patience, work).await else {
@@ -195,6 +216,7 @@ impl Reader {
 
 async fn send(
     client: &Client,
+    begin: &str,
     tenant: Option<TenantId>,
     limit: Duration,
     statements: &[Statement<'_>],
@@ -202,7 +224,7 @@ async fn send(
     // Numbers only, so text is safe; one message instead of three.
     let tenant = tenant.map(|t| t.0.to_string()).unwrap_or_default();
     let begin = format!(
-        "begin read only; select set_config('app.current_tenant_id', '{tenant}', true), \
+        "{begin}; select set_config('app.current_tenant_id', '{tenant}', true), \
          set_config('statement_timeout', '{}', true)",
         limit.as_millis()
     );

@@ -19,6 +19,8 @@ pub(crate) const QUERY_READ: &str = "query:read";
 pub(crate) struct Caller {
     /// The tenant, as registered.
     pub(crate) tenant: Tenant,
+    /// Whom the token was made for, to be noted beside what is done with it.
+    pub(crate) subject: String,
     scopes: Vec<String>,
 }
 
@@ -61,7 +63,9 @@ impl FromRequestParts<Arc<Context>> for Caller {
         if claim(&jwt.claims, "tenant_id").is_some_and(|id| id != tenant.id.to_string()) {
             return Err(Problem::forbidden("the token's tenant and tenant_id belong to different tenants"));
         }
-        Ok(Self { tenant, scopes })
+        let subject =
+            claim(&jwt.claims, "sub").unwrap_or("unnamed").replace('\0', "").chars().take(200).collect();
+        Ok(Self { tenant, subject, scopes })
     }
 }
 

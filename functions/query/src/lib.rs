@@ -18,6 +18,7 @@ mod memory;
 mod openapi;
 mod params;
 mod problem;
+mod quarantine;
 mod router;
 mod search;
 mod sources;

@@ -20,6 +20,7 @@ use utoipa::{Modify, OpenApi as _};
     tags(
         (name = "entities", description = "Latest values and history"),
         (name = "telemetry", description = "Readings of devices"),
+        (name = "quarantine", description = "What could not be taken: look at it, send it again, give it up"),
         (name = "freshness", description = "How far every part is"),
     ),
     modifiers(&Security),

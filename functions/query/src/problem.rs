@@ -74,6 +74,11 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
         "The token lacks the scope that `detail` names, or is for another tenant.",
     ),
     ("not-found", "There is no such thing", "The entity or attribute is not registered."),
+    (
+        "conflict",
+        "It is too late for this",
+        "The quarantine row is settled or dropped; `detail` has its state.",
+    ),
     ("no-route", "There is no such address", "See the list of addresses."),
     ("no-method", "The address does not take this method", "The `Allow` header lists those it takes."),
     ("too-large", "The body is too large", "Send smaller batches."),
@@ -137,6 +142,10 @@ impl Problem {
 
     pub(crate) fn not_found(field: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail).at(field)
+    }
+
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
     }
 
     pub(crate) fn no_route(path: &str) -> Self {

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{docs, entity, freshness, history, openapi, search, telemetry};
+use crate::{docs, entity, freshness, history, openapi, quarantine, search, telemetry};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -18,6 +18,11 @@ pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(history::get_history))
         .routes(routes!(search::search_entities))
         .routes(routes!(telemetry::post_telemetry))
+        .routes(routes!(quarantine::list_quarantine))
+        .routes(routes!(quarantine::redrive_many))
+        .routes(routes!(quarantine::get_quarantine))
+        .routes(routes!(quarantine::redrive_one))
+        .routes(routes!(quarantine::drop_one))
         .routes(routes!(freshness::get_freshness))
         .routes(routes!(freshness::healthz))
 }

@@ -6,6 +6,7 @@
 mod support;
 
 use super::*;
+use crate::work::Origin;
 use eaves_model::ValueType;
 use eaves_store::ingest::{Attribute, Commit, Guard};
 use eaves_store::read::{HistoryQuery, Reader};
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use support::{Database, Server, Writer, position, time};
+use support::{Database, Server, Writer, place, position, time};
 
 /// A value for a time, and what happens after it.
 #[derive(Debug, Clone, Copy)]
@@ -107,14 +108,13 @@ impl Case<'_> {
             policy,
             tenant_name: "acme".into(),
             entity_name: "e".into(),
-            sequence: to.sequence().to_owned(),
-            sub: 0,
+            place: Origin { sequence: to.sequence(), sub: 0, item: at, arrived: time(0), redrive: None }.kept(),
             digest: None,
             first: at,
-            points: vec![(attribute.clone(), false)],
+            points: vec![(attribute.clone(), Some(0))],
         };
         let readings: Vec<_> = (0..points.len() as u32).map(reading).collect();
-        let place = Commit {
+        let at = Commit {
             stream: "stream",
             shard: &w.shard,
             consumer: "test",
@@ -124,11 +124,12 @@ impl Case<'_> {
             hot: &[],
             ledger: &[],
             quarantine: &[],
+            redrives: &[],
         };
         let mut account = Account::default();
         let which = guarded(&readings);
         let settle = Box::new(|held| settle(&points, Vec::new(), &readings, &mut account, held));
-        w.store.commit_guarded(&place, Guard { points: &which, settle }).await.unwrap();
+        w.store.commit_guarded(&at, Guard { points: &which, settle }).await.unwrap();
         w.at = Some(to);
     }
 

@@ -1,8 +1,7 @@
 //! The transaction that takes a batch (`V16__ingest.sql` has its steps).
 
 use super::{
-    Checkpoint, Commit, CommitError, Committed, Correction, Guard, HotState, QuarantineKind, Quarantined,
-    copy, guarded, hot, numbered,
+    Checkpoint, Commit, CommitError, Committed, Correction, Guard, HotState, copy, guarded, hot, refused,
 };
 use crate::StoreError;
 use crate::db::{Db, Parameter};
@@ -10,7 +9,7 @@ use crate::micros::Micros;
 use eaves_model::delivery::Refusal;
 use eaves_model::{EntityId, Position, TenantId, Timestamp};
 use futures_util::SinkExt as _;
-use futures_util::future::join4;
+use futures_util::future::join5;
 use std::pin::pin;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
@@ -21,9 +20,7 @@ pub(super) const BEGIN: &str = "ingest_begin($1, $2, $3) b";
 const UPSERT: &str = "select tenant_id, entity_id, version, hot_attrs, hot_times \
      from upsert_hot_batch($1, $2, $3, $4, $5::text[]::jsonb[], $6::text[]::jsonb[])";
 
-const QUARANTINE: &str = "select quarantine_add($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-
-const FINISH: &str = "select ingest_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+const FINISH: &str = "select ingest_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
 
 const OPERATION: &str = "taking a batch";
 
@@ -92,6 +89,7 @@ pub(super) async fn run(
         commit.hot = &decided.hot;
         commit.ledger = &decided.ledger;
         commit.quarantine = &decided.quarantine;
+        commit.redrives = &decided.redrives;
         corrections = &decided.corrections;
     }
 
@@ -100,10 +98,12 @@ pub(super) async fn run(
         stage(&transaction, slot, &commit, stamp).await.map_err(&failed)?;
     }
     // Sent together: one round trip.
-    let (changed, quarantined, corrected, finished) = join4(
+    let again = found.replay_to.is_some();
+    let (changed, quarantined, corrected, settled, finished) = join5(
         upsert(&transaction, &commit),
-        quarantine(&transaction, &commit),
+        refused::quarantine(&transaction, &commit, again),
         guarded::correct(&transaction, &commit, corrections, stamp.unwrap_or(ingested_at)),
+        refused::settle(&transaction, &commit),
         finish(&transaction, slot, &commit),
     )
     .await;
@@ -111,6 +111,9 @@ pub(super) async fn run(
     quarantined.map_err(&failed)?;
     corrected.map_err(&failed)?;
     finished.map_err(&failed)?;
+    if !settled.map_err(&failed)? {
+        return Err(CommitError::RedriveSettled);
+    }
     transaction.commit().await.map_err(&failed)?;
     Ok(Committed { hot, ingested_at })
 }
@@ -156,45 +159,6 @@ async fn upsert(
     Ok(changed.iter().map(state).collect())
 }
 
-async fn quarantine(transaction: &Transaction<'_>, commit: &Commit<'_>) -> Result<(), tokio_postgres::Error> {
-    let refused = commit.quarantine;
-    if refused.is_empty() {
-        return Ok(());
-    }
-    let column = |of: fn(&Quarantined) -> &str| -> Vec<String> {
-        // The one character that text cannot hold.
-        refused.iter().map(|q| of(q).replace('\0', "\u{FFFD}")).collect()
-    };
-    let tenants: Vec<Option<i32>> = refused.iter().map(|q| q.tenant.map(|t| t.0)).collect();
-    let kinds = column(|q| match q.kind {
-        QuarantineKind::Record => "record",
-        QuarantineKind::Value => "value",
-    });
-    let reasons = column(|q| &q.rejection.code.0);
-    let fields = column(|q| &q.rejection.field);
-    let messages = column(|q| &q.rejection.message);
-    let payloads: Vec<&[u8]> = refused.iter().map(|q| q.payload.as_slice()).collect();
-    let sequences = column(|q| &q.sequence);
-    let subs: Vec<i64> = refused.iter().map(|q| i64::from(q.sub)).collect();
-    let items = numbered(refused.iter().map(|q| (q.sequence.as_str(), q.sub)));
-    let digests: Vec<Option<&str>> = refused.iter().map(|q| q.plugin_digest.as_deref()).collect();
-    let parameters: &[Parameter<'_>] = &[
-        (&commit.stream, Type::TEXT),
-        (&commit.shard, Type::TEXT),
-        (&tenants, Type::INT4_ARRAY),
-        (&kinds, Type::TEXT_ARRAY),
-        (&reasons, Type::TEXT_ARRAY),
-        (&fields, Type::TEXT_ARRAY),
-        (&messages, Type::TEXT_ARRAY),
-        (&payloads, Type::BYTEA_ARRAY),
-        (&sequences, Type::TEXT_ARRAY),
-        (&subs, Type::INT8_ARRAY),
-        (&items, Type::INT4_ARRAY),
-        (&digests, Type::TEXT_ARRAY),
-    ];
-    transaction.query_typed(QUARANTINE, parameters).await.map(drop)
-}
-
 async fn finish(
     transaction: &Transaction<'_>,
     slot: i16,
@@ -205,6 +169,7 @@ async fn finish(
     let outcomes: Vec<&str> = ledger.iter().map(|l| l.outcome.name()).collect();
     let reasons: Vec<String> = ledger.iter().map(|l| l.reason.replace('\0', "\u{FFFD}")).collect();
     let counts: Vec<i64> = ledger.iter().map(|l| i64::try_from(l.count).unwrap_or(i64::MAX)).collect();
+    let minutes: Vec<Option<Micros>> = ledger.iter().map(|l| l.minute.map(Micros)).collect();
     let expected = commit.expected.map(Position::sequence);
     let expected_sub = commit.expected.map(sub);
     let sequence = commit.position.sequence();
@@ -224,6 +189,7 @@ async fn finish(
         (&outcomes, Type::TEXT_ARRAY),
         (&reasons, Type::TEXT_ARRAY),
         (&counts, Type::INT8_ARRAY),
+        (&minutes, Type::TIMESTAMPTZ_ARRAY),
     ];
     transaction.query_typed(FINISH, parameters).await.map(drop)
 }

@@ -1,7 +1,7 @@
 //! Points whose tenant lets a second value do something else than replace the first: what
 //! is there is looked up in the transaction that writes (`V23__held_points.sql`).
 
-use super::{Commit, HotRow, LedgerLine, Quarantined, numbered};
+use super::{Commit, HotRow, LedgerLine, Quarantined, Settled, numbered};
 use crate::db::Parameter;
 use crate::micros::Micros;
 use eaves_model::batch::Point;
@@ -61,6 +61,8 @@ pub struct Decided {
     pub ledger: Vec<LedgerLine>,
     /// What could not be taken.
     pub quarantine: Vec<Quarantined>,
+    /// The quarantine rows whose redrive is in the batch.
+    pub redrives: Vec<Settled>,
     /// Values that others took the place of.
     pub corrections: Vec<Correction>,
 }

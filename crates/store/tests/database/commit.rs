@@ -124,7 +124,7 @@ async fn two_deliveries(server: Arc<Server>) {
     assert_eq!(totals.iter().map(|t| (t.outcome.as_str(), t.count)).collect::<Vec<_>>(), [("accepted", 20)]);
 }
 
-fn undecodable(sequence: u64, payload: &[u8], message: &str) -> Quarantined {
+fn undecodable(sequence: u64, item: i32, payload: &[u8], message: &str) -> Quarantined {
     Quarantined {
         tenant: None,
         kind: QuarantineKind::Record,
@@ -133,13 +133,19 @@ fn undecodable(sequence: u64, payload: &[u8], message: &str) -> Quarantined {
         sequence: position(sequence).sequence().to_owned(),
         sub: 0,
         plugin_digest: None,
+        item,
+        pieces: 1,
+        named: None,
+        arrived: None,
+        redrive_of: None,
+        attempts: 0,
     }
 }
 
 async fn quarantine(server: Arc<Server>) {
     let db = server.database().await;
     let mut w = db.writer("s").await;
-    let bad = [undecodable(1, b"\x00\xff", "a \0 in it"), undecodable(1, b"", "second")];
+    let bad = [undecodable(1, 1, b"\x00\xff", "a \0 in it"), undecodable(1, 2, b"", "second")];
     w.commit_all(1, &[], &[], &bad).await.unwrap();
     let rows =
         "select item, encode(payload, 'hex'), message, tenant_id is null from quarantine order by item";
@@ -147,7 +153,7 @@ async fn quarantine(server: Arc<Server>) {
     // The same records again, as after a crash: the same rows, with what is decided now.
     db.sql.batch_execute("update ingest_checkpoints set sequence = null, sub = null").await.unwrap();
     w.at = None;
-    w.commit_all(1, &[], &[], &[bad[0].clone(), undecodable(1, b"", "decided anew")]).await.unwrap();
+    w.commit_all(1, &[], &[], &[bad[0].clone(), undecodable(1, 2, b"", "decided anew")]).await.unwrap();
     assert_eq!(db.one(rows).await, "1|00ff|a \u{FFFD} in it|t\n2||decided anew|t");
 }
 
@@ -165,6 +171,7 @@ async fn long_positions(server: Arc<Server>) {
         hot: &[],
         ledger: &[],
         quarantine: &[],
+        redrives: &[],
     };
     w.store.commit(&commit).await.unwrap();
     assert_eq!(w.store.checkpoint(&place("s")).await.unwrap().position, Some(long));

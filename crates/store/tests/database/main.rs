@@ -16,6 +16,7 @@ mod migrate;
 mod operate;
 mod points;
 mod pooler;
+mod redrive;
 mod register;
 mod schema;
 mod search;
@@ -30,6 +31,7 @@ fn main() {
     hot::add(&mut suite);
     flush::add(&mut suite);
     points::add(&mut suite);
+    redrive::add(&mut suite);
     tenancy::add(&mut suite);
     search::add(&mut suite);
     operate::add(&mut suite);

@@ -42,6 +42,7 @@ async fn guarded(
         hot: &[],
         ledger: &[],
         quarantine: &[],
+        redrives: &[],
     };
     let done =
         w.store.commit_guarded(&commit, Guard { points: &which, settle: Box::new(settle) }).await.unwrap();

@@ -158,8 +158,9 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
         of("eaves_ingest"),
         "eaves_ingest corrections_add, held_points, ingest_begin, ingest_begun, ingest_end_replay, \
          ingest_finish, ingest_rewind, ingest_tenants, longest_outage, loss_note, points_forget, \
-         quarantine_add, register_attributes, register_entities, register_plugin, stale_shards, \
-         tenants_by_name, upsert_hot_attrs, upsert_hot_batch"
+         quarantine_add, quarantine_replayed, redrive_check, redrive_settle, register_attributes, \
+         register_entities, register_plugin, stale_shards, tenants_by_name, upsert_hot_attrs, \
+         upsert_hot_batch"
     );
     for forbidden in [
         "register_",

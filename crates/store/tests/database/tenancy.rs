@@ -40,6 +40,12 @@ async fn filled(server: &Server) -> Database {
             sequence: "1".into(),
             sub: 0,
             plugin_digest: None,
+            item: 0,
+            pieces: 1,
+            named: None,
+            arrived: None,
+            redrive_of: None,
+            attempts: 0,
         };
         let value = 10 + n as i64;
         let points = [w.point(e, a, 0, Value::Integer(value))];

@@ -227,6 +227,7 @@ impl Writer {
             outcome: Outcome::Accepted,
             reason: String::new(),
             count: points.len() as u64,
+            minute: None,
         }];
         if !quarantine.is_empty() {
             ledger.push(LedgerLine {
@@ -234,6 +235,7 @@ impl Writer {
                 outcome: Outcome::Quarantined,
                 reason: "undecodable".into(),
                 count: quarantine.len() as u64,
+                minute: None,
             });
         }
         let commit = Commit {
@@ -246,6 +248,7 @@ impl Writer {
             hot,
             ledger: &ledger,
             quarantine,
+            redrives: &[],
         };
         let done = self.store.commit(&commit).await?;
         self.at = Some(to);

@@ -4,12 +4,17 @@ use crate::world::{World, claims};
 use axum::http::Method;
 use serde_json::json;
 
-const PATHS: [(&str, &str); 5] = [
+const PATHS: [(&str, &str); 10] = [
     ("GET", "/v1/entities/a"),
     ("GET", "/v1/entities/a/history/b"),
     ("POST", "/v1/entities/search"),
     ("POST", "/v1/telemetry"),
     ("GET", "/v1/freshness"),
+    ("GET", "/v1/quarantine"),
+    ("GET", "/v1/quarantine/1"),
+    ("POST", "/v1/quarantine/1/redrive"),
+    ("POST", "/v1/quarantine/1/drop"),
+    ("POST", "/v1/quarantine/redrive"),
 ];
 
 pub(crate) async fn a_request_without_verified_claims_is_401(world: &World) {
@@ -55,7 +60,9 @@ pub(crate) async fn scopes_are_kept_apart(world: &World) {
     for (method, path) in PATHS {
         let method: Method = method.parse().unwrap();
         let (wrong, needed) = match path {
-            "/v1/telemetry" => ("query:read admin", "telemetry:write"),
+            path if path == "/v1/telemetry" || path.ends_with("/redrive") || path.ends_with("/drop") => {
+                ("query:read admin", "telemetry:write")
+            }
             _ => ("telemetry:write", "query:read"),
         };
         let answer = world.send(method, path, Some(claims(&tenant, wrong)), &headers, "{}").await;

@@ -20,6 +20,11 @@ pub(crate) async fn the_description_is_complete(world: &World) {
         "/v1/entities/{external_id}",
         "/v1/entities/{external_id}/history/{attribute}",
         "/v1/freshness",
+        "/v1/quarantine",
+        "/v1/quarantine/redrive",
+        "/v1/quarantine/{id}",
+        "/v1/quarantine/{id}/drop",
+        "/v1/quarantine/{id}/redrive",
         "/v1/telemetry",
     ];
     let mut found: Vec<_> = paths.keys().map(String::as_str).collect();

@@ -8,6 +8,7 @@ mod away;
 mod described;
 mod entity;
 mod history;
+mod quarantine;
 mod search;
 mod telemetry;
 mod world;
@@ -55,6 +56,11 @@ fn main() {
         telemetry::bad_readings_are_listed_with_their_place,
         telemetry::bad_bodies_are_refused,
         telemetry::what_the_stream_refuses_is_told,
+        quarantine::rows_are_listed_in_pages_and_shown,
+        quarantine::a_redrive_puts_the_payload_with_its_frame,
+        quarantine::many_are_redriven_by_a_filter,
+        quarantine::a_dropped_row_keeps_its_trace_and_not_its_payload,
+        quarantine::nobody_sees_or_moves_anothers_rows,
         described::the_description_is_complete,
         described::answers_are_as_described,
         described::freshness_shows_every_part,

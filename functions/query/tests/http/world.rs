@@ -6,12 +6,13 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use eaves_fn_query::{Context, Outgoing, Stream, StreamError, router};
 use eaves_model::batch::Point;
 use eaves_model::tenant::Tenant;
-use eaves_model::{Position, TenantId, Timestamp, Value};
+use eaves_model::{Code, Position, Rejection, TenantId, Timestamp, Value};
 use eaves_pg_server::{PgOptions, PgServer};
 use eaves_settings::{Postgres, Secret, Tls};
 use eaves_store::admin::{AdminStore, set_password};
 use eaves_store::flush::FlushStore;
-use eaves_store::ingest::{Commit, HotRow, IngestStore};
+use eaves_store::ingest::{Commit, HotRow, IngestStore, QuarantineKind, Quarantined};
+use eaves_store::quarantine::Filter;
 use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use lambda_http::request::RequestContext;
@@ -178,6 +179,44 @@ impl World {
         hot.push('}');
         let hot = HotRow { tenant, entity, observed_at: at, attrs_json: hot };
         let hot = if hot.attrs_json == "{}" { vec![] } else { vec![hot] };
+        self.commit(&mut store, &points, &hot, &[]).await;
+    }
+
+    /// Refuses a record as ingest would; returns its quarantine row.
+    pub(crate) async fn refuse(&self, tenant: Option<TenantId>, reason: &str, payload: &[u8]) -> i64 {
+        let mut store = self.ingest.lock().await;
+        let refused = Quarantined {
+            tenant,
+            kind: QuarantineKind::Record,
+            rejection: Rejection::new(Code(reason.to_owned().into()), "values.t", "for the test"),
+            payload: payload.to_vec(),
+            sequence: (self.sequence.load(Ordering::Relaxed) + 1).to_string(),
+            sub: 0,
+            plugin_digest: None,
+            item: 0,
+            pieces: 1,
+            named: None,
+            arrived: None,
+            redrive_of: None,
+            attempts: 0,
+        };
+        self.commit(&mut store, &[], &[], &[refused]).await;
+        let admin = Postgres {
+            user: "eaves_admin".into(),
+            password: Secret::new(PASSWORD),
+            ..self.superuser.clone()
+        };
+        let newest = AdminStore::connect(&admin).await.unwrap().quarantine_list(&Filter::default(), 1).await;
+        newest.unwrap()[0].id
+    }
+
+    async fn commit(
+        &self,
+        store: &mut IngestStore,
+        points: &[Point],
+        hot: &[HotRow],
+        quarantine: &[Quarantined],
+    ) {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let expected = (sequence > 0).then(|| Position::whole(&sequence.to_string()).unwrap());
         let position = Position::whole(&(sequence + 1).to_string()).unwrap();
@@ -187,10 +226,11 @@ impl World {
             consumer: "tests",
             expected: expected.as_ref(),
             position: &position,
-            points: &points,
-            hot: &hot,
+            points,
+            hot,
             ledger: &[],
-            quarantine: &[],
+            quarantine,
+            redrives: &[],
         };
         store.commit(&commit).await.unwrap();
     }
