@@ -63,6 +63,8 @@ create table replays (
 );
 grant select, insert, update on replays to eaves_pipeline;
 grant select on replays to eaves_admin;
+-- The places of replays that are through.
+grant delete on ingest_checkpoints to eaves_pipeline;
 
 set local role eaves_pipeline;
 
@@ -202,6 +204,12 @@ begin
       lost_sequence = case when (p_sequence::numeric, p_sub) < (replay_sequence, replay_sub) then lost_sequence end,
       lost_sub = case when (p_sequence::numeric, p_sub) < (replay_sequence, replay_sub) then lost_sub end
   where stream = p_stream and shard = p_shard and consumer = p_consumer;
+  if p_consumer like 'replay-%' then
+    update replays r set finished_at = now()
+    from ingest_checkpoints c
+    where r.replay_id = substr(p_consumer, 8)::int8 and r.finished_at is null
+      and c.stream = p_stream and c.shard = p_shard and c.consumer = p_consumer and c.replay_sequence is null;
+  end if;
 end
 $$;
 

@@ -83,10 +83,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
     // These crash the database: nobody else may be under way.
     let alone = scenarios!(runtime, world:
         recovery::a_killed_backend_loses_nothing_and_doubles_nothing,
+        recovery::an_idle_shard_is_replayed_without_a_delivery,
+        recovery::a_range_can_be_read_again_by_hand,
+        recovery::records_that_are_gone_for_good_are_told,
     );
-    // Known to fail: replay reads nothing where the emulator pads sequence numbers with zeros
-    // (issue 3). Run it with `-- --ignored`; it must not be counted as passed.
-    let alone = alone.into_iter().map(|t| t.with_ignored_flag(true)).collect();
     arguments.clone_into_one_thread(|a| add(&mut conclusion, libtest_mimic::run(a, alone)));
     let world =
         Arc::into_inner(world).ok_or_else(|| anyhow::anyhow!("a scenario still holds the platform"))?;

@@ -1,12 +1,8 @@
 //! What was put aside is sent again once its cause is mended, and the balance adds up.
 
-use crate::world::{World, at, reading};
+use crate::world::{World, at, reading, said};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-
-fn said(output: &std::process::Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
 
 /// The number of the newest row with this reason after `mark`.
 async fn row(w: &World, mark: i64, reason: &str) -> Result<i64> {
@@ -35,11 +31,17 @@ pub(crate) async fn an_unknown_tenants_readings_come_back_once_it_exists(w: &Wor
     ensure!(said(&shown).contains("\"level\": 7.5"), "{}", said(&shown));
     w.eaves(&["tenant", "create", "latecomer"], "").await?;
     // Ingest may remember for a while that there is no such tenant.
-    tokio::time::sleep(std::time::Duration::from_secs(11)).await;
+    w.until(30, "the tenant to be known to ingest", || async {
+        w.put("latecomer", "e-0", reading("latecomer", "e-0", r#"{"warm":true}"#)).await?;
+        let accepted = "select count(*) from entities where external_id = 'e-0'";
+        Ok(w.count(accepted).await? > 0)
+    })
+    .await?;
     let redrive = ["quarantine", "redrive", "--id", &id];
     let (one, two) = futures_util::join!(w.eaves(&redrive, ""), w.eaves(&redrive, ""));
     // The slower may find it settled already; one of them has sent it.
-    ensure!(one?.status.success() || two?.status.success(), "neither was sent");
+    let (one, two) = (one?, two?);
+    ensure!(one.status.success() || two.status.success(), "neither was sent: {} {}", said(&one), said(&two));
     let answer = w.entity("latecomer", "e-1", "level").await?;
     ensure!(answer.json["attributes"]["level"]["value"] == 7.5, "{}", answer.text);
     state(w, id.parse()?, "redriven").await?;

@@ -336,6 +336,22 @@ impl World {
         self.until(30, "the database to be back", || async { Ok(self.database().await.is_ok()) }).await
     }
 
+    /// Keeps the flush from doing anything until the connection is dropped, or broken.
+    pub(crate) async fn hold_the_flush(&self) -> Result<tokio_postgres::Client> {
+        let database = self.database().await?;
+        let lock = "select pg_advisory_lock(hashtextextended('eaves.stage_flush', 0))";
+        database.query_one(lock, &[]).await?;
+        Ok(database)
+    }
+
+    /// How long the stream keeps records.
+    pub(crate) async fn set_retention(&self, retention: Duration) -> Result<()> {
+        let kinesis = self.platform.kinesis();
+        // What is written in the very millisecond is to be gone, too.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Ok(kinesis.set_retention_ms(&self.endpoints.stream, u64::try_from(retention.as_millis())?)?)
+    }
+
     /// The ends of the functions' logs, for a failure's message.
     pub(crate) fn logs(&self) -> String {
         let end = |p: &eaves_local::Process| {
@@ -357,13 +373,18 @@ impl World {
         while !matches!(last, Ok(true)) {
             if Instant::now() > end {
                 last?;
-                bail!("waited {seconds} s for {what}");
+                bail!("waited {seconds} s for {what}; logs:\n{}", self.logs());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
             last = met().await;
         }
         Ok(())
     }
+}
+
+/// What a program said, for a failure's message.
+pub(crate) fn said(output: &std::process::Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {

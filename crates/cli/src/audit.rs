@@ -99,7 +99,7 @@ async fn audited(args: &Args) -> Result<bool> {
     };
     let kinesis = match args.no_stream {
         true => None,
-        false => Some(aws_sdk_kinesis::Client::new(&target.aws().await)),
+        false => Some(target.kinesis().await),
     };
     let end = Instant::now() + Duration::from_secs(args.wait);
     let sheet = loop {

@@ -10,11 +10,13 @@ mod audit;
 mod db;
 mod demo;
 mod local;
+mod losses;
 mod out;
 mod pace;
 mod plugin;
 mod quarantine;
 mod query;
+mod replay;
 mod send;
 mod sender;
 mod simulate;
@@ -71,6 +73,10 @@ enum Command {
     Quarantine(quarantine::Args),
     /// Check that what was sent adds up with what became of it
     Audit(audit::Args),
+    /// Read a range of a shard again
+    Replay(replay::Args),
+    /// List and acknowledge ranges of the stream that were gone when they were needed
+    Losses(losses::Args),
     /// Bring the database's schema up to date
     Db(db::Args),
 }
@@ -117,6 +123,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Quarantine(args) => quarantine::run(args).await,
         // Its exit code says what it found.
         Command::Audit(args) => return Ok(audit::run(args).await),
+        Command::Replay(args) => replay::run(args).await,
+        Command::Losses(args) => losses::run(args).await,
         Command::Db(args) => db::run(args).await,
     }?;
     Ok(ExitCode::SUCCESS)

@@ -130,7 +130,7 @@ struct Chosen {
 }
 
 impl Which {
-    fn is_any(&self) -> bool {
+    fn names_some(&self) -> bool {
         let texts = [&self.tenant, &self.reason, &self.kind, &self.attribute, &self.since, &self.until];
         self.nobody || texts.iter().any(|t| t.is_some())
     }
@@ -160,7 +160,7 @@ impl Chosen {
     /// The rows that are meant, oldest first.
     async fn ids(&self, target: &Target, store: &AdminStore) -> Result<Vec<i64>> {
         ensure!(
-            self.id.is_empty() != self.which.is_any(),
+            self.id.is_empty() == self.which.names_some(),
             "name rows with --id, or give a filter such as --tenant, --reason or --since"
         );
         if !self.id.is_empty() {
@@ -221,7 +221,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 
 /// Claims rows and puts their records, portion by portion.
 async fn redriven(target: &Target, store: &AdminStore, ids: &[i64]) -> Result<()> {
-    let (client, stream) = (aws_sdk_kinesis::Client::new(&target.aws().await), target.stream()?);
+    let (client, stream) = (target.kinesis().await, target.stream()?);
     let mut sent = Vec::new();
     let mut failed = Vec::new();
     for portion in ids.chunks(PORTION) {

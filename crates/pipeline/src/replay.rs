@@ -41,16 +41,18 @@ impl<R: Reread> Ingest<R> {
     pub async fn recover(&mut self, idle: Duration, time: Duration) -> Result<Report, IngestError> {
         let end = Instant::now() + time;
         let mut report = Report::default();
+        let mut failed = None;
         for place in self.store.stale_shards(idle).await? {
             match self.ready(&place, Ahead::Idle, &mut report, end).await {
                 Ok(_) => {}
                 Err(IngestError::OutOfTime { .. }) => break,
-                Err(e) => return Err(e),
+                // One shard that cannot be read does not hold up the others.
+                Err(e) => failed = failed.or(Some(e)),
             }
             // Deliveries to the shard are somebody else's.
             self.checkpoints.remove(&place);
         }
-        Ok(report)
+        failed.map_or(Ok(report), Err)
     }
 
     /// The shard's checkpoint, after any replay that is due.

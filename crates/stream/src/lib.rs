@@ -38,7 +38,26 @@ struct Bookmark {
 impl Kinesis {
     /// A reader.
     pub fn new(aws: &SdkConfig) -> Self {
-        Self { client: Client::new(aws), next: Mutex::new(None) }
+        Self::with(Client::new(aws))
+    }
+
+    /// A reader through a client that is there.
+    pub fn with(client: Client) -> Self {
+        Self { client, next: Mutex::new(None) }
+    }
+
+    /// Like [`Reread::read`], but with the whole record at `from` itself.
+    pub async fn read_at(
+        &self,
+        stream: &str,
+        shard: &str,
+        from: &Position,
+        limit: usize,
+    ) -> Result<Found, RereadError> {
+        // A place inside the record: what is behind it begins with the record.
+        let inside = Position::within(from.sequence(), 0);
+        let inside = inside.map_err(|e| RereadError { shard: shard.to_owned(), source: e.into() })?;
+        self.read(stream, shard, Some(&inside), limit).await
     }
 
     /// `None`: there is no such shard, or it ended.
