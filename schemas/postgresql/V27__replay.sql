@@ -99,6 +99,11 @@ begin
     values (p_stream, p_shard, p_consumer, v_epoch)
     on conflict do nothing;
   end loop;
+  if v_point.updated_at < now() - interval '1 minute' then
+    -- Nor for what begins anew after a pause: a shard whose checkpoint is where its flush is
+    -- has then been idle, and records it no longer finds in the stream are not missing.
+    perform set_config('synchronous_commit', 'on', true);
+  end if;
   return query
   select v_point.sequence::text, v_point.sub, f.sequence::text, f.sub,
          v_point.epoch = v_epoch, (select last_value::int2 from staging_slot), now(),

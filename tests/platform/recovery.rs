@@ -100,6 +100,10 @@ pub(crate) async fn records_that_are_gone_for_good_are_told(w: &World) -> Result
     let staged = "select count(*) from entity_values_ingest v join entities e using (tenant_id, entity_id)
                   where e.external_id like 'gone-%'";
     w.until(20, "the values in staging", || async { Ok(w.count(staged).await? == 20) }).await?;
+    // Batches are committed asynchronously; a heartbeat takes them to the disk with it.
+    let beats = "select sequence from replication_heartbeat";
+    let beat = w.count(beats).await?;
+    w.until(20, "two heartbeats", || async { Ok(w.count(beats).await? >= beat + 2) }).await?;
     w.set_retention(Duration::from_millis(1)).await?;
     w.kill_a_backend().await?;
     drop(held);

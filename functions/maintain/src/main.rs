@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     eaves_telemetry::init();
-    let store = Arc::new(FlushStore::connect(&Postgres::primary(&ProcessEnv)?).await?);
+    let store = Arc::new(FlushStore::new(&Postgres::primary(&ProcessEnv)?));
     run(service_fn(move |_: LambdaEvent<serde_json::Value>| {
         let store = store.clone();
         async move { handler::handle(&store).await.map_err(lambda_runtime::Error::from) }
