@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 BIN := target/debug
 
-.PHONY: help setup build plugins demo test lint bench fmt clean
+.PHONY: help setup build plugins demo test drill lint bench fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: build ## start the platform, play a fleet into Kinesis, ask queries (KEEP=
 
 test: build ## set up and pass all tests
 	@$(CARGO) test --workspace --locked -- --quiet
+
+drill: build ## break the platform under load a hundred times; writes target/drill.json
+	@$(CARGO) test --workspace --locked --test drill -- --full $(DRILL_ARGS)
 
 lint: ## formatting, clippy, licences and sources, the SAM template
 	@scripts/setup.sh lint
