@@ -95,7 +95,8 @@ impl Fault<'_> {
 fn reading(tenant: &str, entity: &str, at: i64, attribute: &str, value: &str) -> Vec<u8> {
     let at = jiff::Timestamp::from_microsecond(at).map(|t| t.to_string()).unwrap_or_default();
     let values = format!(r#"{{"{attribute}":{value}}}"#);
-    format!(r#"{{"tenant":"{tenant}","entity":"{entity}","observed_at":"{at}","values":{values}}}"#).into_bytes()
+    format!(r#"{{"tenant":"{tenant}","entity":"{entity}","observed_at":"{at}","values":{values}}}"#)
+        .into_bytes()
 }
 
 fn now() -> i64 {
@@ -177,7 +178,12 @@ async fn killed_ingest(mut f: Fault<'_>) -> Result<Done> {
 async fn poison_records(mut f: Fault<'_>) -> Result<Done> {
     let mut extra = [0; 3];
     for round in 0..f.times {
-        let poison = [&b"\xff\xfe not text"[..], b"\x1f\x8b\x08 no gzip", b"[{\"tenant\":", b"\xf3\x89\x9a\xc2 no KPL"];
+        let poison = [
+            &b"\xff\xfe not text"[..],
+            b"\x1f\x8b\x08 no gzip",
+            b"[{\"tenant\":",
+            b"\xf3\x89\x9a\xc2 no KPL",
+        ];
         let poison = poison[round as usize % poison.len()].to_vec();
         let mut records: Vec<(String, Vec<u8>)> = (0..9)
             .map(|n| ("one-shard".to_owned(), reading(PLAIN, &format!("poisoned-{n}"), now() + n, "ok", "1")))
@@ -218,9 +224,15 @@ async fn aggregated_and_crashed(mut f: Fault<'_>) -> Result<Done> {
     for round in 0..f.times {
         let base = now();
         let subs: Vec<(String, Vec<u8>)> = (0..200)
-            .map(|n| (format!("sub-{n}"), reading(PLAIN, &format!("packed-{round}"), base + n, "sub", &n.to_string())))
+            .map(|n| {
+                (
+                    format!("sub-{n}"),
+                    reading(PLAIN, &format!("packed-{round}"), base + n, "sub", &n.to_string()),
+                )
+            })
             .collect();
-        let subs: Vec<(&str, &[u8])> = subs.iter().map(|(key, data)| (key.as_str(), data.as_slice())).collect();
+        let subs: Vec<(&str, &[u8])> =
+            subs.iter().map(|(key, data)| (key.as_str(), data.as_slice())).collect();
         let held = f.stage.hold_the_flush().await?;
         f.put(&[(format!("packed-{round}"), eaves_codec::encode::kpl(&subs))]).await?;
         extra[0] += 200;
@@ -239,8 +251,9 @@ async fn sent_again(mut f: Fault<'_>) -> Result<Done> {
     let mut extra = [0; 3];
     let at = now();
     for round in 0..f.times {
-        let copies: Vec<(String, Vec<u8>)> =
-            (0..5).map(|n| (format!("copy-{round}-{n}"), reading(PLAIN, "copied", at, "copy", "7"))).collect();
+        let copies: Vec<(String, Vec<u8>)> = (0..5)
+            .map(|n| (format!("copy-{round}-{n}"), reading(PLAIN, "copied", at, "copy", "7")))
+            .collect();
         f.put(&copies).await?;
         extra[0] += 5;
         f.pause(100, 400).await;
@@ -334,7 +347,8 @@ async fn other_rules_at_replay(mut f: Fault<'_>) -> Result<Done> {
 /// Both tenants' reads in turn on one connection, some of which fail, are cancelled or
 /// rolled back: none sees a row of the other's.
 async fn two_tenants_one_connection(f: Fault<'_>) -> Result<Done> {
-    let password = f.stage.endpoints.passwords.get("eaves_query").context("the query role's password")?.clone();
+    let password =
+        f.stage.endpoints.passwords.get("eaves_query").context("the query role's password")?.clone();
     let ids = f.stage.sql().await?;
     let mut tenants = Vec::new();
     for name in [PLAIN, RULED] {
@@ -362,7 +376,9 @@ async fn two_tenants_one_connection(f: Fault<'_>) -> Result<Done> {
                     // Once it runs, and once: a late one would hit the next statement.
                     let running = "select count(*) from pg_stat_activity
                                    where state = 'active' and usename = 'eaves_query' and query like '%pg_sleep%'";
-                    f.stage.until(20, "the statement", || async { Ok(f.stage.count(running).await? == 1) }).await?;
+                    f.stage
+                        .until(20, "the statement", || async { Ok(f.stage.count(running).await? == 1) })
+                        .await?;
                     anyhow::Ok(cancel.cancel_query(tokio_postgres::NoTls).await?)
                 };
                 let slow = transaction.query("select pg_sleep(30)", &[]);
@@ -374,7 +390,10 @@ async fn two_tenants_one_connection(f: Fault<'_>) -> Result<Done> {
                 let sql = "select distinct tenant_id from entity_jsonb union select distinct tenant_id from entities";
                 for row in transaction.query(sql, &[]).await? {
                     if row.get::<_, i32>(0) != tenant {
-                        problems.push(format!("I5: tenant {tenant} saw a row of tenant {}", row.get::<_, i32>(0)));
+                        problems.push(format!(
+                            "I5: tenant {tenant} saw a row of tenant {}",
+                            row.get::<_, i32>(0)
+                        ));
                     }
                 }
             }

@@ -19,9 +19,14 @@ const REST_S: u64 = 120;
 type Ledger = HashMap<String, i64>;
 
 /// Runs a case: load, faults, rest, comparison.
-pub(crate) async fn under_load(stage: &Stage, case: &Case, times: u32, rng: &mut SmallRng) -> Result<Outcome> {
+pub(crate) async fn under_load(
+    stage: &Stage,
+    case: &Case,
+    times: u32,
+    rng: &mut SmallRng,
+) -> Result<Outcome> {
     // Nothing of an earlier case is to be counted for this one.
-    stage.until(REST_S, "the case before to come to rest", || async { Ok(stage.at_rest().await?) }).await?;
+    stage.until(REST_S, "the case before to come to rest", || stage.at_rest()).await?;
     let before = ledger(stage).await?;
     let crashes = Arc::new(AtomicU32::new(0));
     let watch = watermarks(stage, crashes.clone());
@@ -59,7 +64,8 @@ pub(crate) async fn under_load(stage: &Stage, case: &Case, times: u32, rng: &mut
         let found = grown(outcome);
         duplicated += (found - sent).max(0);
         if found > sent || (found < sent && !done.may_be_lost) {
-            problems.push(format!("I1: {sent} values or records were to be {outcome}, the ledger has {found}"));
+            problems
+                .push(format!("I1: {sent} values or records were to be {outcome}, the ledger has {found}"));
         }
     }
     let lost = points(stage, case, &sent, done.may_be_lost, &mut problems).await?;
@@ -127,7 +133,10 @@ async fn points(
         }
     }
     if missing > 0 && !may_be_lost {
-        problems.push(format!("I1: {missing} of {} points are not in history as they were sent", sent.points.len()));
+        problems.push(format!(
+            "I1: {missing} of {} points are not in history as they were sent",
+            sent.points.len()
+        ));
     }
     if wrong + twice > 0 {
         problems.push(format!("I2: {wrong} points nobody sent so, {twice} points twice"));
@@ -145,10 +154,15 @@ async fn hot(stage: &Stage, sent: &Sent, may_be_lost: bool, problems: &mut Vec<S
     let stale = sent
         .newest
         .iter()
-        .filter(|((tenant, entity), (_, n))| hot.get(&((*tenant).to_owned(), entity.clone())) != Some(&Some(*n)))
+        .filter(|((tenant, entity), (_, n))| {
+            hot.get(&((*tenant).to_owned(), entity.clone())) != Some(&Some(*n))
+        })
         .count();
     if stale > 0 && !may_be_lost {
-        problems.push(format!("I3: the hot projection of {stale} of {} entities is not the newest", sent.newest.len()));
+        problems.push(format!(
+            "I3: the hot projection of {stale} of {} entities is not the newest",
+            sent.newest.len()
+        ));
     }
     Ok(())
 }

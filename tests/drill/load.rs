@@ -127,7 +127,7 @@ impl Fleet {
                     records.push(Record { key: readings[0].entity.clone(), data, readings });
                 } else {
                     let reading = self.reading();
-                    if number % TWICE == 0 {
+                    if number.is_multiple_of(TWICE) {
                         again.push(reading.clone());
                     }
                     records.push(self.plain(reading));
@@ -146,9 +146,9 @@ impl Fleet {
     fn reading(&mut self) -> Reading {
         let number = self.next;
         self.next += 1;
-        let tenant = if number % 2 == 0 { PLAIN } else { RULED };
+        let tenant = if number.is_multiple_of(2) { PLAIN } else { RULED };
         let entity = format!("{}-{}", self.case, (number / 2) % DEVICES);
-        let level = if (number / 2) % REJECTED == 0 { 500 } else { (number % 100) as i64 };
+        let level = if (number / 2).is_multiple_of(REJECTED) { 500 } else { (number % 100) as i64 };
         // A microsecond each: no two readings of the fleet share a point.
         Reading { tenant, entity, at: self.began + number as i64, n: number as i64, level }
     }

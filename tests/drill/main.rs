@@ -6,6 +6,8 @@
 //! has come to rest, that record is compared with history, hot projection, ledger and
 //! watermarks ([`check`]).
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is what the program is for")]
+
 mod cases;
 mod check;
 mod forward;
@@ -46,8 +48,9 @@ impl Arguments {
                 "--full" => read.size = Size::Full,
                 "--seed" => {
                     let seed = args.next().unwrap_or_default();
-                    read.seed =
-                        seed.parse().map_err(|_| anyhow::anyhow!("--seed {seed:?} is not a number; example: --seed 7"))?;
+                    read.seed = seed
+                        .parse()
+                        .map_err(|_| anyhow::anyhow!("--seed {seed:?} is not a number; example: --seed 7"))?;
                 }
                 "--only" => read.only = args.next(),
                 // What `cargo test` says to every test program.
@@ -94,7 +97,9 @@ fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<bool> {
     let chosen: Vec<&Case> = CASES
         .iter()
-        .filter(|c| arguments.only.as_ref().is_none_or(|only| c.name.contains(only.as_str()) || c.number == *only))
+        .filter(|c| {
+            arguments.only.as_ref().is_none_or(|only| c.name.contains(only.as_str()) || c.number == *only)
+        })
         .collect();
     anyhow::ensure!(
         !chosen.is_empty(),

@@ -126,7 +126,8 @@ impl Stage {
     }
 
     async fn back(&self) -> Result<()> {
-        self.until(60, "the database to be back", || async { Ok(self.count("select 1::int8").await? == 1) }).await
+        self.until(60, "the database to be back", || async { Ok(self.count("select 1::int8").await? == 1) })
+            .await
     }
 
     /// Whether everything that was delivered is in history, nothing is to be read again, and

@@ -47,7 +47,8 @@ impl Outcome {
     }
 
     pub(crate) fn print(&self) {
-        let recovered = self.recovered_ms.map_or_else(|| "-".into(), |ms| format!("{:.1} s", ms as f64 / 1e3));
+        let recovered =
+            self.recovered_ms.map_or_else(|| "-".into(), |ms| format!("{:.1} s", ms as f64 / 1e3));
         println!(
             "{:>4}  {:<34} {:>6} {:>8} {:>9} {:>8} {:>11} {:>5} {:>10} {:>9}  {}",
             self.number,
@@ -71,7 +72,16 @@ impl Outcome {
 pub(crate) fn heading() {
     println!(
         "{:>4}  {:<34} {:>6} {:>8} {:>9} {:>8} {:>11} {:>5} {:>10} {:>9}",
-        "#", "case", "times", "records", "accepted", "rejected", "quarantined", "lost", "duplicated", "recovery"
+        "#",
+        "case",
+        "times",
+        "records",
+        "accepted",
+        "rejected",
+        "quarantined",
+        "lost",
+        "duplicated",
+        "recovery"
     );
 }
 

@@ -54,11 +54,15 @@ pub(crate) async fn run(args: Args) -> Result<()> {
                 return out::line("The stream has kept everything that was needed.");
             }
             let rows = losses.into_iter().map(|l| {
-                let seen = l.acknowledged_by.map_or_else(|| "no".to_owned(), |by| format!("{by}: {}", l.note));
+                let seen =
+                    l.acknowledged_by.map_or_else(|| "no".to_owned(), |by| format!("{by}: {}", l.note));
                 let (after, before) = (l.after.unwrap_or_default(), l.before.unwrap_or_default());
                 vec![l.id.to_string(), l.found_at.to_string(), l.kind, l.shard, after, before, seen]
             });
-            out::line(out::table(&["ID", "FOUND AT", "KIND", "SHARD", "AFTER", "BEFORE", "ACKNOWLEDGED"], rows))
+            out::line(out::table(
+                &["ID", "FOUND AT", "KIND", "SHARD", "AFTER", "BEFORE", "ACKNOWLEDGED"],
+                rows,
+            ))
         }
         Command::Acknowledge { loss, note, data } => {
             if !admin(&Target::find(&data)?).await?.acknowledge_loss(loss, "operator", &note).await? {

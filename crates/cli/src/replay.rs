@@ -157,7 +157,8 @@ fn tell(found: &Range, shard: &str) -> Result<()> {
     let (Some(first), Some(last)) = (&found.first, &found.last) else {
         return out::line(format!("The stream keeps no such records of shard {shard}."));
     };
-    let time = |arrived: &Option<Timestamp>| arrived.map_or_else(|| "at an unknown time".into(), |t| t.to_string());
+    let time =
+        |arrived: &Option<Timestamp>| arrived.map_or_else(|| "at an unknown time".into(), |t| t.to_string());
     out::line(format!("Records     {}", found.records))?;
     out::line(format!("Values      {} ({} pieces cannot be read)", found.values, found.unreadable))?;
     out::line(format!("First       {} of {}", first.0, time(&first.1)))?;

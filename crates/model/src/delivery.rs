@@ -113,7 +113,8 @@ impl Checkpoint {
         if self.epoch_current {
             return self.clone();
         }
-        let staged = |p: Option<&Position>| p.filter(|p| self.flushed.as_ref().is_none_or(|f| *p > f)).cloned();
+        let staged =
+            |p: Option<&Position>| p.filter(|p| self.flushed.as_ref().is_none_or(|f| *p > f)).cloned();
         let lost_to = staged(self.position.as_ref()).max(staged(self.lost_to.as_ref()));
         // A replay that was itself interrupted by a crash still goes as far as the first.
         let replay_to = lost_to.clone().max(staged(self.replay_to.as_ref())).max(staged(until));

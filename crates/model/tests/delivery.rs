@@ -27,7 +27,11 @@ enum Logged {
     Checkpoint(Row),
     /// Rows in history are points, and the same point twice is one; counts in the ledger
     /// would add up.
-    Flush { rows: Vec<u32>, counted: Vec<u32>, watermark: Option<Position> },
+    Flush {
+        rows: Vec<u32>,
+        counted: Vec<u32>,
+        watermark: Option<Position>,
+    },
     /// Committed with the disk: everything before it stays.
     Synced,
 }
@@ -140,8 +144,11 @@ impl Database {
         self.staged = staged;
         // A checkpoint of an earlier epoch says nothing.
         let to = if checkpoint.epoch_current {
-            watermark(checkpoint.position.as_ref(), self.staged.iter().map(|b| (b.previous.as_ref(), &b.position)))
-                .cloned()
+            watermark(
+                checkpoint.position.as_ref(),
+                self.staged.iter().map(|b| (b.previous.as_ref(), &b.position)),
+            )
+            .cloned()
         } else {
             None
         };
@@ -280,8 +287,11 @@ impl World {
             Step::Look => match self.look(Some(records[0])) {
                 Ok(step) => step,
                 Err(expected) => {
-                    let fresh: Vec<u32> =
-                        records.iter().copied().filter(|r| !is_duplicate(expected.as_ref(), &at(*r))).collect();
+                    let fresh: Vec<u32> = records
+                        .iter()
+                        .copied()
+                        .filter(|r| !is_duplicate(expected.as_ref(), &at(*r)))
+                        .collect();
                     if fresh.is_empty() {
                         self.acknowledged = self.acknowledged.max(*records.last()?);
                         return None;

@@ -42,7 +42,13 @@ impl Aside {
     }
 
     /// Puts the values aside, if there are any.
-    pub(crate) fn finish(self, tenant: &Tenant, origin: Origin<'_>, reading: &Reading, account: &mut Account) {
+    pub(crate) fn finish(
+        self,
+        tenant: &Tenant,
+        origin: Origin<'_>,
+        reading: &Reading,
+        account: &mut Account,
+    ) {
         let Some((mut why, place)) = self.why else { return };
         let pieces = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         if pieces > 1 {

@@ -91,7 +91,8 @@ impl<R: Reread> Ingest<R> {
                     if let (false, Some(position)) = (continuous, position) {
                         // This instance is new to the shard, or comes back to it.
                         let found = self.stream.read(&place.stream, &place.shard, Some(position), 1).await?;
-                        let first = found.records.first().map(|r| Position::whole(&r.sequence)).transpose()?;
+                        let first =
+                            found.records.first().map(|r| Position::whole(&r.sequence)).transpose()?;
                         let missing = gap(None, Some(position), found.kept, first.as_ref());
                         self.note(place, &checkpoint, missing, report).await?;
                     }
@@ -166,7 +167,8 @@ impl<R: Reread> Ingest<R> {
         report: &mut Report,
     ) -> Result<(), IngestError> {
         let Some(gap) = missing.filter(|_| place.consumer == CONSUMER) else { return Ok(()) };
-        let staged = checkpoint.lost_to.as_ref().is_some_and(|lost| Some(lost) > checkpoint.position.as_ref());
+        let staged =
+            checkpoint.lost_to.as_ref().is_some_and(|lost| Some(lost) > checkpoint.position.as_ref());
         let loss = if staged {
             let reason = "a crash emptied staging, and the stream no longer keeps what was in it";
             Loss { gap: &gap, kind: LossKind::Certain, reason }

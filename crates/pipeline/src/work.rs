@@ -228,7 +228,10 @@ impl Account {
         };
         let counted = |(key, _): &(&(i64, TenantId, Outcome, String), &u64)| {
             !self.again
-                || matches!(key.2, Outcome::Accepted | Outcome::Rejected | Outcome::Quarantined | Outcome::Duplicate)
+                || matches!(
+                    key.2,
+                    Outcome::Accepted | Outcome::Rejected | Outcome::Quarantined | Outcome::Duplicate
+                )
         };
         self.lines.iter().filter(counted).map(line).collect()
     }

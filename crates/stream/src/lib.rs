@@ -70,13 +70,15 @@ impl Kinesis {
         let request = self.client.get_shard_iterator().stream_name(stream).shard_id(shard);
         let request = match at {
             None => request.shard_iterator_type(Type::TrimHorizon),
-            Some(at) => request
-                .shard_iterator_type(Type::AtSequenceNumber)
-                .starting_sequence_number(at.sequence()),
+            Some(at) => {
+                request.shard_iterator_type(Type::AtSequenceNumber).starting_sequence_number(at.sequence())
+            }
         };
         match request.send().await {
             Ok(answer) => Ok(answer.shard_iterator),
-            Err(SdkError::ServiceError(e)) if matches!(e.err(), IteratorError::ResourceNotFoundException(_)) => {
+            Err(SdkError::ServiceError(e))
+                if matches!(e.err(), IteratorError::ResourceNotFoundException(_)) =>
+            {
                 Ok(None)
             }
             Err(e) => Err(e.into()),
@@ -99,7 +101,9 @@ impl Kinesis {
             Some(bookmark) => Some(bookmark.iterator),
             None => match self.iterator(stream, shard, after).await {
                 // Of a number that the stream has forgotten some servers want to know nothing.
-                Err(e) if after.is_some() && names_the_number(&e) => self.iterator(stream, shard, None).await?,
+                Err(e) if after.is_some() && names_the_number(&e) => {
+                    self.iterator(stream, shard, None).await?
+                }
                 other => other?,
             },
         };
@@ -149,9 +153,9 @@ impl Kinesis {
 
 /// Whether Kinesis refused the sequence number itself.
 fn names_the_number(error: &Failure) -> bool {
-    error.downcast_ref::<SdkError<IteratorError>>().is_some_and(|e| {
-        e.as_service_error().is_some_and(IteratorError::is_invalid_argument_exception)
-    })
+    error
+        .downcast_ref::<SdkError<IteratorError>>()
+        .is_some_and(|e| e.as_service_error().is_some_and(IteratorError::is_invalid_argument_exception))
 }
 
 impl Reread for Kinesis {

@@ -54,7 +54,10 @@ impl Recovery {
                     LOOK
                 }
                 Err(e) => {
-                    tracing::warn!(error = format!("{:#}", anyhow::Error::from(e)), "a replay failed; trying again");
+                    tracing::warn!(
+                        error = format!("{:#}", anyhow::Error::from(e)),
+                        "a replay failed; trying again"
+                    );
                     AFTER_FAILURE
                 }
             };

@@ -108,7 +108,8 @@ impl Case<'_> {
             policy,
             tenant_name: "acme".into(),
             entity_name: "e".into(),
-            place: Origin { sequence: to.sequence(), sub: 0, item: at, arrived: time(0), redrive: None }.kept(),
+            place: Origin { sequence: to.sequence(), sub: 0, item: at, arrived: time(0), redrive: None }
+                .kept(),
             digest: None,
             first: at,
             points: vec![(attribute.clone(), Some(0))],

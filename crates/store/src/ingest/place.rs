@@ -66,14 +66,8 @@ impl IngestStore {
     ) -> Result<(), StoreError> {
         let (begin, sequence, sub) = (begin.sequence(), until.sequence(), sub(until));
         let [stream, shard, consumer] = place.parameters();
-        let parameters: &[Parameter<'_>] = &[
-            stream,
-            shard,
-            consumer,
-            (&begin, Type::TEXT),
-            (&sequence, Type::TEXT),
-            (&sub, Type::INT8),
-        ];
+        let parameters: &[Parameter<'_>] =
+            &[stream, shard, consumer, (&begin, Type::TEXT), (&sequence, Type::TEXT), (&sub, Type::INT8)];
         let sql = "select ingest_begun($1, $2, $3, $4, $5, $6)";
         self.db.query_one("noting where a shard begins", sql, parameters).await.map(drop)
     }
