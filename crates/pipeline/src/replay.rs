@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// Most records read again at a time.
 const REREAD_RECORDS: usize = 1000;
 
+/// Kinesis keeps records for 24 hours at least; for less than this it is not even asked.
+const SHORTEST_OUTAGE: Duration = Duration::from_secs(60);
+
 /// What the caller knows of the shard besides its checkpoint.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ahead<'a> {
@@ -174,7 +177,7 @@ impl<R: Reread> Ingest<R> {
             Loss { gap: &gap, kind: LossKind::Certain, reason }
         } else {
             let away = self.store.longest_outage(place).await?;
-            if away == Duration::ZERO || away < self.stream.retention(&place.stream).await? {
+            if away < SHORTEST_OUTAGE || away < self.stream.retention(&place.stream).await? {
                 return Ok(());
             }
             let reason = "the platform was away for longer than the stream keeps records";
