@@ -27,9 +27,12 @@ struct Run {
 
 /// Throughput for both shapes, acknowledgement time and memory.
 pub(crate) async fn measure(rig: &Rig) -> Result<Vec<Figure>> {
+    // A replica is another machine's work.
+    rig.without_replica(true).await?;
     let device = run(rig, Shape::Device, DEVICES).await.context("device-shaped run")?;
     let copy = baseline::copy_history(rig).await.context("plain COPY of the same rows")?;
     let random = run(rig, Shape::Random, RANDOM_ENTITIES).await.context("random-shaped run")?;
+    rig.without_replica(false).await?;
     let per_s = |r: &Run| r.values as f64 / r.took.as_secs_f64();
     let mut acks = device.acks_ms.clone();
     let shape = format!("{SHARDS} shards, {DEVICES} devices a shard, validated by telemetry-rules");

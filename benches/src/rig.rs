@@ -67,6 +67,13 @@ impl Rig {
         Ok(FunctionHost::spawn(config).await?)
     }
 
+    /// Stops the replica, or starts it again.
+    pub(crate) async fn without_replica(&self, without: bool) -> Result<()> {
+        let mut databases = self.platform.databases().await.context("the databases")?;
+        if without { databases.replica.stop().await? } else { databases.replica.restart().await? }
+        Ok(())
+    }
+
     /// A few devices with values, for reads.
     pub(crate) async fn some_devices(&self, devices: u32) -> Result<()> {
         let host = self.ingest_host(1).await?;
