@@ -134,6 +134,18 @@ impl Checkpoint {
         }
     }
 
+    /// How far a replay has to go that is due, for whoever has the next batch at hand:
+    /// `acknowledged` is the last record before it. One that was begun without that
+    /// knowledge goes to the shard's end, and behind a fleet that keeps writing it might
+    /// never get there; but what follows `acknowledged` will be delivered.
+    pub fn replay_bound(&self, acknowledged: Option<&Position>) -> Option<Position> {
+        let until = self.replay_to.clone()?;
+        match acknowledged {
+            Some(acknowledged) if until == Position::end() => self.lost_to.clone().max(Some(acknowledged.clone())),
+            _ => Some(until),
+        }
+    }
+
     /// The checkpoint when the stream has nothing more of what was to be read again.
     #[must_use]
     pub fn replayed(&self) -> Self {

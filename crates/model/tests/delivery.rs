@@ -248,13 +248,15 @@ impl World {
                 Ok(Step::Look)
             }
             Next::Replay { after, until } => {
+                let acknowledged = first.and_then(|first| at(first).before());
+                let until = checkpoint.replay_bound(acknowledged.as_ref()).unwrap_or_else(|| until.clone());
                 let (kept, mut records) = self.read(after, 3);
                 let found = records.first().map(|r| at(*r));
                 if let Some(gap) = gap(checkpoint.begin.as_ref(), after, kept, found.as_ref()) {
                     let before = gap.before.as_ref().map_or(self.written + 1, |p| number(Some(p)));
                     self.told.push((number(gap.after.as_ref()), before));
                 }
-                records.retain(|r| at(*r) <= *until);
+                records.retain(|r| at(*r) <= until);
                 if records.is_empty() {
                     self.db.store(checkpoint.replayed(), false);
                     return Ok(Step::Look);

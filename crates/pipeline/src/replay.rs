@@ -88,7 +88,16 @@ impl<R: Reread> Ingest<R> {
                 }
                 Next::Replay { until, .. } => {
                     continuous = true;
-                    self.replay(place, &checkpoint, until, report, end).await?;
+                    let acknowledged = match ahead {
+                        Ahead::Batch(first) => first.before(),
+                        Ahead::Idle => None,
+                    };
+                    let until = checkpoint.replay_bound(acknowledged.as_ref()).unwrap_or_else(|| until.clone());
+                    let undisturbed = self.replay(place, &checkpoint, &until, report, end).await?;
+                    if !undisturbed && matches!(ahead, Ahead::Idle) {
+                        // Somebody has a batch of the shard at hand, and knows more.
+                        return Ok(checkpoint.position.clone());
+                    }
                 }
                 Next::Take(position) => {
                     if let (false, Some(position)) = (continuous, position) {
@@ -124,7 +133,7 @@ impl<R: Reread> Ingest<R> {
         Ok(())
     }
 
-    /// Reads a part again and takes it.
+    /// Reads a part again and takes it. False: somebody else is at it.
     async fn replay(
         &mut self,
         place: &ShardPlace,
@@ -132,7 +141,7 @@ impl<R: Reread> Ingest<R> {
         until: &Position,
         report: &mut Report,
         end: Instant,
-    ) -> Result<(), IngestError> {
+    ) -> Result<bool, IngestError> {
         let after = checkpoint.position.as_ref();
         let found = self.stream.read(&place.stream, &place.shard, after, REREAD_RECORDS).await?;
         let mut records = found.records;
@@ -142,7 +151,7 @@ impl<R: Reread> Ingest<R> {
         records.retain(|r| Position::whole(&r.sequence).is_ok_and(|at| at <= *until));
         if records.is_empty() {
             self.store.end_replay(place, after).await?;
-            return Ok(());
+            return Ok(true);
         }
         let mut part = Report::default();
         // Boxed: a future of futures of futures takes the compiler too deep.
@@ -152,10 +161,11 @@ impl<R: Reread> Ingest<R> {
         match took {
             Ok(_) => {
                 tracing::info!(shard.id = place.shard, replay.records = records.len(), "replayed a part");
-                Ok(())
+                Ok(true)
             }
-            // Somebody else is at it, or it was lost again: look anew.
-            Err(Interrupted::Moved | Interrupted::StagingLost) => Ok(()),
+            Err(Interrupted::Moved) => Ok(false),
+            // Lost again: look anew.
+            Err(Interrupted::StagingLost) => Ok(true),
             Err(Interrupted::Failed(e)) => Err(e),
         }
     }
