@@ -70,7 +70,11 @@ impl Rig {
     /// Stops the replica, or starts it again.
     pub(crate) async fn without_replica(&self, without: bool) -> Result<()> {
         let mut databases = self.platform.databases().await.context("the databases")?;
-        if without { databases.replica.stop().await? } else { databases.replica.restart().await? }
+        if without {
+            databases.replica.stop().await?
+        } else {
+            databases.replica.restart().await?
+        }
         Ok(())
     }
 

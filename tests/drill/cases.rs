@@ -364,52 +364,70 @@ async fn two_tenants_one_connection(f: Fault<'_>) -> Result<Done> {
     for turn in 0..f.times {
         let tenant = tenants[turn as usize % 2];
         let way = f.rng.random_range(0..4);
-        let cancel = client.cancel_token();
-        let transaction = client.transaction().await?;
-        let set = "select set_config('app.current_tenant_id', $1, true)";
-        transaction.query_one(set, &[&tenant.to_string()]).await?;
-        match way {
-            // An error, and a cancelled statement: the transaction is given up.
-            0 => drop(transaction.query("select 1 / 0", &[]).await),
-            1 => {
-                let cancelling = async {
-                    // Once it runs, and once: a late one would hit the next statement.
-                    let running = "select count(*) from pg_stat_activity
-                                   where state = 'active' and usename = 'eaves_query' and query like '%pg_sleep%'";
-                    f.stage
-                        .until(20, "the statement", || async { Ok(f.stage.count(running).await? == 1) })
-                        .await?;
-                    anyhow::Ok(cancel.cancel_query(tokio_postgres::NoTls).await?)
-                };
-                let slow = transaction.query("select pg_sleep(30)", &[]);
-                let (slow, cancelled) = futures_util::join!(slow, cancelling);
-                cancelled?;
-                ensure!(slow.is_err(), "a cancelled statement went on");
-            }
-            _ => {
-                let sql = "select distinct tenant_id from entity_jsonb union select distinct tenant_id from entities";
-                for row in transaction.query(sql, &[]).await? {
-                    if row.get::<_, i32>(0) != tenant {
-                        problems.push(format!(
-                            "I5: tenant {tenant} saw a row of tenant {}",
-                            row.get::<_, i32>(0)
-                        ));
-                    }
-                }
-            }
-        }
-        if way == 3 {
-            transaction.commit().await?;
-        } else {
-            transaction.rollback().await?;
-        }
-        // Without a tenant there is nothing to see.
-        let rows = client.query("select tenant_id from entities limit 1", &[]).await?;
-        if !rows.is_empty() {
-            problems.push("I5: rows without a tenant".into());
+        match turn_of(f.stage, &mut client, tenant, way).await {
+            Ok(found) => problems.extend(found),
+            // A cancel may come late and hit the next statement: that turn is given up.
+            Err(e) if cancelled(&e) => {}
+            Err(e) => return Err(e),
         }
     }
     Ok(Done { injected: f.times, problems, ..Done::default() })
+}
+
+fn cancelled(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::code);
+    code == Some(&tokio_postgres::error::SqlState::QUERY_CANCELED)
+}
+
+/// One transaction as `tenant`, ended in one of four ways; what it should not have seen.
+async fn turn_of(
+    stage: &Stage,
+    client: &mut tokio_postgres::Client,
+    tenant: i32,
+    way: u32,
+) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    let cancel = client.cancel_token();
+    let transaction = client.transaction().await?;
+    let set = "select set_config('app.current_tenant_id', $1, true)";
+    transaction.query_one(set, &[&tenant.to_string()]).await?;
+    match way {
+        // An error, and a cancelled statement: the transaction is given up.
+        0 => drop(transaction.query("select 1 / 0", &[]).await),
+        1 => {
+            let cancelling = async {
+                // Once it runs, and once.
+                let running = "select count(*) from pg_stat_activity
+                               where state = 'active' and usename = 'eaves_query' and query like '%pg_sleep%'";
+                stage.until(20, "the statement", || async { Ok(stage.count(running).await? == 1) }).await?;
+                anyhow::Ok(cancel.cancel_query(tokio_postgres::NoTls).await?)
+            };
+            let slow = transaction.simple_query("select pg_sleep(30)");
+            let (slow, cancelled) = futures_util::join!(slow, cancelling);
+            cancelled?;
+            ensure!(slow.is_err(), "a cancelled statement went on");
+        }
+        _ => {
+            let sql =
+                "select distinct tenant_id from entity_jsonb union select distinct tenant_id from entities";
+            for row in transaction.query(sql, &[]).await? {
+                if row.get::<_, i32>(0) != tenant {
+                    problems
+                        .push(format!("I5: tenant {tenant} saw a row of tenant {}", row.get::<_, i32>(0)));
+                }
+            }
+        }
+    }
+    if way == 3 {
+        transaction.commit().await?;
+    } else {
+        transaction.rollback().await?;
+    }
+    // Without a tenant there is nothing to see.
+    if !client.query("select tenant_id from entities limit 1", &[]).await?.is_empty() {
+        problems.push("I5: rows without a tenant".into());
+    }
+    Ok(problems)
 }
 
 /// Staging is lost and the stream keeps nothing of it: told, not silent. Nobody writes

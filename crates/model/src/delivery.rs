@@ -141,7 +141,9 @@ impl Checkpoint {
     pub fn replay_bound(&self, acknowledged: Option<&Position>) -> Option<Position> {
         let until = self.replay_to.clone()?;
         match acknowledged {
-            Some(acknowledged) if until == Position::end() => self.lost_to.clone().max(Some(acknowledged.clone())),
+            Some(acknowledged) if until == Position::end() => {
+                self.lost_to.clone().max(Some(acknowledged.clone()))
+            }
             _ => Some(until),
         }
     }

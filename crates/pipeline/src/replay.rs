@@ -92,7 +92,8 @@ impl<R: Reread> Ingest<R> {
                         Ahead::Batch(first) => first.before(),
                         Ahead::Idle => None,
                     };
-                    let until = checkpoint.replay_bound(acknowledged.as_ref()).unwrap_or_else(|| until.clone());
+                    let until =
+                        checkpoint.replay_bound(acknowledged.as_ref()).unwrap_or_else(|| until.clone());
                     let undisturbed = self.replay(place, &checkpoint, &until, report, end).await?;
                     if !undisturbed && matches!(ahead, Ahead::Idle) {
                         // Somebody has a batch of the shard at hand, and knows more.
