@@ -135,7 +135,7 @@ begin
 end
 $$;
 
--- See V16; compared with eaves_model::delivery::Checkpoint::rewound by a test.
+-- See V16; follows eaves_model::delivery::Checkpoint::rewound.
 create or replace function ingest_rewind(p_stream text, p_shard text, p_consumer text,
                                          p_until_sequence text default null, p_until_sub int8 default null)
 returns void

@@ -5,7 +5,7 @@
 //! The functions here say what follows from that, without I/O: `eaves-pipeline` acts on
 //! them, `tests/delivery.rs` explores them under crashes, and the SQL functions
 //! `ingest_rewind`, `ingest_finish` and `flush_leaf`, which have to decide under the
-//! database's locks, are compared with them state by state in `eaves-store`'s tests.
+//! database's locks, follow them.
 
 use crate::position::Position;
 

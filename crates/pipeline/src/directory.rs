@@ -19,8 +19,6 @@ const ENTITIES: usize = 200_000;
 /// How long a tenant's settings and attributes are trusted: a change of its rules holds
 /// in every instance after this time.
 const FRESH: Duration = Duration::from_secs(10);
-/// How long a tenant is taken not to exist: whoever creates one sends to it at once.
-const UNKNOWN: Duration = Duration::from_secs(1);
 
 /// An attribute with what the batch needs of it prepared.
 #[derive(Debug)]
@@ -75,7 +73,9 @@ impl Directory {
         store: &mut IngestStore,
         names: &[&str],
     ) -> Result<(), StoreError> {
-        self.tenants.retain(|_, t| t.read_at.elapsed() < if t.tenant.is_some() { FRESH } else { UNKNOWN });
+        // That one does not exist is asked for in each batch that names it: whoever creates a
+        // tenant sends to it at once.
+        self.tenants.retain(|_, t| t.tenant.is_some() && t.read_at.elapsed() < FRESH);
         let unknown: Vec<&str> = names.iter().copied().filter(|n| !self.tenants.contains_key(*n)).collect();
         if unknown.is_empty() {
             return Ok(());
