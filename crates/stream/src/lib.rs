@@ -9,7 +9,6 @@ use aws_sdk_kinesis::types::ShardIteratorType as Type;
 use eaves_model::Position;
 use eaves_pipeline::{Found, Record, Reread, RereadError, arrival};
 use std::time::Duration;
-use tokio::sync::Mutex;
 
 /// Answers without a record after which something is wrong. Kinesis walks through a shard
 /// in steps and may find nothing in many of them.
@@ -23,16 +22,6 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 pub struct Kinesis {
     client: Client,
-    /// Where the last read of a shard ended, so that the next page needs no new iterator.
-    next: Mutex<Option<Bookmark>>,
-}
-
-#[derive(Debug)]
-struct Bookmark {
-    stream: String,
-    shard: String,
-    after: Position,
-    iterator: String,
 }
 
 impl Kinesis {
@@ -43,7 +32,7 @@ impl Kinesis {
 
     /// A reader through a client that is there.
     pub fn with(client: Client) -> Self {
-        Self { client, next: Mutex::new(None) }
+        Self { client }
     }
 
     /// Like [`Reread::read`], but with the whole record at `from` itself.
@@ -92,20 +81,13 @@ impl Kinesis {
         after: Option<&Position>,
         limit: usize,
     ) -> Result<Found, Failure> {
-        // The place of the last read is as good as the record itself still being there.
-        let bookmark = self.next.lock().await.take().filter(|b| {
-            b.stream == stream && b.shard == shard && Some(&b.after) == after && b.after.sub() == u32::MAX
-        });
-        let mut kept = after.is_none() || bookmark.is_some();
-        let mut iterator = match bookmark {
-            Some(bookmark) => Some(bookmark.iterator),
-            None => match self.iterator(stream, shard, after).await {
-                // Of a number that the stream has forgotten some servers want to know nothing.
-                Err(e) if after.is_some() && names_the_number(&e) => {
-                    self.iterator(stream, shard, None).await?
-                }
-                other => other?,
-            },
+        // A new iterator for each page: only the record at `after` itself says that nothing
+        // behind it has been forgotten since.
+        let mut kept = after.is_none();
+        let mut iterator = match self.iterator(stream, shard, after).await {
+            // Of a number that the stream has forgotten some servers want to know nothing.
+            Err(e) if after.is_some() && names_the_number(&e) => self.iterator(stream, shard, None).await?,
+            other => other?,
         };
         let mut records = Vec::new();
         for _ in 0..EMPTY_ANSWERS {
@@ -131,14 +113,7 @@ impl Kinesis {
                     data: record.data.into_inner(),
                 });
             }
-            if let Some(last) = records.last() {
-                let after = Position::whole(&last.sequence)?;
-                *self.next.lock().await = answer.next_shard_iterator.map(|iterator| Bookmark {
-                    stream: stream.to_owned(),
-                    shard: shard.to_owned(),
-                    after,
-                    iterator,
-                });
+            if !records.is_empty() {
                 return Ok(Found { kept, records });
             }
             if answer.millis_behind_latest.unwrap_or(0) == 0 {
