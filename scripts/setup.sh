@@ -74,11 +74,14 @@ brew_packages() {
 
 python_tools() { # folder packages… (a folder each: their dependencies do not agree)
   venv=$1; stamp="$venv/.eaves-installed"; shift
-  if [ "$(cat "$stamp" 2>/dev/null)" = "$*" ]; then return; fi
+  # Its programs name the folder they were installed in: a moved or copied one is made anew.
+  wanted="$PWD/$venv: $*"
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then return; fi
   say "Python tools: $*"
-  [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+  case "$(cat "$stamp" 2>/dev/null)" in "$PWD/$venv: "*) ;; *) rm -rf "$venv" ;; esac
+  "$venv/bin/python" -c '' 2>/dev/null || python3 -m venv --clear "$venv"
   "$venv/bin/python" -m pip install -q --disable-pip-version-check "$@"
-  printf '%s' "$*" >"$stamp"
+  printf '%s' "$wanted" >"$stamp"
 }
 
 rust_tools() {

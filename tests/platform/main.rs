@@ -5,6 +5,7 @@
 
 mod cli;
 mod ingest;
+mod large;
 mod plugins;
 mod points;
 mod quarantine;
@@ -76,6 +77,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
     let mut conclusion = libtest_mimic::run(arguments, shared);
     // These change what others rely on: a plugin's settings, the ledger.
     let last = scenarios!(runtime, world:
+        large::a_record_of_many_values_is_taken_in_parts,
         quarantine::a_tenant_redrives_its_own_over_http,
         quarantine::the_audit_adds_up_and_tells_when_it_does_not,
     );

@@ -59,7 +59,7 @@ pub(crate) struct Row {
 }
 
 pub(crate) struct World {
-    platform: Platform,
+    pub(crate) platform: Platform,
     endpoints: Endpoints,
     http: reqwest::Client,
     kinesis: aws_sdk_kinesis::Client,
@@ -138,6 +138,13 @@ impl World {
 
     pub(crate) async fn put_bytes(&self, key: &str, record: Vec<u8>) -> Result<()> {
         self.put_many(vec![(key.to_owned(), record)]).await
+    }
+
+    /// Puts one record into the shard whose range holds `hash`.
+    pub(crate) async fn put_at(&self, hash: u128, record: Vec<u8>) -> Result<()> {
+        let request = self.kinesis.put_record().stream_name(&self.endpoints.stream).partition_key("k");
+        request.explicit_hash_key(hash.to_string()).data(Blob::new(record)).send().await?;
+        Ok(())
     }
 
     pub(crate) async fn put_many(&self, records: Vec<(String, Vec<u8>)>) -> Result<()> {

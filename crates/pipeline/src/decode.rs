@@ -45,13 +45,17 @@ pub(crate) async fn readings<'a>(
     let now = Timestamp::now();
     let frames = frames(store, place, records, account).await?;
     let (mut values, mut reached) = (0, None);
+    let mut redrives = 0;
     let mut readings: Vec<(Origin<'a>, Reading)> = Vec::with_capacity(records.len());
     let mut refused: Vec<(Origin<'a>, Refused)> = Vec::new();
     let mut duplicates: Vec<(Origin<'a>, Option<String>, u32)> = Vec::new();
     'records: for ((whole, record), frame) in records.iter().zip(frames) {
         let (bytes, redrive, redriven_before) = match frame {
             Frame::None => (record.data.as_slice(), None, false),
-            Frame::Redrive(index, payload) => (payload, Some(index), false),
+            Frame::Redrive(index, payload) => {
+                redrives = index + 1;
+                (payload, Some(index), false)
+            }
             Frame::Duplicate(payload) => (payload, None, true),
         };
         // The clock of the stream, so that a record read again is judged as at first.
@@ -88,6 +92,8 @@ pub(crate) async fn readings<'a>(
         }
         account.report.records += 1;
     }
+    // Those of records beyond the cut are the next transaction's.
+    account.redrives.truncate(redrives);
     // Each record has pieces, and the last of each is newer than `expected`.
     let Some(reached) = reached else { return Err(IngestError::Empty) };
     let mut names: Vec<&str> = readings.iter().map(|(_, r)| &*r.tenant).collect();

@@ -41,21 +41,27 @@ impl<R: Reread> Ingest<R> {
     /// was lost and nothing is delivered to them, or an operator asked for it. Safe beside
     /// a delivery to the same shard: of two who write on the same checkpoint one wins, and
     /// the other begins anew.
-    pub async fn recover(&mut self, idle: Duration, time: Duration) -> Result<Report, IngestError> {
+    ///
+    /// Answers with what was done and, if a shard could not be read, with the first reason:
+    /// one that fails does not hold up the others.
+    pub async fn recover(&mut self, idle: Duration, time: Duration) -> (Report, Option<IngestError>) {
         let end = Instant::now() + time;
         let mut report = Report::default();
         let mut failed = None;
-        for place in self.store.stale_shards(idle).await? {
+        let stale = match self.store.stale_shards(idle).await {
+            Ok(stale) => stale,
+            Err(e) => return (report, Some(e.into())),
+        };
+        for place in stale {
             match self.ready(&place, Ahead::Idle, &mut report, end).await {
                 Ok(_) => {}
                 Err(IngestError::OutOfTime { .. }) => break,
-                // One shard that cannot be read does not hold up the others.
                 Err(e) => failed = failed.or(Some(e)),
             }
             // Deliveries to the shard are somebody else's.
             self.checkpoints.remove(&place);
         }
-        failed.map_or(Ok(report), Err)
+        (report, failed)
     }
 
     /// The shard's checkpoint, after any replay that is due.
@@ -76,7 +82,11 @@ impl<R: Reread> Ingest<R> {
             }
             let checkpoint = self.store.checkpoint(place).await?;
             match checkpoint.next() {
-                Next::Begin => self.begin(place, ahead).await?,
+                Next::Begin => {
+                    if !self.begin(place, ahead).await? {
+                        return Ok(None);
+                    }
+                }
                 Next::Rewind => {
                     tracing::warn!(shard.id = place.shard, "staging was emptied; replaying");
                     report.staging_lost = true;
@@ -107,7 +117,7 @@ impl<R: Reread> Ingest<R> {
                         let first =
                             found.records.first().map(|r| Position::whole(&r.sequence)).transpose()?;
                         let missing = gap(None, Some(position), found.kept, first.as_ref());
-                        self.note(place, &checkpoint, missing, report).await?;
+                        self.note(place, &checkpoint, missing).await?;
                     }
                     let position = position.cloned();
                     self.checkpoints.insert(place.clone(), position.clone());
@@ -117,8 +127,9 @@ impl<R: Reread> Ingest<R> {
         }
     }
 
-    /// A shard that was not seen before, or of which a promoted replica knows nothing.
-    async fn begin(&mut self, place: &ShardPlace, ahead: Ahead<'_>) -> Result<(), IngestError> {
+    /// A shard that was not seen before, or of which a promoted replica knows nothing. False:
+    /// there is nothing in it to begin with.
+    async fn begin(&mut self, place: &ShardPlace, ahead: Ahead<'_>) -> Result<bool, IngestError> {
         let found = self.stream.read(&place.stream, &place.shard, None, 1).await?;
         let oldest = found.records.first().map(|r| Position::whole(&r.sequence)).transpose()?;
         let (begin, until) = match (oldest, ahead) {
@@ -126,12 +137,12 @@ impl<R: Reread> Ingest<R> {
             (None, Ahead::Batch(first)) => (first.clone(), first.before()),
             (Some(oldest), Ahead::Batch(first)) => (oldest.min(first.clone()), first.before()),
             (Some(oldest), Ahead::Idle) => (oldest, Some(Position::end())),
-            (None, Ahead::Idle) => return Err(IngestError::Empty),
+            (None, Ahead::Idle) => return Ok(false),
         };
         // Before number 0 there is nothing to be read.
         let until = until.unwrap_or_else(|| begin.clone());
         self.store.begun(place, &begin, &until).await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Reads a part again and takes it. False: somebody else is at it.
@@ -148,7 +159,7 @@ impl<R: Reread> Ingest<R> {
         let mut records = found.records;
         let first = records.first().map(|r| Position::whole(&r.sequence)).transpose()?;
         let missing = gap(checkpoint.begin.as_ref(), after, found.kept, first.as_ref());
-        self.note(place, checkpoint, missing, report).await?;
+        self.note(place, checkpoint, missing).await?;
         records.retain(|r| Position::whole(&r.sequence).is_ok_and(|at| at <= *until));
         if records.is_empty() {
             self.store.end_replay(place, after).await?;
@@ -178,7 +189,6 @@ impl<R: Reread> Ingest<R> {
         place: &ShardPlace,
         checkpoint: &Checkpoint,
         missing: Option<Gap>,
-        report: &mut Report,
     ) -> Result<(), IngestError> {
         let Some(gap) = missing.filter(|_| place.consumer == CONSUMER) else { return Ok(()) };
         let staged =
@@ -195,7 +205,6 @@ impl<R: Reread> Ingest<R> {
             Loss { gap: &gap, kind: LossKind::Possible, reason }
         };
         if self.store.note_loss(place, &loss).await? {
-            report.losses += 1;
             tracing::error!(
                 shard.id = place.shard,
                 loss.after = gap.after.as_ref().map(tracing::field::display),

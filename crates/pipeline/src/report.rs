@@ -23,8 +23,6 @@ pub struct Report {
     pub cache_failures: u64,
     /// Records read again because staging had been emptied.
     pub replayed: u64,
-    /// Ranges of the stream found missing that were not known to be.
-    pub losses: u64,
     /// Whether staging was found emptied by a crash or failover.
     pub staging_lost: bool,
 }
@@ -41,7 +39,6 @@ impl Report {
         self.plugin_failures += other.plugin_failures;
         self.cache_failures += other.cache_failures;
         self.replayed += other.replayed;
-        self.losses += other.losses;
         self.staging_lost |= other.staging_lost;
     }
 }

@@ -25,9 +25,15 @@ impl Backoff {
         if !passing || Instant::now() + pause >= self.until {
             return false;
         }
-        tracing::warn!(error = error as &dyn std::error::Error, "the database does not answer; waiting");
+        tracing::warn!(error = chain(error), "the database does not answer; waiting");
         tokio::time::sleep(pause).await;
         self.pause = (self.pause * 2).min(LONGEST);
         true
     }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -19,6 +19,9 @@ pub struct Backlog {
     pub staged_rows: u64,
     /// Age of the oldest of them.
     pub oldest_staged_seconds: f64,
+    /// Losses of stream records that no operator has acknowledged.
+    #[serde(default)]
+    pub losses: i64,
 }
 
 impl FlushStore {
@@ -47,8 +50,11 @@ impl FlushStore {
 
     /// What is left to flush.
     pub async fn backlog(&self) -> Result<Backlog, StoreError> {
-        let row = self.db.query_one("reading the backlog", "select pipeline_status()::text", &[]).await?;
-        serde_json::from_str(row.get(0)).map_err(|_| StoreError::Unreadable("the pipeline's status"))
+        let sql = "select pipeline_status()::text, unacknowledged_losses()";
+        let row = self.db.query_one("reading the backlog", sql, &[]).await?;
+        let backlog = serde_json::from_str(row.get(0));
+        let backlog = backlog.map_err(|_| StoreError::Unreadable("the pipeline's status"))?;
+        Ok(Backlog { losses: row.get(1), ..backlog })
     }
 
     /// Adds the partitions of the coming months. Returns how many there are now.

@@ -31,7 +31,7 @@ pub const FLUSH_LAG_MS: &str = "flush_lag_ms";
 pub const STAGING_LOST: &str = "staging_lost";
 /// Records read again from the stream after staging was lost, count.
 pub const RECORDS_REPLAYED: &str = "records_replayed";
-/// Ranges of the stream found missing that were not known to be, count: an alarm.
+/// Ranges of the stream found missing that nobody has acknowledged, a gauge: an alarm.
 pub const STREAM_LOSSES: &str = "stream_losses";
 
 /// A metric's unit, as CloudWatch names it.

@@ -137,6 +137,7 @@ async fn tell(store: &FlushStore, rows: u64) {
                 (metrics::ROWS_FLUSHED, Unit::Count, rows as f64),
                 (metrics::STAGING_BACKLOG, Unit::Count, backlog.staged_rows as f64),
                 (metrics::FLUSH_LAG_MS, Unit::Milliseconds, backlog.oldest_staged_seconds * 1000.0),
+                (metrics::STREAM_LOSSES, Unit::Count, backlog.losses as f64),
             ],
         ),
         Err(e) => tracing::warn!(error = &e as &dyn std::error::Error, "reading the backlog failed"),

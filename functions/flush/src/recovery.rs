@@ -39,21 +39,14 @@ impl Recovery {
         let mut replayed = 0;
         while Instant::now() < end && !*stopped.borrow() {
             let left = end.saturating_duration_since(Instant::now());
-            let pause = match Box::pin(self.ingest.recover(IDLE, left)).await {
-                Ok(report) => {
-                    replayed += report.replayed;
-                    if report.replayed + report.losses > 0 {
-                        metrics::emit(
-                            "flush",
-                            &[
-                                (metrics::RECORDS_REPLAYED, Unit::Count, report.replayed as f64),
-                                (metrics::STREAM_LOSSES, Unit::Count, report.losses as f64),
-                            ],
-                        );
-                    }
-                    LOOK
-                }
-                Err(e) => {
+            let (report, failed) = Box::pin(self.ingest.recover(IDLE, left)).await;
+            if report.replayed > 0 {
+                replayed += report.replayed;
+                metrics::emit("flush", &[(metrics::RECORDS_REPLAYED, Unit::Count, report.replayed as f64)]);
+            }
+            let pause = match failed {
+                None => LOOK,
+                Some(e) => {
                     tracing::warn!(
                         error = format!("{:#}", anyhow::Error::from(e)),
                         "a replay failed; trying again"

@@ -82,9 +82,6 @@ fn report(total: &Report, took: Duration) {
         (metrics::CACHE_FAILURES, Unit::Count, count(total.cache_failures)),
         (metrics::INGEST_MS, Unit::Milliseconds, took.as_secs_f64() * 1e3),
     ];
-    if total.losses > 0 {
-        values.push((metrics::STREAM_LOSSES, Unit::Count, count(total.losses)));
-    }
     if total.staging_lost || total.replayed > 0 {
         values.push((metrics::STAGING_LOST, Unit::Count, f64::from(u8::from(total.staging_lost))));
         values.push((metrics::RECORDS_REPLAYED, Unit::Count, count(total.replayed)));
