@@ -1,8 +1,10 @@
-//! One shard: fetch ahead, gather batches, deliver them in order, keep the checkpoint.
+//! One shard: fetch ahead, share out among lanes, gather batches, deliver each lane's in
+//! order, keep the checkpoint.
 
 use super::checkpoint::Checkpoints;
 use super::destination::{Destination, Discarded};
-use super::rules::{Delivery, Sequenced as _, Step, Verdict, verdict};
+use super::lanes::{Progress, lane};
+use super::rules::{Delivery, Step, Verdict, verdict};
 use super::{Counters, MappingConfig, Record, Source, SourceError, Target, event};
 use crate::backoff::Backoff;
 use crate::lambda::{FunctionError, MAX_PAYLOAD};
@@ -17,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Pages fetched ahead of the function: enough to keep it busy, little to hold in memory.
 const PAGES_AHEAD: usize = 2;
+/// Parts of pages that wait for a lane that is held up, before the others wait with it.
+const PARTS_AHEAD: usize = 16;
 const PAGE: usize = 2_000;
 
 /// What all pollers of a mapping share.
@@ -50,22 +54,74 @@ pub(super) async fn poll<S: Source, T: Target, D: Destination>(
         let checkpoints = context.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
         checkpoints.sequence(&shard).map(str::to_owned)
     };
-    let (pages, mut fetched) = mpsc::channel(PAGES_AHEAD);
-    let mut fetching = JoinSet::new();
+    let at = Arc::new(Place { shard: shard.clone(), progress: Mutex::default() });
+    let (pages, fetched) = mpsc::channel(PAGES_AHEAD);
+    // Dropped with this poller, and with them what they do.
+    let (mut fetching, mut lanes) = (JoinSet::new(), JoinSet::new());
     fetching.spawn(fetch(context.clone(), shard.clone(), after, pages));
+    let mut queues = Vec::new();
+    let factor = context.config.parallelization_factor.max(1);
+    for _ in 0..factor {
+        let ahead = if factor > 1 { PARTS_AHEAD } else { 1 };
+        let (queue, queued) = mpsc::channel(ahead);
+        queues.push(queue);
+        lanes.spawn(take_in_order(context.clone(), at.clone(), queued));
+    }
+    share_out(fetched, queues, &at).await;
+    while lanes.join_next().await.is_some() {}
+    if context.stop.is_cancelled() {
+        return (shard, End::Stopped);
+    }
+    let end = fetching.join_next().await;
+    (shard, end.and_then(Result::ok).unwrap_or(End::Stopped))
+}
+
+/// A shard on its way through the lanes.
+struct Place {
+    shard: String,
+    progress: Mutex<Progress>,
+}
+
+/// Gives each record to the lane of its partition key, until there are no more or the lanes
+/// have stopped. A lane that is held up holds up the others once its queue is full: what is
+/// fetched ahead stays bounded.
+async fn share_out(
+    mut fetched: mpsc::Receiver<Vec<Record>>,
+    queues: Vec<mpsc::Sender<Vec<Record>>>,
+    at: &Place,
+) {
+    while let Some(page) = fetched.recv().await {
+        at.progress.lock().unwrap_or_else(PoisonError::into_inner).begun(&page);
+        let mut parts: Vec<Vec<Record>> = queues.iter().map(|_| Vec::new()).collect();
+        for record in page {
+            parts[lane(&record.partition_key, queues.len())].push(record);
+        }
+        for (queue, part) in queues.iter().zip(parts) {
+            if !part.is_empty() && queue.send(part).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Delivers what comes into a lane, batch after batch.
+async fn take_in_order<S: Source, T: Target, D: Destination>(
+    context: Arc<Context<S, T, D>>,
+    at: Arc<Place>,
+    mut queued: mpsc::Receiver<Vec<Record>>,
+) {
     let mut pending = VecDeque::new();
     loop {
         tokio::select! {
             biased;
-            () = context.stop.cancelled() => return (shard, End::Stopped),
-            () = gather(&mut fetched, &mut pending, &context.config) => {}
+            () = context.stop.cancelled() => return,
+            () = gather(&mut queued, &mut pending, &context.config) => {}
         }
         let batch = cut(&mut pending, context.config.batch_size);
         if batch.is_empty() {
-            let end = fetching.join_next().await;
-            return (shard, end.and_then(Result::ok).unwrap_or(End::Stopped));
+            return;
         }
-        deliver(&context, &shard, batch).await;
+        deliver(&context, &at, batch).await;
     }
 }
 
@@ -111,9 +167,10 @@ fn cut(pending: &mut VecDeque<Record>, batch_size: usize) -> Vec<Record> {
 /// Delivers a batch until all of it is taken or discarded, or the mapping stops.
 async fn deliver<S: Source, T: Target, D: Destination>(
     context: &Context<S, T, D>,
-    shard: &str,
+    at: &Place,
     batch: Vec<Record>,
 ) {
+    let shard = at.shard.as_str();
     let stop = &context.stop;
     let mut pause = Backoff::new(Duration::from_millis(50), context.config.longest_retry_pause);
     let mut delivery = Delivery::new(batch, context.config.rules.clone());
@@ -139,7 +196,7 @@ async fn deliver<S: Source, T: Target, D: Destination>(
                     "records discarded"
                 );
                 counters.discarded.fetch_add(records.len() as u64, Ordering::Relaxed);
-                advance(context, shard, &records);
+                advance(context, at, &records);
                 continue;
             }
             Step::Invoke(records) => invoke(context, shard, records).await,
@@ -155,7 +212,7 @@ async fn deliver<S: Source, T: Target, D: Destination>(
         counters.invocations.fetch_add(1, Ordering::Relaxed);
         let taken = delivery.answered(verdict);
         counters.records.fetch_add(taken.len() as u64, Ordering::Relaxed);
-        advance(context, shard, &taken);
+        advance(context, at, &taken);
         if verdict == Verdict::Taken {
             pause.reset();
         } else {
@@ -205,12 +262,14 @@ async fn invoke<S: Source, T: Target, D: Destination>(
     }
 }
 
-fn advance<S, T, D>(context: &Context<S, T, D>, shard: &str, records: &[Record]) {
-    let Some(last) = records.last() else { return };
+fn advance<S, T, D>(context: &Context<S, T, D>, at: &Place, records: &[Record]) {
+    // Held while the checkpoint is written: of two lanes the later one must not be overtaken.
+    let mut progress = at.progress.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(reached) = progress.done(records) else { return };
     let mut checkpoints = context.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Err(e) = checkpoints.advance(shard, last.sequence()) {
+    if let Err(e) = checkpoints.advance(&at.shard, &reached) {
         // The function has the records; after a restart they come once more.
-        tracing::error!(shard.id = shard, error = %e, "the checkpoint could not be kept");
+        tracing::error!(shard.id = at.shard, error = %e, "the checkpoint could not be kept");
     }
 }
 

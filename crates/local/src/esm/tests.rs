@@ -20,7 +20,7 @@ impl FakeStream {
         let mut shards = self.0.lock().unwrap();
         let records = (from..to).map(|n| Record {
             sequence: n.to_string(),
-            partition_key: "k".into(),
+            partition_key: format!("k{}", n % 10),
             data: Bytes::from(n.to_string()),
             arrived_ms: 0,
         });
@@ -176,4 +176,48 @@ async fn children_are_read_after_their_parent_even_when_it_is_retried() {
     assert_eq!(child(2), (200..210).collect::<Vec<_>>());
     assert_eq!(child(3), (300..310).collect::<Vec<_>>());
     mapping.stop(Duration::from_secs(5)).await;
+}
+
+/// A parallelisation factor of 4: a key that fails holds up its own lane only, each key keeps
+/// its order, the checkpoint stays before what is not taken, and a restart brings it again.
+#[tokio::test]
+async fn lanes_keep_the_order_of_a_key_and_the_checkpoint_waits_for_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("checkpoints.json");
+    let stream = FakeStream::default();
+    stream.put("a", 100, 140);
+    let start = |function: &FakeFunction| {
+        let mut config = config();
+        config.parallelization_factor = 4;
+        config.rules.max_retries = None;
+        config.rules.bisect = true;
+        let checkpoints = Checkpoints::load(&file).unwrap();
+        Mapping::start(config, stream.clone(), function.clone(), FakeBucket::default(), checkpoints)
+    };
+    // Key k3 is stuck on its first record.
+    let stuck = FakeFunction { poison: Some(103), ..Default::default() };
+    let mapping = start(&stuck);
+    let lane_of = |n: u64| super::lanes::lane(&format!("k{}", n % 10), 4);
+    let free: Vec<u64> = (100..140).filter(|n| lane_of(*n) != lane_of(103)).collect();
+    until("the other lanes are through", || {
+        let seen = stuck.seen.lock().unwrap();
+        free.iter().all(|n| seen.contains(n))
+    })
+    .await;
+    assert!(!stuck.seen.lock().unwrap().contains(&103));
+    mapping.stop(Duration::from_secs(5)).await;
+    let kept = Checkpoints::load(&file).unwrap();
+    let at: Option<u64> = kept.sequence("a").map(|s| s.parse().unwrap());
+    assert!(at.is_none_or(|at| at < 103), "the checkpoint is at {at:?}, and 103 was not taken");
+
+    let well = FakeFunction::default();
+    let mapping = start(&well);
+    until("what was stuck is taken", || Checkpoints::load(&file).unwrap().sequence("a") == Some("139")).await;
+    mapping.stop(Duration::from_secs(5)).await;
+    let seen = well.seen.lock().unwrap().clone();
+    assert!((103..140).all(|n| seen.contains(&n)), "{seen:?}");
+    for key in 0..10 {
+        let of_key: Vec<u64> = seen.iter().copied().filter(|n| n % 10 == key).collect();
+        assert!(of_key.is_sorted(), "key {key} out of order: {of_key:?}");
+    }
 }
