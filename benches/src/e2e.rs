@@ -15,6 +15,10 @@ const SHARDS: usize = 2;
 /// Events per shard that are measured, and those before that warm caches and partitions.
 const MEASURED: usize = 150;
 const WARM_UP: usize = 10;
+/// Runs with and without the guarantees, each.
+const ROUNDS: usize = 3;
+/// The write path without its guarantees.
+const UNGUARDED: &str = include_str!("../unguarded.sql");
 const DEVICES: u32 = 10_000;
 const RANDOM_ENTITIES: u32 = 100_000;
 
@@ -25,15 +29,21 @@ struct Run {
     rss_mb: f64,
 }
 
+impl Run {
+    fn per_s(&self) -> f64 {
+        self.values as f64 / self.took.as_secs_f64()
+    }
+}
+
 /// Throughput for both shapes, acknowledgement time and memory.
 pub(crate) async fn measure(rig: &Rig) -> Result<Vec<Figure>> {
     // A replica is another machine's work.
     rig.without_replica(true).await?;
-    let device = run(rig, Shape::Device, DEVICES).await.context("device-shaped run")?;
+    let device = run(rig, Shape::Device, DEVICES, 0, MEASURED).await.context("device-shaped run")?;
     let copy = baseline::copy_history(rig).await.context("plain COPY of the same rows")?;
-    let random = run(rig, Shape::Random, RANDOM_ENTITIES).await.context("random-shaped run")?;
+    let random = run(rig, Shape::Random, RANDOM_ENTITIES, 0, MEASURED).await.context("random-shaped run")?;
     rig.without_replica(false).await?;
-    let per_s = |r: &Run| r.values as f64 / r.took.as_secs_f64();
+    let per_s = Run::per_s;
     let mut acks = device.acks_ms.clone();
     let shape = format!("{SHARDS} shards, {DEVICES} devices a shard, validated by telemetry-rules");
     Ok(vec![
@@ -80,14 +90,41 @@ pub(crate) async fn measure(rig: &Rig) -> Result<Vec<Figure>> {
     ])
 }
 
-async fn run(rig: &Rig, shape: Shape, entities: u32) -> Result<Run> {
+/// What the guarantees cost: the same pipeline with and without them, in turn, so that what the
+/// machine does meanwhile falls on both.
+///
+/// Leaves a database that is good for nothing else.
+pub(crate) async fn guarantees(rig: &Rig) -> Result<Figure> {
+    const EVENTS: usize = 100;
+    rig.without_replica(true).await?;
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let guarded = rig.functions().await?;
+    for round in 0..ROUNDS {
+        let first = 10 + 2 * SHARDS * round;
+        with.push(run(rig, Shape::Device, DEVICES, first, EVENTS).await.context("with guarantees")?.per_s());
+        let admin = rig.admin().await?;
+        admin.batch_execute(UNGUARDED).await.context("take the guarantees away")?;
+        let run = run(rig, Shape::Device, DEVICES, first + SHARDS, EVENTS).await;
+        without.push(run.context("without guarantees")?.per_s());
+        admin.batch_execute(&guarded).await.context("bring the guarantees back")?;
+    }
+    let n = (ROUNDS * SHARDS * EVENTS * RECORDS * VALUES) as u64;
+    let note = format!(
+        "values/s with checkpoint, epoch, watermark, ledger and unique points; median of {ROUNDS} runs; \
+         baseline: the same functions and indexes without them, run in turn"
+    );
+    let (with, without) = (percentile(&mut with, 50.0), percentile(&mut without, 50.0));
+    Ok(Figure::new("guaranteed_values_per_s", with, "values/s", without, n, note))
+}
+
+async fn run(rig: &Rig, shape: Shape, entities: u32, first: usize, measured: usize) -> Result<Run> {
     let tenant = if shape == Shape::Device { rig::DEVICE_TENANT } else { rig::RANDOM_TENANT };
     let mut hosts = Vec::new();
     let mut batches: Vec<Vec<Bytes>> = Vec::new();
-    for shard in 0..SHARDS {
+    for shard in first..first + SHARDS {
         hosts.push(rig.ingest_host(1).await?);
         let mut events = Events::new(tenant, shape, shard, entities);
-        batches.push((0..WARM_UP + MEASURED).map(|_| events.next()).collect());
+        batches.push((0..WARM_UP + measured).map(|_| events.next()).collect());
     }
     for (host, events) in hosts.iter().zip(&batches) {
         for event in &events[..WARM_UP] {
@@ -98,8 +135,8 @@ async fn run(rig: &Rig, shape: Shape, entities: u32) -> Result<Run> {
     let before = rig.history_rows(tenant).await?;
 
     let started = Instant::now();
-    let measured = hosts.iter().zip(&batches).map(|(host, events)| async move {
-        let mut acks = Vec::with_capacity(MEASURED);
+    let acks = hosts.iter().zip(&batches).map(|(host, events)| async move {
+        let mut acks = Vec::with_capacity(measured);
         for event in &events[WARM_UP..] {
             let sent = Instant::now();
             deliver(host, event).await?;
@@ -107,11 +144,11 @@ async fn run(rig: &Rig, shape: Shape, entities: u32) -> Result<Run> {
         }
         anyhow::Ok(acks)
     });
-    let acks_ms = futures_util::future::try_join_all(measured).await?.concat();
+    let acks_ms = futures_util::future::try_join_all(acks).await?.concat();
     rig.wait_flushed().await?;
     let took = started.elapsed();
 
-    let values = (SHARDS * MEASURED * RECORDS * VALUES) as u64;
+    let values = (SHARDS * measured * RECORDS * VALUES) as u64;
     let rows = rig.history_rows(tenant).await? - before;
     // Random readings may name one entity, attribute and second twice: one point.
     let expected = if shape == Shape::Device { values..=values } else { values * 95 / 100..=values };

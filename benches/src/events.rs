@@ -66,6 +66,17 @@ impl Events {
         Bytes::from(json)
     }
 
+    /// The next records, at most as many as an event has, each with its partition key.
+    pub(crate) fn records(&mut self, records: usize) -> Vec<(String, Vec<u8>)> {
+        let first = self.step as usize * RECORDS;
+        let key = |at: usize| ((first + at) as u32 % self.entities).to_string();
+        let keys: Vec<String> = (0..records).map(key).collect();
+        let records = keys.into_iter().enumerate().map(|(at, key)| (key, self.record(at).into_bytes()));
+        let records = records.collect();
+        self.step += 1;
+        records
+    }
+
     fn record(&mut self, at: usize) -> String {
         match self.shape {
             Shape::Device => {

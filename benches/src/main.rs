@@ -9,10 +9,12 @@ mod e2e;
 mod events;
 mod http;
 mod plugin;
+mod recovery;
 mod results;
 mod rig;
 
 use anyhow::{Context as _, Result, bail};
+use eaves_local::Options;
 use results::Figure;
 
 /// The figures, in the order they are measured.
@@ -25,6 +27,9 @@ const NAMES: &[&str] = &[
     "ingest_rss_mb",
     "cold_start_ms",
     "http_entity_p95_ms",
+    "guaranteed_values_per_s",
+    "recovery_first_value_s",
+    "replay_values_per_s",
 ];
 
 #[tokio::main]
@@ -42,11 +47,19 @@ async fn main() -> Result<()> {
         figures.push(plugin::measure()?);
     }
     // The rest needs the platform; figures that come from one run are measured together.
-    if wanted(&NAMES[1..]) {
-        let rig = rig::Rig::start().await.context("start the platform")?;
+    if wanted(&NAMES[1..9]) {
+        let rig = rig::Rig::start(Options::ephemeral()).await.context("start the platform")?;
         let outcome = measure(&rig, &wanted, &mut figures).await;
         rig.stop().await;
         outcome?;
+    }
+    if wanted(recovery::NAMES) {
+        // As many shards as 5,000 records a second need, with some to spare.
+        let options = Options { shards: recovery::SHARDS, ingest_instances: Some(2), ..Options::ephemeral() };
+        let rig = rig::Rig::start(options).await.context("start the platform")?;
+        let outcome = recovery::measure(&rig).await.context("recovery");
+        rig.stop().await;
+        figures.extend(outcome?);
     }
     figures.retain(|f| wanted(&[f.name]));
     results::publish(&figures)
@@ -61,6 +74,10 @@ async fn measure(rig: &rig::Rig, wanted: &impl Fn(&[&str]) -> bool, figures: &mu
     }
     if wanted(&["http_entity_p95_ms"]) {
         figures.push(http::measure(rig).await?);
+    }
+    // Last: it leaves the database unfit for the others.
+    if wanted(&["guaranteed_values_per_s"]) {
+        figures.push(e2e::guarantees(rig).await?);
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) async fn start() -> Result<Self> {
-        let platform = Platform::start(Options::ephemeral()).await?;
+    pub(crate) async fn start(options: Options) -> Result<Self> {
+        let platform = Platform::start(options).await?;
         let rig = Self { endpoints: platform.endpoints().clone(), platform };
         match rig.prepare().await {
             Ok(()) => Ok(rig),
@@ -96,6 +96,11 @@ impl Rig {
         Ok(self.eaves(&["token", "--tenant", tenant]).await?.trim().to_owned())
     }
 
+    /// Where records are put as devices put them.
+    pub(crate) fn kinesis(&self) -> (aws_sdk_kinesis::Client, &str) {
+        (eaves_local::kinesis_client(&self.endpoints.kinesis_endpoint_url), &self.endpoints.stream)
+    }
+
     /// A connection past all row-level security.
     pub(crate) async fn admin(&self) -> Result<Client> {
         let password = self.endpoints.passwords.get("postgres").context("the superuser's password")?;
@@ -119,6 +124,15 @@ impl Rig {
             ensure!(Instant::now() < end, "{staged} batches still staged after 120 s");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// The definitions of the functions that `unguarded.sql` replaces, as they are now.
+    pub(crate) async fn functions(&self) -> Result<String> {
+        let query = "select string_agg(pg_get_functiondef(p.oid), E';\n') from pg_proc p
+                     where p.pronamespace = 'public'::regnamespace
+                       and p.proname in ('ingest_begin', 'ingest_begun', 'ingest_finish', 'flush_leaf')";
+        let found: Option<String> = self.admin().await?.query_one(query, &[]).await?.get(0);
+        found.context("the functions of the write path")
     }
 
     /// Rows of a tenant in history.
