@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod commit;
 mod flush;
 mod hot;
@@ -25,6 +26,7 @@ mod tenancy;
 fn main() {
     let mut suite = support::Suite::new();
     schema::add(&mut suite);
+    agreement::add(&mut suite);
     migrate::add(&mut suite);
     register::add(&mut suite);
     commit::add(&mut suite);
