@@ -6,7 +6,7 @@ use crate::stage::Stage;
 use crate::table::Outcome;
 use anyhow::{Context as _, Result};
 use rand::rngs::SmallRng;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -117,7 +117,7 @@ async fn points(
     let rows = stage.sql().await?.query(sql, &[&format!("{}-%", case.name)]).await?;
     let mut missing = sent.points.len() as u64;
     let (mut wrong, mut twice) = (0_u64, 0_u64);
-    let mut seen = std::collections::HashSet::new();
+    let (mut seen, mut there) = (HashSet::new(), HashSet::new());
     for row in &rows {
         let (tenant, entity, attribute): (&str, String, &str) = (row.get(0), row.get(1), row.get(2));
         let (at, value): (i64, Option<i64>) = (row.get(3), row.get(4));
@@ -128,6 +128,7 @@ async fn points(
             twice += 1;
         } else if sent.points.get(&key) == value.as_ref() {
             missing -= 1;
+            there.insert(key);
         } else {
             wrong += 1;
         }
@@ -138,10 +139,36 @@ async fn points(
             sent.points.len()
         ));
     }
+    if missing > 0 && may_be_lost {
+        let gone = sent.places.iter().filter(|(key, _)| !there.contains(*key));
+        let untold = untold(stage, gone.flat_map(|(_, records)| records)).await?;
+        if untold > 0 {
+            problems.push(format!("I1: {untold} records are gone that lie in no range that was told"));
+        }
+    }
     if wrong + twice > 0 {
         problems.push(format!("I2: {wrong} points nobody sent so, {twice} points twice"));
     }
     Ok(missing)
+}
+
+/// How many of these records lie in no range of the stream that was told to be lost.
+async fn untold<'a>(stage: &Stage, records: impl Iterator<Item = &'a (String, String)>) -> Result<usize> {
+    let sql = "select shard, after_sequence::text, before_sequence::text from stream_losses";
+    let losses = stage.sql().await?.query(sql, &[]).await?;
+    // Sequence numbers have up to 129 digits.
+    let number = |digits: &str| format!("{digits:0>130}");
+    let told: Vec<(String, Option<String>, Option<String>)> = losses
+        .iter()
+        .map(|r| (r.get(0), r.get::<_, Option<&str>>(1).map(number), r.get::<_, Option<&str>>(2).map(number)))
+        .collect();
+    let untold = records.filter(|(shard, sequence)| {
+        let at = number(sequence);
+        !told.iter().any(|(of, after, before)| {
+            of == shard && after.as_ref().is_none_or(|a| *a < at) && before.as_ref().is_none_or(|b| at < *b)
+        })
+    });
+    Ok(untold.count())
 }
 
 /// I3: the hot projection is the newest value of each entity.

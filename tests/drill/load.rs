@@ -25,13 +25,18 @@ const PACKED: u64 = 13;
 /// Every so many-th reading is sent once more later, in a record of its own.
 const TWICE: u64 = 31;
 
+/// Tenant, entity, attribute, microseconds since 1970.
+pub(crate) type PointKey = (&'static str, String, &'static str, i64);
+
 /// What was sent and what must have become of it, as the sender knows it.
 #[derive(Default)]
 pub(crate) struct Sent {
     /// Records that the stream took.
     pub(crate) records: u64,
     /// Value by (tenant, entity, attribute, microseconds since 1970).
-    pub(crate) points: HashMap<(&'static str, String, &'static str, i64), i64>,
+    pub(crate) points: HashMap<PointKey, i64>,
+    /// The records each point was sent in: shard and sequence number.
+    pub(crate) places: HashMap<PointKey, Vec<(String, String)>>,
     /// Newest `n` by (tenant, entity).
     pub(crate) newest: HashMap<(&'static str, String), (i64, i64)>,
     /// Values accepted, points sent again included.
@@ -188,19 +193,22 @@ impl Fleet {
     fn taken(&mut self, record: &Record, sequence: String, shard: String) {
         let sent = &mut self.sent;
         sent.records += 1;
-        sent.last.insert(shard, sequence);
+        sent.last.insert(shard.clone(), sequence.clone());
         if record.readings.is_empty() {
             sent.quarantined += 1;
         }
         for r in &record.readings {
             let key = |attribute| (r.tenant, r.entity.clone(), attribute, r.at);
+            let place = (shard.clone(), sequence.clone());
             sent.accepted += 1;
             sent.points.insert(key("n"), r.n);
+            sent.places.entry(key("n")).or_default().push(place.clone());
             if r.tenant == RULED && r.level > 100 {
                 sent.rejected += 1;
             } else {
                 sent.accepted += 1;
                 sent.points.insert(key("level"), r.level);
+                sent.places.entry(key("level")).or_default().push(place);
             }
             let newest = sent.newest.entry((r.tenant, r.entity.clone())).or_default();
             *newest = (*newest).max((r.at, r.n));

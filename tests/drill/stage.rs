@@ -140,6 +140,22 @@ impl Stage {
         Ok(self.count(sql).await? == 0)
     }
 
+    /// Whether every open shard has something staged.
+    pub(crate) async fn all_staged(&self) -> Result<bool> {
+        let listed = self.kinesis.list_shards().stream_name(&self.endpoints.stream).send().await?;
+        let open = listed.shards.unwrap_or_default().into_iter().filter(|shard| {
+            shard.sequence_number_range.as_ref().is_some_and(|r| r.ending_sequence_number.is_none())
+        });
+        let open: Vec<String> = open.map(|shard| shard.shard_id).collect();
+        let sql = "select count(*) from ingest_checkpoints c
+                   join staging_epoch e on e.epoch = c.epoch
+                   left join flush_checkpoints f using (stream, shard, consumer)
+                   where c.shard = any($1) and c.consumer = 'ingest' and c.replay_sequence is null
+                     and c.sequence > coalesce(f.sequence, -1)";
+        let staged: i64 = self.sql().await?.query_one(sql, &[&open]).await?.get(0);
+        Ok(staged == open.len() as i64)
+    }
+
     /// How long it takes from now until every shard is through with its replay.
     pub(crate) async fn recovered(&self) -> Result<Duration> {
         let began = Instant::now();
