@@ -145,6 +145,9 @@ async fn page_of(
         }
         for (tenant, pieces) in &counted.pieces {
             sheet.line(shard, *tenant).sent += pieces;
+            if frame == Some(&Frame::Duplicate) {
+                sheet.repeated(shard, *tenant, *pieces);
+            }
         }
         if frame == Some(&Frame::Duplicate) {
             continue;
