@@ -15,6 +15,7 @@ pub mod rejection;
 pub mod tenant;
 pub mod time;
 pub mod value;
+pub mod verdict;
 
 pub use id::{AttributeId, EntityId, PluginId, TenantId};
 pub use point::{PointPolicy, TimeLimits};
