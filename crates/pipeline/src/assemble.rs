@@ -4,7 +4,8 @@ use crate::directory::{Directory, KnownAttribute, KnownEntity};
 use crate::ingest::IngestError;
 use crate::late::Aside;
 use crate::points::GuardedReading;
-use crate::rules::{self, Active, Judged};
+use crate::judge::{Judged, judge};
+use crate::rules::Active;
 use crate::work::{Account, Origin, Refusal, TenantWork};
 use eaves_codec::{encode, pieces};
 use eaves_model::batch::{AttributeInfo, Batch, EntityInfo, Point, Row};
@@ -93,7 +94,7 @@ pub(crate) async fn assemble(
             (Some((id, activation.digest.as_str())), judged)
         }
     };
-    account.report.plugin_failures += judged.failures;
+    account.report.plugin_failures += judged.cost.failed();
     let derived: Vec<(&str, ValueType)> = {
         let mut seen = HashSet::new();
         let derived = judged.decision.derived.iter();
@@ -220,8 +221,8 @@ fn consult(active: &Active, resolved: &Resolved<'_>, time: Duration) -> Judged {
     }
     let ranges: Vec<(u32, u32)> = resolved.readings.iter().map(|r| (r.2, r.3)).collect();
     match &active.plugin {
-        Ok(plugin) => rules::judge(plugin, &active.activation.settings, &resolved.batch, &ranges, time),
-        Err(why) => Judged { failed: vec![(0, rows, why.clone())], failures: 1, ..Judged::default() },
+        Ok(plugin) => judge(plugin, &active.activation.settings, &resolved.batch, &ranges, time),
+        Err(why) => Judged { failed: vec![(0, rows, why.clone())], ..Judged::default() },
     }
 }
 

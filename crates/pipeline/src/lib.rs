@@ -13,6 +13,7 @@ mod assemble;
 mod decode;
 mod directory;
 pub mod ingest;
+pub mod judge;
 mod late;
 mod points;
 mod replay;
