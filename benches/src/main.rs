@@ -4,6 +4,7 @@
 //! measured binaries are the release builds of what is deployed, behind the Runtime API;
 //! the events they are handed are made before the clock starts.
 
+mod backtest;
 mod baseline;
 mod e2e;
 mod events;
@@ -25,6 +26,7 @@ const NAMES: &[&str] = &[
     "ingest_rss_mb",
     "cold_start_ms",
     "http_entity_p95_ms",
+    "backtest_values_per_s",
 ];
 
 #[tokio::main]
@@ -61,6 +63,9 @@ async fn measure(rig: &rig::Rig, wanted: &impl Fn(&[&str]) -> bool, figures: &mu
     }
     if wanted(&["http_entity_p95_ms"]) {
         figures.push(http::measure(rig).await?);
+    }
+    if wanted(&["backtest_values_per_s"]) {
+        figures.push(backtest::measure(rig).await?);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use eaves_model::batch::{Batch, Decision};
 use eaves_model::verdict::{ByRow, Judgement};
 use eaves_model::{Code, Rejection};
-use eaves_plugin_host::{Plugin, PluginError};
+use eaves_plugin_host::{CallStats, Plugin, PluginError};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -85,6 +85,7 @@ pub fn judge(
 ) -> Judged {
     let end = Instant::now() + deadline;
     let mut judged = Judged::default();
+    let mut stats = CallStats::default();
     let mut splits = 0;
     let mut out_of_time = false;
     let mut pending = vec![readings];
@@ -98,14 +99,11 @@ pub fn judge(
             continue;
         }
         let whole = part.len() == readings.len();
-        let began = Instant::now();
         let answer = if whole {
-            plugin.validate(batch, settings, left)
+            plugin.validate_counting(batch, settings, left, &mut stats)
         } else {
-            plugin.validate(&slice(batch, from, to), settings, left)
+            plugin.validate_counting(&batch.slice(from as usize..to as usize), settings, left, &mut stats)
         };
-        judged.cost.took += began.elapsed();
-        judged.cost.calls += 1;
         match answer {
             Ok(decision) => merge(&mut judged.decision, decision, if whole { 0 } else { from }),
             Err(error) => {
@@ -125,16 +123,10 @@ pub fn judge(
             }
         }
     }
+    judged.cost.calls = stats.calls;
+    judged.cost.took = stats.duration;
+    judged.cost.memory_peak = stats.memory_peak_bytes;
     judged
-}
-
-/// Some rows of a batch.
-fn slice(batch: &Batch, from: u32, to: u32) -> Batch {
-    Batch {
-        entities: batch.entities.clone(),
-        attributes: batch.attributes.clone(),
-        rows: batch.rows[from as usize..to as usize].to_vec(),
-    }
 }
 
 /// Adds a decision over a slice starting at row `from` to one over the whole.
