@@ -4,6 +4,7 @@
 //! measured binaries are the release builds of what is deployed, behind the Runtime API;
 //! the events they are handed are made before the clock starts.
 
+mod backtest;
 mod baseline;
 mod e2e;
 mod events;
@@ -27,6 +28,7 @@ const NAMES: &[&str] = &[
     "ingest_rss_mb",
     "cold_start_ms",
     "http_entity_p95_ms",
+    "backtest_values_per_s",
     "guaranteed_values_per_s",
     "recovery_first_value_s",
     "replay_values_per_s",
@@ -47,7 +49,7 @@ async fn main() -> Result<()> {
         figures.push(plugin::measure()?);
     }
     // The rest needs the platform; figures that come from one run are measured together.
-    if wanted(&NAMES[1..9]) {
+    if wanted(&NAMES[1..10]) {
         let rig = rig::Rig::start(Options::ephemeral()).await.context("start the platform")?;
         let outcome = measure(&rig, &wanted, &mut figures).await;
         rig.stop().await;
@@ -74,6 +76,9 @@ async fn measure(rig: &rig::Rig, wanted: &impl Fn(&[&str]) -> bool, figures: &mu
     }
     if wanted(&["http_entity_p95_ms"]) {
         figures.push(http::measure(rig).await?);
+    }
+    if wanted(&["backtest_values_per_s"]) {
+        figures.push(backtest::measure(rig).await?);
     }
     // Last: it leaves the database unfit for the others.
     if wanted(&["guaranteed_values_per_s"]) {

@@ -32,20 +32,22 @@ impl Rig {
     }
 
     async fn prepare(&self) -> Result<()> {
+        for tenant in [DEVICE_TENANT, RANDOM_TENANT] {
+            self.tenant_with_rules(tenant).await?;
+        }
+        Ok(())
+    }
+
+    /// A tenant with the rules plugin active.
+    pub(crate) async fn tenant_with_rules(&self, tenant: &str) -> Result<()> {
         let rules = std::env::temp_dir().join(format!("eaves-bench-rules-{}.wasm", std::process::id()));
         std::fs::write(&rules, plugin::telemetry_rules()?)?;
         let file = rules.to_string_lossy().into_owned();
-        let mut outcome = Ok(());
-        for tenant in [DEVICE_TENANT, RANDOM_TENANT] {
-            outcome = self.eaves(&["tenant", "create", tenant]).await.map(drop);
-            if outcome.is_ok() {
-                let mut args = vec!["plugin", "push", &file, "--tenant", tenant, "--name", "telemetry-rules"];
-                args.extend(["--version", "1.0.0", "--settings", plugin::SETTINGS, "--activate"]);
-                outcome = self.eaves(&args).await.map(drop);
-            }
-            if outcome.is_err() {
-                break;
-            }
+        let mut outcome = self.eaves(&["tenant", "create", tenant]).await.map(drop);
+        if outcome.is_ok() {
+            let mut args = vec!["plugin", "push", &file, "--tenant", tenant, "--name", "telemetry-rules"];
+            args.extend(["--version", "1.0.0", "--settings", plugin::SETTINGS, "--activate"]);
+            outcome = self.eaves(&args).await.map(drop);
         }
         std::fs::remove_file(rules)?;
         outcome
@@ -99,6 +101,23 @@ impl Rig {
     /// Where records are put as devices put them.
     pub(crate) fn kinesis(&self) -> (aws_sdk_kinesis::Client, &str) {
         (eaves_local::kinesis_client(&self.endpoints.kinesis_endpoint_url), &self.endpoints.stream)
+    }
+
+    pub(crate) async fn token_for(&self, tenant: &str, scope: &str) -> Result<String> {
+        Ok(self.eaves(&["token", "--tenant", tenant, "--scope", scope]).await?.trim().to_owned())
+    }
+
+    /// Waits until the replica has replayed what the primary has written.
+    pub(crate) async fn wait_replica(&self) -> Result<()> {
+        let db = self.admin().await?;
+        let sql =
+            "select coalesce(bool_and(replay_lsn >= pg_current_wal_lsn()), false) from pg_stat_replication";
+        let end = Instant::now() + Duration::from_secs(60);
+        while !db.query_one(sql, &[]).await?.get::<_, bool>(0) {
+            ensure!(Instant::now() < end, "the replica has not caught up after 60 s");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// A connection past all row-level security.

@@ -6,6 +6,7 @@
 mod cli;
 mod ingest;
 mod large;
+mod plugin_life;
 mod plugins;
 mod points;
 mod quarantine;
@@ -60,6 +61,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         ingest::a_strict_tenant_takes_only_what_is_registered,
         plugins::rules_reject_and_convert_for_their_tenant_only,
         plugins::a_derived_attribute_is_hot_and_in_history,
+        plugin_life::from_upload_to_rollback,
+        plugin_life::two_tenants_have_plugins_of_one_name,
+        plugin_life::a_poisoned_reading_is_treated_by_policy,
+        plugin_life::a_failing_version_gives_way_to_the_last_good_one,
+        plugin_life::a_previous_value_is_seen,
         points::a_rejecting_tenant_keeps_the_first_value,
         points::a_correcting_tenant_shows_both_values,
         points::late_and_future_values_get_their_action,

@@ -85,7 +85,18 @@ pub(crate) async fn a_tenant_redrives_its_own_over_http(w: &World) -> Result<()>
 
     let rules = r#"{"attributes":{"rule_temperature":{"min":-40,"max":2000},"rule_status":{"allowed":["online","offline"]}}}"#;
     w.activate("ruled", "telemetry-rules", "1.0.1", rules).await?;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    // Each instance of ingest sees it by itself: so many keys reach all shards.
+    w.until(30, "the new rules to be in force", || async {
+        for n in 0..8 {
+            let entity = format!("probe-{n}");
+            let values = r#"{"rule_temperature":999.5}"#;
+            w.put("ruled", &entity, reading("ruled", &entity, values)).await?;
+        }
+        let taken = "select count(*) from entities e join entity_jsonb h using (tenant_id, entity_id)
+                     where e.external_id like 'probe-%' and h.hot_attrs ->> 'rule_temperature' = '999.5'";
+        Ok(w.count(taken).await? == 8)
+    })
+    .await?;
     let sent = w.post("ruled", &format!("/v1/quarantine/{next}/redrive"), json!({})).await?;
     ensure!(sent.status == 202, "{} {}", sent.status, sent.text);
     let answer = w.entity("ruled", "again-1", "rule_temperature").await?;

@@ -64,6 +64,7 @@ pub(crate) struct World {
     http: reqwest::Client,
     kinesis: aws_sdk_kinesis::Client,
     eaves: PathBuf,
+    tokens: std::sync::Mutex<std::collections::HashMap<(String, Option<String>), String>>,
 }
 
 impl World {
@@ -80,6 +81,7 @@ impl World {
             endpoints,
             platform,
             eaves,
+            tokens: Default::default(),
         };
         match world.prepare().await {
             Ok(()) => Ok(world),
@@ -91,7 +93,10 @@ impl World {
     }
 
     async fn prepare(&self) -> Result<()> {
-        for tenant in ["acme", "globex", "ruled", "dewy"] {
+        for tenant in [
+            "acme", "globex", "ruled", "dewy", "lively", "same-a", "same-b", "poisoned", "breaking",
+            "growing",
+        ] {
             self.eaves_ok(&["tenant", "create", tenant]).await?;
         }
         self.eaves_ok(&["tenant", "create", "strict", "--strict"]).await?;
@@ -177,10 +182,19 @@ impl World {
     // HTTP
 
     pub(crate) async fn token(&self, tenant: &str, scope: Option<&str>) -> Result<String> {
+        let key = (tenant.to_owned(), scope.map(str::to_owned));
+        let known = self.tokens.lock().ok().and_then(|t| t.get(&key).cloned());
+        if let Some(token) = known {
+            return Ok(token);
+        }
         let mut args = vec!["token", "--tenant", tenant];
         args.extend(scope.iter().flat_map(|s| ["--scope", s]));
         let printed = self.eaves_ok(&args).await?;
-        Ok(String::from_utf8(printed.stdout)?.trim().to_owned())
+        let token = String::from_utf8(printed.stdout)?.trim().to_owned();
+        if let Ok(mut tokens) = self.tokens.lock() {
+            tokens.insert(key, token.clone());
+        }
+        Ok(token)
     }
 
     pub(crate) async fn get(&self, tenant: &str, path: &str) -> Result<Answer> {
@@ -200,6 +214,19 @@ impl World {
         let token = self.token(tenant, None).await?;
         answer(self.http.post(format!("{}{path}", self.endpoints.api_url)).bearer_auth(token).json(&body))
             .await
+    }
+
+    /// Calls the API as one who administers the tenant's plugins.
+    pub(crate) async fn admin(&self, tenant: &str, method: &str, path: &str, body: Value) -> Result<Answer> {
+        let token = self.token(tenant, Some("plugins:read plugins:write admin")).await?;
+        let url = format!("{}{path}", self.endpoints.api_url);
+        let mut request = self.http.request(method.parse()?, url).bearer_auth(token);
+        // A plugin is compiled meanwhile.
+        request = request.timeout(Duration::from_secs(60));
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        answer(request).await
     }
 
     pub(crate) async fn search(&self, tenant: &str, filter: Value) -> Result<Answer> {
@@ -294,6 +321,11 @@ impl World {
 
     /// A number from the database, past all row-level security.
     pub(crate) async fn count(&self, query: &str) -> Result<i64> {
+        Ok(self.database().await?.query_one(query, &[]).await?.get(0))
+    }
+
+    /// A text from the database, past all row-level security.
+    pub(crate) async fn text(&self, query: &str) -> Result<Option<String>> {
         Ok(self.database().await?.query_one(query, &[]).await?.get(0))
     }
 

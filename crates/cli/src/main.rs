@@ -14,6 +14,7 @@ mod losses;
 mod out;
 mod pace;
 mod plugin;
+mod plugin_life;
 mod quarantine;
 mod query;
 mod replay;

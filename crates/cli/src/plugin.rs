@@ -68,6 +68,8 @@ enum Command {
         #[command(flatten)]
         of: Of,
     },
+    #[command(flatten)]
+    Life(crate::plugin_life::Command),
     /// Compile a component from standard input, within limits (used by push)
     #[command(hide = true)]
     CompileWorker,
@@ -118,6 +120,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             out::line(format!("No plugin is active for {}.", of.tenant))
         }
         Command::List { of } => list(&of).await,
+        Command::Life(command) => crate::plugin_life::run(command).await,
         // `main` answers this before anything is started.
         Command::CompileWorker => bail!("the compile worker was called in an unexpected way"),
     }
@@ -181,7 +184,8 @@ fn compile(host: &Host, wasm: &[u8]) -> Result<(Vec<u8>, eaves_plugin_host::Plug
 }
 
 fn check(plugin: &eaves_plugin_host::Plugin, settings: &str) -> Result<()> {
-    plugin.check_settings(settings, CHECK).context("the plugin does not take these settings")
+    plugin.configure(settings, CHECK).context("the plugin does not take these settings")?;
+    Ok(())
 }
 
 /// JSON as given, or of the file that is named.

@@ -1,6 +1,7 @@
 //! The functions with the settings they have in the SAM template.
 
 use crate::endpoints::{Endpoints, Process};
+use crate::lambda::invoke_api::InvokeApi;
 use crate::lambda::{FunctionConfig, FunctionHost};
 use crate::options::Options;
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The binaries.
-const NAMES: [&str; 4] = ["eaves-ingest", "eaves-flush", "eaves-query", "eaves-maintain"];
+const NAMES: [&str; 5] =
+    ["eaves-ingest", "eaves-flush", "eaves-query", "eaves-maintain", "eaves-plugin-admin"];
 
 /// The running functions.
 pub(crate) struct Functions {
@@ -17,6 +19,9 @@ pub(crate) struct Functions {
     pub(crate) flush: FunctionHost,
     pub(crate) query: FunctionHost,
     pub(crate) maintain: FunctionHost,
+    pub(crate) plugin_admin: FunctionHost,
+    // Ends when it is dropped.
+    _invoke: InvokeApi,
 }
 
 impl Functions {
@@ -45,7 +50,16 @@ impl Functions {
         // A statement of maintenance may take long; the function ends before it would.
         let maintain = vec![BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())])];
         let shards = usize::try_from(options.shards).unwrap_or(1);
-        let (ingest, flush, query, maintain) = tokio::join!(
+        // It compiles uploads, and works on backtests: those it starts itself, over the API
+        // that Lambda has for that.
+        let invoke = InvokeApi::bind().await?;
+        let admin = vec![
+            e.replica_vars(),
+            e.registry_vars(),
+            e.aws_vars(),
+            BTreeMap::from([("AWS_ENDPOINT_URL_LAMBDA".to_owned(), invoke.url())]),
+        ];
+        let (ingest, flush, query, maintain, plugin_admin) = tokio::join!(
             start(config(
                 "eaves-ingest",
                 "eaves_ingest",
@@ -56,12 +70,22 @@ impl Functions {
             start(config("eaves-flush", "eaves_flush", flush, 75, 1)),
             start(config("eaves-query", "eaves_query", query, 29, options.query_instances)),
             start(config("eaves-maintain", "eaves_flush", maintain, 300, 1)),
+            start(config("eaves-plugin-admin", "eaves_query", admin, 900, 3)),
         );
-        Ok(Self { ingest: ingest?, flush: flush?, query: query?, maintain: maintain? })
+        let plugin_admin = plugin_admin?;
+        invoke.serve(vec![plugin_admin.clone()]);
+        Ok(Self {
+            ingest: ingest?,
+            flush: flush?,
+            query: query?,
+            maintain: maintain?,
+            plugin_admin,
+            _invoke: invoke,
+        })
     }
 
-    pub(crate) fn all(&self) -> [&FunctionHost; 4] {
-        [&self.ingest, &self.flush, &self.query, &self.maintain]
+    pub(crate) fn all(&self) -> [&FunctionHost; 5] {
+        [&self.ingest, &self.flush, &self.query, &self.maintain, &self.plugin_admin]
     }
 
     pub(crate) async fn stop(&self, grace: Duration) {

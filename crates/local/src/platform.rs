@@ -104,7 +104,7 @@ impl Platform {
                 return Err(e);
             }
         };
-        options.say("functions: ingest, flush, query, maintain");
+        options.say("functions: ingest, flush, query, maintain, plugin-admin");
         let databases = Mutex::new(Some(databases));
         let parts = Arc::new(Parts { databases, kinesis, redis, emulator, functions });
         let open = open(&options, &data, &parts, &issuer, listener, &mut endpoints).await;
@@ -253,6 +253,7 @@ async fn open(
         authorizer: Authorizer::new(&jwks, ISSUER, AUDIENCE)?,
         jwks: serde_json::to_string(&jwks)?,
         query: parts.functions.query.clone(),
+        plugin_admin: parts.functions.plugin_admin.clone(),
     };
     let front = Front::start(front)?;
     endpoints.api_url = front.url();

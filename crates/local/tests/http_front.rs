@@ -31,6 +31,7 @@ impl World {
             authorizer: Authorizer::new(&jwks, ISSUER, AUDIENCE).unwrap(),
             jwks: serde_json::to_string(&jwks).unwrap(),
             query: query.clone(),
+            plugin_admin: query.clone(),
         };
         let front = Front::start(config).unwrap();
         Self { front, query, issuer, client: Client::new(), _dir: dir }

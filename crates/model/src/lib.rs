@@ -10,11 +10,13 @@ pub mod id;
 pub mod limits;
 pub mod point;
 pub mod position;
+pub mod promotion;
 pub mod reading;
 pub mod rejection;
 pub mod tenant;
 pub mod time;
 pub mod value;
+pub mod verdict;
 
 pub use id::{AttributeId, EntityId, PluginId, TenantId};
 pub use point::{PointPolicy, TimeLimits};

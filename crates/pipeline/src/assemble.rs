@@ -1,10 +1,14 @@
 //! One tenant's readings to points and hot rows: identifiers, types, rules.
 
+use crate::consult::{Ruling, consult};
 use crate::directory::{Directory, KnownAttribute, KnownEntity};
 use crate::ingest::IngestError;
 use crate::late::Aside;
+use crate::meter::Meter;
 use crate::points::GuardedReading;
-use crate::rules::{self, Active, Judged};
+use crate::previous;
+use crate::rules::Force;
+use crate::shadow::Seen;
 use crate::work::{Account, Origin, Refusal, TenantWork};
 use eaves_codec::{encode, pieces};
 use eaves_model::batch::{AttributeInfo, Batch, EntityInfo, Point, Row};
@@ -12,6 +16,7 @@ use eaves_model::tenant::Tenant;
 use eaves_model::{
     AttributeId, Code, EntityId, PluginId, PointPolicy, Reading, Rejection, Timestamp, Value, ValueType,
 };
+use eaves_registry::OnFailure;
 use eaves_store::ingest::{HotRow, IngestStore};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -25,6 +30,20 @@ pub(crate) struct Output {
     /// Readings whose points are decided about when it is known what they hold; they have
     /// no hot row yet.
     pub(crate) guarded: Vec<GuardedReading>,
+    /// What shadows are to see once it is written.
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// How a tenant's plugin is asked.
+pub(crate) struct Asking<'a> {
+    /// What is in force.
+    pub(crate) force: &'a mut Force,
+    /// Figures and events.
+    pub(crate) meter: &'a Meter,
+    /// How long it may take.
+    pub(crate) time: Duration,
+    /// Whether there is time for a shadow.
+    pub(crate) shadows: bool,
 }
 
 /// A tenant's readings with their identifiers: the plugin's batch and what stands behind
@@ -77,23 +96,46 @@ pub(crate) async fn assemble(
     directory: &mut Directory,
     store: &mut IngestStore,
     tenant: &Tenant,
-    active: Option<&Active>,
+    asking: Option<Asking<'_>>,
     work: TenantWork<'_>,
-    plugin_time: Duration,
     account: &mut Account,
     output: &mut Output,
 ) -> Result<(), IngestError> {
-    let resolved = resolve(directory, tenant, work, account);
-    let (plugin, judged) = match active {
-        None => (None, Judged::default()),
-        Some(active) => {
-            let judged = consult(active, &resolved, plugin_time);
-            let activation = &active.activation;
-            let id = directory.plugin(store, tenant.id, activation).await?;
-            (Some((id, activation.digest.as_str())), judged)
+    let mut resolved = resolve(directory, tenant, work, account);
+    let mut ruling = Ruling::default();
+    if let Some(asking) = asking {
+        let Resolved { batch, entities, attributes, readings, .. } = &mut resolved;
+        previous::fill(store, tenant.id, asking.force, (batch, entities, attributes)).await?;
+        let ranges: Vec<(u32, u32)> = readings.iter().map(|r| (r.2, r.3)).collect();
+        let Asking { force, meter, time, shadows } = asking;
+        let time = time.min(limit(force.ms_per_1000, batch.rows.len()));
+        ruling = consult(tenant.id, force, meter, (batch, &ranges), time);
+        if let Some(shadow) = force.shadow.as_ref().filter(|_| !batch.rows.is_empty()) {
+            if shadows {
+                output.seen.push(Seen {
+                    tenant: tenant.id,
+                    shadow: shadow.clone(),
+                    batch: batch.clone(),
+                    readings: ranges,
+                    decision: ruling.judged.decision.clone(),
+                    failed: ruling.judged.failed_rows(),
+                });
+            } else {
+                meter.skipped(tenant.id, &shadow.activation);
+            }
         }
-    };
-    account.report.plugin_failures += judged.failures;
+    }
+    let mut deciding = None;
+    if let Some(by) = &ruling.by {
+        let id = directory.plugin(store, tenant.id, by, true).await?;
+        let unvalidated = match (ruling.on_failure, ruling.judged.failed.is_empty()) {
+            (OnFailure::Accept, false) => Some(directory.plugin(store, tenant.id, by, false).await?),
+            _ => None,
+        };
+        deciding = Some(Deciding { id, unvalidated, digest: by.digest.clone() });
+    }
+    let judged = &ruling.judged;
+    account.report.plugin_failures += judged.cost.failed();
     let derived: Vec<(&str, ValueType)> = {
         let mut seen = HashSet::new();
         let derived = judged.decision.derived.iter();
@@ -104,8 +146,22 @@ pub(crate) async fn assemble(
             .collect()
     };
     directory.add_attributes(store, tenant, &derived).await?;
-    emit(directory, tenant, plugin, resolved, judged, account, output);
+    emit(directory, tenant, deciding.as_ref(), resolved, ruling, account, output);
     Ok(())
+}
+
+/// What history rows name.
+struct Deciding {
+    id: PluginId,
+    /// For values that are taken although the plugin failed on them.
+    unvalidated: Option<PluginId>,
+    digest: String,
+}
+
+/// What so many values may take, by the tenant's limit per 1,000.
+fn limit(ms_per_1000: u32, rows: usize) -> Duration {
+    let thousands = u64::try_from(rows.div_ceil(1000)).unwrap_or(u64::MAX).max(1);
+    Duration::from_millis(u64::from(ms_per_1000).saturating_mul(thousands))
 }
 
 /// Gives readings their identifiers and values their types; what has none is accounted for.
@@ -213,33 +269,21 @@ fn quick(wire: &eaves_model::WireValue, wanted: ValueType) -> Option<Value> {
     }
 }
 
-fn consult(active: &Active, resolved: &Resolved<'_>, time: Duration) -> Judged {
-    let rows = resolved.batch.rows.len() as u32;
-    if rows == 0 {
-        return Judged::default();
-    }
-    let ranges: Vec<(u32, u32)> = resolved.readings.iter().map(|r| (r.2, r.3)).collect();
-    match &active.plugin {
-        Ok(plugin) => rules::judge(plugin, &active.activation.settings, &resolved.batch, &ranges, time),
-        Err(why) => Judged { failed: vec![(0, rows, why.clone())], failures: 1, ..Judged::default() },
-    }
-}
-
 /// What the plugin let pass becomes points and hot rows; the rest is accounted for.
 fn emit(
     directory: &Directory,
     tenant: &Tenant,
-    plugin: Option<(PluginId, &str)>,
+    deciding: Option<&Deciding>,
     resolved: Resolved<'_>,
-    judged: Judged,
+    ruling: Ruling,
     account: &mut Account,
     output: &mut Output,
 ) {
-    let digest = plugin.map(|(_, digest)| digest);
+    let Ruling { judged, on_failure, .. } = ruling;
+    let digest = deciding.map(|d| d.digest.as_str());
     let policy = directory.points(&tenant.name);
     let guard = policy != PointPolicy::Replace;
     let (tenant_name, shared_digest): (Arc<str>, _) = (tenant.name.as_str().into(), digest.map(Arc::from));
-    let plugin_id = plugin.map(|(id, _)| id);
     let Resolved { batch, entities, attributes, places, readings } = resolved;
     let rejected: HashMap<u32, u32> = judged.decision.rejected.into_iter().collect();
     let mut replaced: HashMap<u32, Value> = judged.decision.replaced.into_iter().collect();
@@ -261,7 +305,19 @@ fn emit(
             let payload = encode::with_members(&reading, members).into_bytes();
             Refusal { why, payload, digest }
         };
-        if let Some((_, _, why)) = failed(first) {
+        let failure = failed(first).map(|(_, _, why)| why);
+        let unvalidated = failure.and(deciding).and_then(|d| d.unvalidated);
+        let plugin_id = unvalidated.or(deciding.map(|d| d.id));
+        if let (Some(why), OnFailure::Reject) = (failure, on_failure) {
+            for (row_at, row) in (first..).zip(&taken) {
+                let member = encode::typed_member(named(row), &row.value);
+                let field = format!("values.{}", named(row));
+                let why = Rejection::new(why.code.clone(), field, why.message.clone());
+                account.reject(tenant.id, origin.piece(place(row_at)), refusal(why, &[member]));
+            }
+            continue;
+        }
+        if let (Some(why), None) = (failure, unvalidated) {
             let members: Vec<String> =
                 taken.iter().map(|r| encode::typed_member(named(r), &r.value)).collect();
             let origin = origin.piece(place(first));
@@ -326,12 +382,13 @@ fn emit(
                 entity_name: external.clone(),
                 place: origin.kept(),
                 digest: shared_digest.clone(),
+                validated: unvalidated.is_none(),
                 first: first_point,
                 points: guarded,
             });
             continue;
         }
-        account.accept(tenant.id, origin, accepted);
+        account.accept(tenant.id, origin, accepted, unvalidated.is_none());
         account.derive(tenant.id, origin, added);
         if !hot.is_empty() {
             hot.push('}');

@@ -7,7 +7,7 @@ use eaves_model::tenant::Tenant;
 use eaves_model::{AttributeId, EntityId, PluginId, PointPolicy, TenantId, TimeLimits, ValueType};
 use eaves_registry::Activation;
 use eaves_store::StoreError;
-use eaves_store::ingest::{Attribute, IngestStore, TenantRules};
+use eaves_store::ingest::{Attribute, IngestStore, PluginVersion, TenantRules};
 use quick_cache::{Equivalent, unsync::Cache};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -59,7 +59,7 @@ struct KnownTenant {
 pub(crate) struct Directory {
     tenants: HashMap<Box<str>, KnownTenant>,
     entities: Cache<EntityKey, KnownEntity>,
-    plugins: HashMap<(TenantId, String, String), PluginId>,
+    plugins: HashMap<(TenantId, String, String, bool), PluginId>,
 }
 
 impl Directory {
@@ -153,18 +153,27 @@ impl Directory {
         Ok(())
     }
 
-    /// The number that history rows carry for a plugin version.
+    /// The number that history rows carry for a plugin version; one of its own for values
+    /// that were taken although it failed on them.
     pub(crate) async fn plugin(
         &mut self,
         store: &mut IngestStore,
         tenant: TenantId,
         active: &Activation,
+        validated: bool,
     ) -> Result<PluginId, StoreError> {
-        let key = (tenant, active.digest.clone(), active.settings_digest.clone());
+        let key = (tenant, active.digest.clone(), active.settings_digest.clone(), validated);
         if let Some(id) = self.plugins.get(&key) {
             return Ok(*id);
         }
-        let id = store.register_plugin(tenant, &active.name, &active.digest, &active.settings_digest).await?;
+        let version = PluginVersion {
+            name: &active.name,
+            version: &active.version,
+            digest: &active.digest,
+            settings_digest: &active.settings_digest,
+            validated,
+        };
+        let id = store.register_plugin_version(tenant, &version).await?;
         self.plugins.insert(key, id);
         Ok(id)
     }

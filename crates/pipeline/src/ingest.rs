@@ -1,6 +1,6 @@
 //! One shard's records through the write path.
 
-use crate::assemble::{Output, assemble, register};
+use crate::assemble::{Asking, Output, assemble, register};
 use crate::decode::{Part, readings};
 use crate::directory::Directory;
 use crate::points;
@@ -8,11 +8,12 @@ use crate::replay::Ahead;
 use crate::report::Report;
 use crate::retry::Backoff;
 use crate::rules::Rules;
+use crate::shadow;
 use crate::source::{Reread, RereadError};
 use crate::work::Account;
 use eaves_cache::{Cache, Entry};
 use eaves_model::delivery::is_duplicate;
-use eaves_model::{Position, Timestamp};
+use eaves_model::{Position, TenantId, Timestamp};
 use eaves_registry::RegistryError;
 use eaves_store::StoreError;
 use eaves_store::ingest::{Commit, CommitError, Guard, IngestStore, ShardPlace};
@@ -216,7 +217,7 @@ impl<R: Reread> Ingest<R> {
         if fresh.is_empty() {
             return Ok(Taken { report: account.report, position: expected.cloned() });
         }
-        let (Output { points, hot, guarded }, position) =
+        let (Output { points, hot, guarded, seen }, position) =
             self.build(place, &fresh, expected, &mut account, end).await?;
         let at = Commit {
             stream: &place.stream,
@@ -260,6 +261,7 @@ impl<R: Reread> Ingest<R> {
                 tracing::warn!(error = &e as &dyn std::error::Error, "cache write failed");
             }
         }
+        shadow::look_on(&self.rules.meter, seen);
         Ok(Taken { report: account.report, position: Some(position) })
     }
 
@@ -277,14 +279,24 @@ impl<R: Reread> Ingest<R> {
         let (by_tenant, position) =
             readings(&mut self.directory, &mut self.store, place, part, account).await?;
         let mut output = Output::default();
-        for work in by_tenant {
+        let known = |name: &str| self.directory.tenant(name).map(|t| t.id);
+        let tenants: Vec<TenantId> = by_tenant.iter().filter_map(|w| known(&w.name)).collect();
+        self.rules.refresh(&tenants).await?;
+        // What is read again was seen by shadows when it was live.
+        let newest = records.last().and_then(|(_, r)| r.arrived);
+        let shadows = place.consumer == CONSUMER && shadow::has_time(end, newest);
+        for (done, work) in by_tenant.into_iter().enumerate() {
             let Some(tenant) = self.directory.tenant(&work.name).cloned() else { continue };
-            let active = self.rules.active(tenant.id).await?;
             register(&mut self.directory, &mut self.store, &tenant, &work).await?;
-            // A quarter of what is left: the database and other tenants need their part.
-            let time = PLUGIN_TIME.min(end.saturating_duration_since(Instant::now()) / 4);
+            // Of half of what is left an equal share: the database needs its part, and a
+            // tenant with a slow plugin costs the others nothing of theirs.
+            let sharing = u32::try_from(tenants.len().saturating_sub(done)).unwrap_or(u32::MAX).max(1);
+            let time = PLUGIN_TIME.min(end.saturating_duration_since(Instant::now()) / 2 / sharing);
+            let meter = self.rules.meter.clone();
+            let force = self.rules.of(tenant.id).await?;
+            let asking = force.map(|force| Asking { force, meter: &meter, time, shadows });
             let (directory, store) = (&mut self.directory, &mut self.store);
-            assemble(directory, store, &tenant, active.as_ref(), work, time, account, &mut output).await?;
+            assemble(directory, store, &tenant, asking, work, account, &mut output).await?;
         }
         Ok((output, position))
     }

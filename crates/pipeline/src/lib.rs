@@ -10,19 +10,26 @@
 //! Start with [`ingest`].
 
 mod assemble;
+mod breaker;
+mod consult;
 mod decode;
 mod directory;
 pub mod ingest;
+pub mod judge;
 mod late;
+mod meter;
 mod points;
+mod previous;
 mod replay;
 mod report;
 mod retry;
 pub mod rules;
+mod shadow;
 mod source;
 mod work;
 
 pub use ingest::{Ingest, IngestError, Record, ShardBatch};
+pub use meter::Meter;
 pub use report::Report;
 pub use rules::Rules;
 pub use source::{Found, Reread, RereadError, arrival};

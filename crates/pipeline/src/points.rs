@@ -22,6 +22,8 @@ pub(crate) struct GuardedReading {
     /// Where it came from.
     pub(crate) place: KeptOrigin,
     pub(crate) digest: Option<Arc<str>>,
+    /// Whether the plugin judged it, if there is one.
+    pub(crate) validated: bool,
     /// Its first point in the batch.
     pub(crate) first: u32,
     /// Of each point in turn: the attribute, and its place in the reading, none if a plugin
@@ -107,7 +109,7 @@ pub(crate) fn settle(
             }
         }
         let Some(point) = any else { continue };
-        account.accept(point.tenant, reading.place.origin(), accepted);
+        account.accept(point.tenant, reading.place.origin(), accepted, reading.validated);
         account.derive(point.tenant, reading.place.origin(), added);
         decided.hot.extend(hot_row(point, &taken));
     }

@@ -1,23 +1,46 @@
-//! Each tenant's active plugin, loaded once and called per batch.
+//! What is in force for each tenant: found, loaded, kept up to date.
 
-use eaves_model::batch::{Batch, Decision};
+use crate::breaker::{Breaker, Pass};
+use crate::meter::Meter;
 use eaves_model::{Code, Rejection, TenantId};
-use eaves_plugin_host::{Host, Plugin, PluginError};
-use eaves_registry::{Activation, Registry, RegistryError};
+use eaves_plugin_host::{Host, Plugin};
+use eaves_registry::{Activation, Pointer, Registry, RegistryError};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Most halvings of one tenant's rows in search of the reading its plugin fails on.
-const MAX_SPLITS: u32 = 64;
+/// A tenant of whom nothing came for so long is forgotten, and its plugin with it.
+const FORGET: Duration = Duration::from_secs(600);
 
-/// A tenant's plugin as it is in force for a batch.
+/// How long a plugin may take to say what it wants to see.
+const CONFIGURE: Duration = Duration::from_millis(100);
+
+/// A version in force, loaded.
 #[derive(Clone)]
-pub struct Active {
+pub(crate) struct Loaded {
     /// Name, digest and settings.
-    pub activation: Arc<Activation>,
-    /// The loaded plugin, or why it could not be loaded.
-    pub plugin: Result<Arc<Plugin>, Rejection>,
+    pub(crate) activation: Arc<Activation>,
+    /// The plugin, or why it could not be loaded.
+    pub(crate) plugin: Result<Arc<Plugin>, Rejection>,
+    /// The attributes whose previous value it asks for.
+    pub(crate) previous: Arc<[String]>,
+}
+
+/// What is in force for a tenant, in this batch.
+pub(crate) struct Force {
+    /// What decides.
+    pub(crate) active: Option<Loaded>,
+    /// What decides while the active version keeps failing; loaded when that is so.
+    pub(crate) fallback: Option<Loaded>,
+    /// What looks on.
+    pub(crate) shadow: Option<Loaded>,
+    /// Of the active version.
+    pub(crate) breaker: Breaker,
+    /// Most milliseconds that 1,000 values may take.
+    pub(crate) ms_per_1000: u32,
+    pointer: Pointer,
+    read: Instant,
+    used: Instant,
 }
 
 /// Finds, loads and keeps plugins.
@@ -25,50 +48,119 @@ pub struct Rules {
     host: Host,
     registry: Registry,
     refresh: Duration,
-    active: HashMap<TenantId, (Instant, Option<Active>)>,
+    /// Figures and events.
+    pub(crate) meter: Meter,
+    tenants: HashMap<TenantId, Force>,
+    /// By where their artefact is.
     loaded: HashMap<String, Arc<Plugin>>,
 }
 
-/// What a plugin said of a batch: its decision over the rows it judged, and the readings
-/// (as row ranges) on which it failed.
-#[derive(Debug, Default)]
-pub(crate) struct Judged {
-    pub(crate) decision: Decision,
-    /// First row, last row + 1, why.
-    pub(crate) failed: Vec<(u32, u32, Rejection)>,
-    pub(crate) failures: u64,
+impl Force {
+    /// The version that a rollback would go back to.
+    pub(crate) fn last_good(&self) -> Option<String> {
+        self.pointer.last_good.as_ref().map(|a| a.version.clone())
+    }
 }
 
 impl Rules {
     /// Rules from `registry`, trusting what was read for `refresh`.
     pub fn new(host: Host, registry: Registry, refresh: Duration) -> Self {
-        Self { host, registry, refresh, active: HashMap::new(), loaded: HashMap::new() }
+        let meter = Meter::idle();
+        Self { host, registry, refresh, meter, tenants: HashMap::new(), loaded: HashMap::new() }
     }
 
-    /// The tenant's active plugin. An error means that the registry is away: the batch
-    /// is to be tried again, not to be let through unvalidated.
-    pub(crate) async fn active(&mut self, tenant: TenantId) -> Result<Option<Active>, RegistryError> {
-        if let Some((read, active)) = self.active.get(&tenant)
-            && read.elapsed() < self.refresh
-        {
-            return Ok(active.clone());
+    /// The same, with figures and events kept by `meter`.
+    #[must_use]
+    pub fn metered(self, meter: Meter) -> Self {
+        Self { meter, ..self }
+    }
+
+    /// Brings what is known of these tenants up to date. An error means that the registry is
+    /// away: the batch is to be tried again, not to be let through unvalidated.
+    pub(crate) async fn refresh(&mut self, tenants: &[TenantId]) -> Result<(), RegistryError> {
+        let stale = |t: &&TenantId| self.tenants.get(t).is_none_or(|f| f.read.elapsed() >= self.refresh);
+        let stale: Vec<TenantId> = tenants.iter().filter(stale).copied().collect();
+        if stale.is_empty() {
+            return Ok(());
         }
-        let active = match self.registry.active(tenant).await? {
-            None => None,
-            Some(activation) => {
-                let plugin = self.load(&activation).await?;
-                Some(Active { activation: Arc::new(activation), plugin })
+        // Before it is read: what changes meanwhile is seen the next time.
+        let read = Instant::now();
+        let mut changed = false;
+        for (tenant, pointer) in self.registry.pointers(&stale).await? {
+            if let Some(known) = self.tenants.get_mut(&tenant)
+                && known.pointer.revision == pointer.revision
+            {
+                known.read = read;
+                continue;
             }
-        };
-        self.active.insert(tenant, (Instant::now(), active.clone()));
-        Ok(active)
+            changed = true;
+            let active = self.load(tenant, pointer.active.as_ref()).await?;
+            // A shadow that cannot be had is no reason to hold up anybody.
+            let shadow = self.load(tenant, pointer.shadow.as_ref()).await.unwrap_or_default();
+            let before = self.tenants.remove(&tenant);
+            let same = |f: &Force| match (&f.active, &active) {
+                (Some(a), Some(b)) => {
+                    (&a.activation.artefact_key, &a.activation.settings_digest)
+                        == (&b.activation.artefact_key, &b.activation.settings_digest)
+                }
+                _ => false,
+            };
+            let breaker = before.filter(same).map(|f| f.breaker).unwrap_or_default();
+            let ms_per_1000 = pointer.ms_per_1000;
+            let used = read;
+            let force = Force { active, fallback: None, shadow, breaker, ms_per_1000, pointer, read, used };
+            self.tenants.insert(tenant, force);
+        }
+        if changed {
+            self.tenants.retain(|_, f| f.used.elapsed() < FORGET);
+            self.loaded.retain(|_, plugin| Arc::strong_count(plugin) > 1);
+        }
+        Ok(())
+    }
+
+    /// What is in force for a tenant. Call [`Self::refresh`] first.
+    pub(crate) async fn of(&mut self, tenant: TenantId) -> Result<Option<&mut Force>, RegistryError> {
+        let Some(force) = self.tenants.get(&tenant) else { return Ok(None) };
+        let failing = force.breaker.pass(Instant::now()) != Pass::Closed
+            || force.active.as_ref().is_some_and(|a| a.plugin.is_err());
+        if failing && force.fallback.is_none() {
+            let last_good = force.pointer.last_good.clone();
+            let fallback = self.load(tenant, last_good.as_ref()).await?.filter(|f| f.plugin.is_ok());
+            if let Some(force) = self.tenants.get_mut(&tenant) {
+                force.fallback = fallback;
+            }
+        }
+        let force = self.tenants.get_mut(&tenant);
+        Ok(force.map(|f| {
+            f.used = Instant::now();
+            f
+        }))
     }
 
     async fn load(
         &mut self,
+        tenant: TenantId,
+        activation: Option<&Activation>,
+    ) -> Result<Option<Loaded>, RegistryError> {
+        let Some(activation) = activation else { return Ok(None) };
+        let settings = self.registry.settings(tenant, &activation.name, &activation.settings_digest).await?;
+        let activation = Arc::new(Activation { settings, ..activation.clone() });
+        let plugin = self.plugin(&activation).await?;
+        if let Err(why) = &plugin {
+            self.meter.event(tenant, &activation, "unavailable", why.message.clone());
+        }
+        // Asked here, once: a plugin that takes long to say what it wants shall not take that
+        // long in each batch. One that cannot say is found out when it is to judge.
+        let interest = plugin.as_ref().ok().map(|p| p.configure(&activation.settings, CONFIGURE));
+        let previous = interest.and_then(Result::ok).map(|i| i.previous.clone()).unwrap_or_default().into();
+        Ok(Some(Loaded { activation, plugin, previous }))
+    }
+
+    async fn plugin(
+        &mut self,
         activation: &Activation,
     ) -> Result<Result<Arc<Plugin>, Rejection>, RegistryError> {
-        if let Some(plugin) = self.loaded.get(&activation.digest) {
+        if let Some(plugin) = self.loaded.get(&activation.artefact_key) {
             return Ok(Ok(plugin.clone()));
         }
         let unavailable = |why: String| {
@@ -84,79 +176,10 @@ impl Rules {
         match self.host.load(&artefact) {
             Ok(plugin) => {
                 let plugin = Arc::new(plugin);
-                self.loaded.insert(activation.digest.clone(), plugin.clone());
+                self.loaded.insert(activation.artefact_key.clone(), plugin.clone());
                 Ok(Ok(plugin))
             }
             Err(e) => Ok(Err(unavailable(e.to_string()))),
         }
     }
-}
-
-/// Asks `plugin` about a batch whose readings are the given row ranges. If it fails, the
-/// readings are halved until the ones it fails on are alone, so that one poisoned reading
-/// does not put aside its neighbours; a plugin out of time is not asked again.
-pub(crate) fn judge(
-    plugin: &Plugin,
-    settings: &str,
-    batch: &Batch,
-    readings: &[(u32, u32)],
-    deadline: Duration,
-) -> Judged {
-    let end = Instant::now() + deadline;
-    let mut judged = Judged::default();
-    let mut splits = 0;
-    let mut out_of_time = false;
-    let mut pending = vec![readings];
-    while let Some(part) = pending.pop() {
-        let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
-        let (from, to) = (first.0, last.1);
-        let left = end.saturating_duration_since(Instant::now());
-        if out_of_time || left.is_zero() {
-            let text = "the plugin used up its time on this batch";
-            judged.failed.push((from, to, Rejection::new(Code::PLUGIN_FAILED, "plugin", text)));
-            continue;
-        }
-        let answer = if part.len() == readings.len() {
-            plugin.validate(batch, settings, left)
-        } else {
-            let slice = Batch {
-                entities: batch.entities.clone(),
-                attributes: batch.attributes.clone(),
-                rows: batch.rows[from as usize..to as usize].to_vec(),
-            };
-            plugin.validate(&slice, settings, left)
-        };
-        match answer {
-            Ok(decision) => merge(&mut judged.decision, decision, from, part.len() != readings.len()),
-            Err(error) => {
-                judged.failures += 1;
-                out_of_time = matches!(error, PluginError::Deadline { .. });
-                // Wrong settings are wrong for every reading; the others may be one reading's doing.
-                let shared = out_of_time || matches!(error, PluginError::Settings { .. });
-                if part.len() > 1 && splits < MAX_SPLITS && !shared {
-                    splits += 1;
-                    let (left, right) = part.split_at(part.len() / 2);
-                    pending.push(right);
-                    pending.push(left);
-                } else {
-                    let why = Rejection::new(Code::PLUGIN_FAILED, "plugin", error.to_string());
-                    judged.failed.push((from, to, why));
-                }
-            }
-        }
-    }
-    judged
-}
-
-/// Adds a decision over a slice starting at row `from` to one over the whole.
-fn merge(whole: &mut Decision, mut part: Decision, from: u32, sliced: bool) {
-    let shift = if sliced { from } else { 0 };
-    let reasons = whole.reasons.len() as u32;
-    whole.reasons.append(&mut part.reasons);
-    whole.rejected.extend(part.rejected.into_iter().map(|(row, why)| (row + shift, why + reasons)));
-    whole.replaced.extend(part.replaced.into_iter().map(|(row, value)| (row + shift, value)));
-    whole.derived.extend(part.derived.into_iter().map(|mut d| {
-        d.row += shift;
-        d
-    }));
 }

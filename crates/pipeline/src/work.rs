@@ -93,6 +93,9 @@ pub(crate) struct Account {
 /// The ledger's tenant for what has none: an unreadable record, an unknown tenant's.
 pub(crate) const NO_TENANT: TenantId = TenantId(0);
 
+/// The ledger's reason for accepted values that no plugin judged although one is in force.
+const UNVALIDATED: &str = "unvalidated";
+
 const MINUTE_MICROS: i64 = 60_000_000;
 
 /// The minute a time is in.
@@ -117,9 +120,12 @@ impl Account {
         self.line(origin.arrived, tenant, Outcome::Received, "", pieces.into());
     }
 
-    pub(crate) fn accept(&mut self, tenant: TenantId, origin: Origin<'_>, values: u64) {
+    /// Values that are taken; `validated` unless the plugin failed on them and its tenant takes
+    /// them all the same.
+    pub(crate) fn accept(&mut self, tenant: TenantId, origin: Origin<'_>, values: u64, validated: bool) {
         self.report.accepted += values;
-        self.line(origin.arrived, tenant, Outcome::Accepted, "", values);
+        let reason = if validated { "" } else { UNVALIDATED };
+        self.line(origin.arrived, tenant, Outcome::Accepted, reason, values);
         if let Some(redrive) = self.redrive(origin) {
             redrive.settled.taken += u32::try_from(values).unwrap_or(u32::MAX);
         }

@@ -1,5 +1,6 @@
 //! What can go wrong, and whether to try again.
 
+use crate::VersionState;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use eaves_model::TenantId;
 
@@ -41,19 +42,77 @@ pub enum RegistryError {
     #[error("the settings are not a JSON object of at most 64 KiB: {0}")]
     BadSettings(String),
     /// The tenant has no such version.
-    #[error("tenant {tenant} has no version {digest} of plugin {name}: push it first")]
+    #[error("tenant {tenant} has no version {version} of plugin {name}: push it first")]
     NoSuchVersion {
         /// Whose.
         tenant: TenantId,
         /// Of which plugin.
         name: String,
-        /// Which.
-        digest: String,
+        /// Which, by version or digest.
+        version: String,
     },
-    /// Someone else changed what is active in the meantime.
-    #[error(
-        "what is active for tenant {tenant} was changed by someone else meanwhile: look, and do it again"
-    )]
+    /// The version exists with another component, and live values have seen that one.
+    #[error("version {version} of {name} is {state} with another component: choose a new version")]
+    VersionTaken {
+        /// The plugin.
+        name: String,
+        /// The version.
+        version: String,
+        /// What it is.
+        state: VersionState,
+    },
+    /// The version was not checked, or refused.
+    #[error("version {version} of {name} is {state}: only a checked version can be put in force")]
+    NotChecked {
+        /// The plugin.
+        name: String,
+        /// The version.
+        version: String,
+        /// What it is.
+        state: VersionState,
+    },
+    /// There is nothing to go back to.
+    #[error("there is nothing to roll back to: before the active version of {name} none was active")]
+    NothingBefore {
+        /// The plugin.
+        name: String,
+    },
+    /// The component is larger than the tenant may bring.
+    #[error("the component has {bytes} bytes, over the tenant's limit of {most}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// The tenant has as many versions as it may have.
+    #[error("the tenant has {most} versions, its limit: none more can be taken")]
+    TooManyVersions {
+        /// The limit.
+        most: u32,
+    },
+    /// The tenant has uploaded as often in this hour as it may.
+    #[error("the tenant has uploaded {most} times in this hour, its limit: try again in the next")]
+    TooManyUploads {
+        /// The limit.
+        most: u32,
+    },
+    /// The tenant takes signed plugins only.
+    #[error("the tenant takes only plugins that one of its publishers has signed")]
+    NotSigned,
+    /// A signature of none of the tenant's publishers.
+    #[error("the signature is not that of one of the tenant's publishers over this component")]
+    BadSignature,
+    /// A policy that cannot be.
+    #[error("{field}: {problem}")]
+    BadPolicy {
+        /// Which of its fields.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Someone else changed it in the meantime.
+    #[error("it was changed by someone else meanwhile (tenant {tenant}): look, and do it again")]
     Conflict {
         /// Whose.
         tenant: TenantId,

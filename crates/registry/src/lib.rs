@@ -1,17 +1,32 @@
-//! Which plugin versions a tenant has, and which one is active with which settings.
+//! Which plugin versions a tenant has, where each is in its life, and what is in force.
 //!
 //! Rows are in DynamoDB, components and compiled artefacts in S3. Every change is a
 //! conditional write, so that of two operators who act at once one is told
-//! ([`RegistryError::Conflict`]) instead of losing what the other did. This crate knows
-//! nothing of WebAssembly: it keeps bytes and never looks into an artefact.
+//! ([`RegistryError::Conflict`]) instead of losing what the other did; and every change
+//! leaves a row of the audit trail. This crate knows nothing of WebAssembly: it keeps bytes
+//! and never looks into an artefact.
 //!
-//! Start with [`Registry`].
+//! Start with [`Registry`]; [`VersionState`] is the life of a version.
 
+mod audit;
+mod change;
 mod error;
 mod files;
+mod job;
+mod operator;
+mod policy;
 mod registry;
 mod rows;
+mod signature;
+mod upload;
+mod version;
 
+pub use audit::AuditEntry;
+pub use change::{Change, SettingsVersion, Wanted};
 pub use error::{RegistryError, ServiceError};
+pub use job::Job;
+pub use policy::TenantPolicy;
 pub use registry::Registry;
-pub use rows::{Activation, Version};
+pub use signature::signed_text;
+pub use upload::Upload;
+pub use version::{Activation, OnFailure, Pointer, Version, VersionState};

@@ -6,6 +6,7 @@ mod copy;
 mod guarded;
 mod hot;
 mod place;
+mod plugins;
 mod refused;
 mod tenants;
 
@@ -24,6 +25,7 @@ use tokio_postgres::types::Type;
 
 pub use eaves_model::delivery::Checkpoint;
 pub use place::{Loss, LossKind, ShardPlace};
+pub use plugins::{HotValue, PluginFigures, PluginVersion};
 
 /// Logs in as `eaves_ingest`: it can add to staging and call functions, nothing else.
 pub struct IngestStore {

@@ -9,12 +9,14 @@
 
 mod entity;
 mod history;
+mod plugins;
 mod quarantine;
 mod search;
 mod status;
 
 pub use entity::{AttributeRow, EntityRow};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
+pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
 pub use search::SearchQuery;
 pub use status::{PipelineStatus, SourceStatus};
 

@@ -1,7 +1,10 @@
 //! Logs and metrics of the functions: JSON lines with stable dotted fields, and
 //! metrics in CloudWatch's Embedded Metric Format under constant names.
 
+mod histogram;
 pub mod metrics;
+
+pub use histogram::Histogram;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;

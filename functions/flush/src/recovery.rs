@@ -1,7 +1,7 @@
 //! Replay of shards that nobody delivers to: beside the flush, since the ingest function
 //! only wakes for records.
 
-use eaves_pipeline::{Ingest, Rules};
+use eaves_pipeline::{Ingest, Meter, Rules};
 use eaves_plugin_host::{Host, HostConfig};
 use eaves_registry::Registry;
 use eaves_settings::{Cache, Postgres, Registry as RegistrySettings, Vars};
@@ -28,7 +28,9 @@ impl Recovery {
         let settings = RegistrySettings::read(env)?;
         let host = Host::new(HostConfig::new(settings.signing_key.expose())?)?;
         let aws = aws_config::load_from_env().await;
-        let rules = Rules::new(host, Registry::connect(&aws, &settings).await?, settings.refresh);
+        let meter = Meter::start(IngestStore::new(&Postgres::primary(env)?));
+        let registry = Registry::connect(&aws, &settings).await?;
+        let rules = Rules::new(host, registry, settings.refresh).metered(meter);
         let cache = Cache::read(env)?.map(|settings| eaves_cache::Cache::connect(&settings)).transpose()?;
         let store = IngestStore::new(&Postgres::primary(env)?);
         Ok(Self { ingest: Ingest::new(store, rules, cache, Kinesis::new(&aws)) })

@@ -2,7 +2,7 @@
 
 mod handler;
 
-use eaves_pipeline::{Ingest, Rules};
+use eaves_pipeline::{Ingest, Meter, Rules};
 use eaves_plugin_host::{Host, HostConfig};
 use eaves_registry::Registry;
 use eaves_settings::{Cache, Postgres, ProcessEnv, Registry as RegistrySettings};
@@ -20,7 +20,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let host = Host::new(HostConfig::new(registry_settings.signing_key.expose())?)?;
     let aws = aws_config::load_from_env().await;
     let registry = Registry::connect(&aws, &registry_settings).await?;
-    let rules = Rules::new(host, registry, registry_settings.refresh);
+    let meter = Meter::start(IngestStore::new(&Postgres::primary(&env)?));
+    let rules = Rules::new(host, registry, registry_settings.refresh).metered(meter);
     let cache = Cache::read(&env)?.map(|settings| eaves_cache::Cache::connect(&settings)).transpose()?;
     // Connects with the first batch: a database that is away hands batches back, and does
     // not keep the function from starting.

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 /// Largest request body, as API Gateway takes it.
 const MAX_BODY: usize = 10 * 1024 * 1024;
 /// Routes without an authorizer.
-const PUBLIC: [&str; 3] = ["/healthz", "/openapi.json", "/docs"];
+const PUBLIC: [&str; 4] = ["/healthz", "/openapi.json", "/docs", "/v1/plugins/openapi.json"];
 
 /// What the front needs.
 pub struct FrontConfig {
@@ -35,6 +35,8 @@ pub struct FrontConfig {
     pub jwks: String,
     /// The function that answers.
     pub query: FunctionHost,
+    /// The function that answers under `/v1/plugins`, as the SAM template routes it.
+    pub plugin_admin: FunctionHost,
 }
 
 /// A running HTTP API.
@@ -49,6 +51,7 @@ struct Shared {
     authorizer: Authorizer,
     jwks: Bytes,
     query: FunctionHost,
+    plugin_admin: FunctionHost,
     port: u16,
 }
 
@@ -67,6 +70,7 @@ impl Front {
             authorizer: config.authorizer,
             jwks: Bytes::from(config.jwks),
             query: config.query,
+            plugin_admin: config.plugin_admin,
             port: address.port(),
         });
         let task = tokio::spawn(accept(config.listener, shared, stop.clone()));
@@ -167,7 +171,10 @@ async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr
         route: &route,
     };
     let event = Bytes::from(event::encode(&parts, &body, caller).to_string());
-    let mut response = call(shared, event).await;
+    let plugins =
+        ["/v1/plugins", "/v1/plugin-policy"].contains(&path.as_str()) || path.starts_with("/v1/plugins/");
+    let function = if plugins { &shared.plugin_admin } else { &shared.query };
+    let mut response = call(function, event).await;
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("apigw-requestid", id);
     }
@@ -175,18 +182,18 @@ async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr
 }
 
 /// Calls the function; its failures look as they do behind API Gateway.
-async fn call(shared: &Shared, event: Bytes) -> Response<Full<Bytes>> {
-    match shared.query.invoke_bytes(event).await {
+async fn call(function: &FunctionHost, event: Bytes) -> Response<Full<Bytes>> {
+    match function.invoke_bytes(event).await {
         Ok(answer) => match event::decode(&answer) {
             Some(response) => response.map(Full::new),
             None => {
-                tracing::error!("the query function's answer is no HTTP response");
+                tracing::error!(function.name = function.name(), "the function's answer is no HTTP response");
                 message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
             }
         },
         Err(FunctionError::TooLarge(_)) => too_large(),
         Err(e) => {
-            tracing::error!(error = %e, "the query function failed");
+            tracing::error!(function.name = function.name(), error = %e, "the function failed");
             match e {
                 FunctionError::TimedOut(_) | FunctionError::Throttled(_) | FunctionError::Stopping => {
                     message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")

@@ -5,6 +5,7 @@
 //! started again; one that overruns its time is killed and started again.
 
 mod instance;
+pub(crate) mod invoke_api;
 mod runtime_api;
 
 use bytes::Bytes;

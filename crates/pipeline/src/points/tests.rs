@@ -111,6 +111,7 @@ impl Case<'_> {
             place: Origin { sequence: to.sequence(), sub: 0, item: at, arrived: time(0), redrive: None }
                 .kept(),
             digest: None,
+            validated: true,
             first: at,
             points: vec![(attribute.clone(), Some(0))],
         };

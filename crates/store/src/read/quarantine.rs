@@ -75,7 +75,7 @@ impl Reader {
         done.iter().flatten().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
-    async fn one_statement(
+    pub(super) async fn one_statement(
         &self,
         tenant: TenantId,
         sql: &str,

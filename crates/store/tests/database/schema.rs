@@ -66,7 +66,7 @@ async fn tenant_keys_contain_the_tenant(server: Arc<Server>) {
                -- Keys made by the database itself tell nothing; quarantine's other key is
                -- the position in the stream; tenants' names are not secret.
                and i.indexrelid::regclass::text not in
-                 ('tenants_name_key', 'attributes_pkey', 'plugin_versions_pkey', 'quarantine_pkey',
+                 ('tenants_name_key', 'attributes_pkey', 'plugin_versions_pkey', 'plugin_events_pkey', 'quarantine_pkey',
                   'quarantine_stream_shard_sequence_sub_item_key')",
         )
         .await;
@@ -134,12 +134,12 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
         )
         .await;
     let expected = "eaves_admin select flush_checkpoints, select flush_state, select ingest_checkpoints, \
-         select ingest_ledger, select outages, select quarantine, select replays, \
+         select ingest_ledger, select outages, select plugin_events, select plugin_metrics, select quarantine, select replays, \
          select replication_heartbeat, select stream_losses, select tenants\n\
          eaves_flush insert entity_values_ingest_N, select staging_slot\n\
          eaves_ingest insert entity_values_ingest_N, select staging_slot\n\
          eaves_query select attributes, select entities, select entity_attribute_stats, select entity_jsonb, \
-         select entity_value_corrections, select entity_values_ts, select flush_state, select ingest_ledger, select plugin_versions, \
+         select entity_value_corrections, select entity_values_ts, select flush_state, select ingest_ledger, select plugin_events, select plugin_metrics, select plugin_versions, \
          select quarantine, select replication_heartbeat, select tenants";
     assert_eq!(rights, expected);
 
@@ -156,10 +156,11 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
     let of = |role: &str| calls.lines().find(|l| l.starts_with(role)).unwrap_or_default().to_owned();
     assert_eq!(
         of("eaves_ingest"),
-        "eaves_ingest corrections_add, held_points, ingest_begin, ingest_begun, ingest_end_replay, \
-         ingest_finish, ingest_rewind, ingest_tenants, longest_outage, loss_note, points_forget, \
+        "eaves_ingest corrections_add, held_points, hot_previous, ingest_begin, ingest_begun, ingest_end_replay, \
+         ingest_finish, ingest_rewind, ingest_tenants, longest_outage, loss_note, plugin_event_add, \
+         plugin_metrics_add, points_forget, \
          quarantine_add, quarantine_replayed, redrive_check, redrive_settle, register_attributes, \
-         register_entities, register_plugin, stale_shards, tenants_by_name, upsert_hot_attrs, \
+         register_entities, register_plugin, register_plugin_version, stale_shards, tenants_by_name, upsert_hot_attrs, \
          upsert_hot_batch"
     );
     for forbidden in [

@@ -2,7 +2,7 @@
 
 use crate::support::{Database, Server, Suite, Writer, connect, refused, text};
 use eaves_model::{Code, Rejection, Value, ValueType};
-use eaves_store::ingest::{QuarantineKind, Quarantined};
+use eaves_store::ingest::{PluginFigures, PluginVersion, QuarantineKind, Quarantined};
 use std::sync::Arc;
 
 pub fn add(suite: &mut Suite) {
@@ -12,11 +12,13 @@ pub fn add(suite: &mut Suite) {
     suite.test("tenancy::a_reader_cannot_write_or_change_sides", cannot_write);
 }
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 11] = [
     "tenants",
     "entities",
     "attributes",
     "plugin_versions",
+    "plugin_metrics",
+    "plugin_events",
     "entity_values_ts",
     "entity_value_corrections",
     "entity_jsonb",
@@ -32,6 +34,17 @@ async fn filled(server: &Server) -> Database {
         let mut w = Writer::connect(&db.role("eaves_ingest"), tenant, &format!("s{n}")).await;
         let (e, a) = (w.entity("e").await, w.attribute("a", ValueType::Integer).await);
         w.store.register_plugin(tenant, "rules", "d", "s").await.unwrap();
+        let version =
+            PluginVersion { name: "rules", version: "1", digest: "d", settings_digest: "s", validated: true };
+        w.store.plugin_event_add(tenant, "breaker_opened", &version, "it fails").await.unwrap();
+        let figures = PluginFigures {
+            tenant: tenant.0,
+            name: "rules".into(),
+            digest: "d".into(),
+            role: "active".into(),
+            ..PluginFigures::default()
+        };
+        w.store.plugin_metrics_add(&[figures]).await.unwrap();
         let refused = Quarantined {
             tenant: Some(tenant),
             kind: QuarantineKind::Record,

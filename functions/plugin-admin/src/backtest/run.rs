@@ -1,0 +1,277 @@
+//! A backtest step by step.
+
+use super::Request;
+use super::compare::{From, Judge, compare};
+use super::pages::{MOST, Pages};
+use super::refusals;
+use super::report::{Report, Side};
+use crate::context::Context;
+use eaves_model::batch::{Batch, EntityInfo, Row};
+use eaves_model::{AttributeId, EntityId, TenantId, Timestamp};
+use eaves_registry::{Activation, Job};
+use eaves_store::read::{AttributeInfoRow, ReadError, Reader, StoredValue};
+use eaves_telemetry::Histogram;
+use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often progress is written, and a cancellation seen.
+const SAVE: Duration = Duration::from_secs(1);
+/// Rows of quarantine at once.
+const REFUSALS: u32 = 1000;
+/// Most entities whose names are remembered.
+const NAMES: usize = 500_000;
+
+/// Where a backtest goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Resume {
+    pages: Pages,
+    history_done: bool,
+    /// The last row of quarantine.
+    after: i64,
+}
+
+/// A backtest at work.
+pub(super) struct Runner<'a> {
+    context: &'a Context,
+    tenant: TenantId,
+    reader: &'a Reader,
+    job: Job,
+    request: Request,
+    resume: Resume,
+    report: Report,
+    candidate: Judge,
+    active: Option<Judge>,
+    attributes: Vec<AttributeInfoRow>,
+    names: HashMap<EntityId, (Box<str>, Box<str>)>,
+}
+
+type Failed = (Job, String);
+
+impl<'a> Runner<'a> {
+    /// From the job's row: from the beginning, or from where it stopped.
+    pub(super) async fn new(context: &'a Context, tenant: TenantId, job: Job) -> Result<Self, String> {
+        let request: Request =
+            serde_json::from_value(job.request.clone()).map_err(|e| format!("read the request: {e}"))?;
+        let registry = &context.registry;
+        let text = |e: eaves_registry::RegistryError| e.to_string();
+        let version = registry.version(tenant, &job.name, &request.version).await.map_err(text)?;
+        let version = version.ok_or_else(|| format!("{} {} is gone", job.name, request.version))?;
+        let load = async |artefact: bytes::Bytes| {
+            context.host.load(&artefact).map(Arc::new).map_err(|e| e.to_string())
+        };
+        let plugin = load(registry.artefact_of(&version).await.map_err(text)?).await?;
+        let fresh = job.report.is_null();
+        let mut report: Report = serde_json::from_value(job.report.clone()).unwrap_or_default();
+        let now: Option<Activation> = registry.active(tenant).await.map_err(text)?;
+        if fresh {
+            report.candidate.version.clone_from(&version.version);
+            report.candidate.digest.clone_from(&version.digest);
+            report.limits.ms_per_1000 = registry.policy(tenant).await.map_err(text)?.ms_per_1000;
+            report.active = now.as_ref().map(|a| Side {
+                version: a.version.clone(),
+                digest: a.digest.clone(),
+                settings_digest: a.settings_digest.clone(),
+                ..Side::default()
+            });
+        }
+        // What was active when it began is what it is compared with to the end.
+        let same = |a: &Activation, side: &Side| {
+            a.digest == side.digest && a.settings_digest == side.settings_digest
+        };
+        let active = match (&report.active, now) {
+            (None, _) => None,
+            (Some(side), Some(a)) if same(&a, side) => {
+                let plugin = load(registry.artefact(&a).await.map_err(text)?).await?;
+                let times = times(side);
+                Some(Judge { plugin, settings: a.settings, times })
+            }
+            _ => return Err("another version became active while the backtest ran: ask for it again".into()),
+        };
+        let settings = request.settings.clone();
+        let candidate = Judge { plugin, settings, times: times(&report.candidate) };
+        let reader = context.replica.as_ref().unwrap_or(&context.primary);
+        let attributes = reader.all_attributes(tenant).await.map_err(|e| e.to_string())?;
+        let start = Resume { pages: Pages::new(request.from), history_done: false, after: 0 };
+        let resume = serde_json::from_value(job.resume.clone()).unwrap_or(start);
+        let names = HashMap::new();
+        Ok(Self {
+            context,
+            tenant,
+            reader,
+            job,
+            request,
+            resume,
+            report,
+            candidate,
+            active,
+            attributes,
+            names,
+        })
+    }
+
+    /// Works until it is done, cancelled, or `time` is over: then the job is still `running`.
+    pub(super) async fn run(mut self, time: Duration) -> Result<Job, Failed> {
+        let (began, before) = (Instant::now(), self.report.took_ms);
+        let mut saved = Instant::now();
+        let mut worked = 0u64;
+        loop {
+            let step = match self.step().await {
+                Ok(step) => step,
+                Err(e) => return Err((self.job, e)),
+            };
+            self.report.took_ms = before + began.elapsed().as_millis() as u64;
+            let over = began.elapsed() >= time;
+            if step.is_none() || over || saved.elapsed() >= SAVE {
+                if step.is_none() {
+                    self.job.state = "done".into();
+                }
+                match self.save().await {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        self.job.state = "cancelled".into();
+                        return Ok(self.job);
+                    }
+                    Err(e) => return Err((self.job, e)),
+                }
+                saved = Instant::now();
+            }
+            let Some(values) = step else { return Ok(self.job) };
+            if over {
+                return Ok(self.job);
+            }
+            worked += values;
+            let due = Duration::from_secs_f64(worked as f64 / f64::from(self.request.rate.max(1)));
+            // In short naps, so that a cancellation is seen.
+            while let Some(early) = due.checked_sub(began.elapsed()).filter(|d| !d.is_zero()) {
+                tokio::time::sleep(early.min(SAVE)).await;
+                if saved.elapsed() >= SAVE {
+                    saved = Instant::now();
+                    match self.save().await {
+                        Ok(true) if began.elapsed() < time => {}
+                        Ok(true) => return Ok(self.job),
+                        Ok(false) => {
+                            self.job.state = "cancelled".into();
+                            return Ok(self.job);
+                        }
+                        Err(e) => return Err((self.job, e)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// One page. How many values it had; `None` at the end.
+    async fn step(&mut self) -> Result<Option<u64>, String> {
+        if !self.resume.history_done {
+            return match self.resume.pages.stretch(self.request.to) {
+                Some(stretch) => self.history(stretch).await.map(Some).map_err(|e| e.to_string()),
+                None => {
+                    self.resume.history_done = true;
+                    Ok(Some(0))
+                }
+            };
+        }
+        self.quarantine().await.map_err(|e| e.to_string())
+    }
+
+    async fn history(&mut self, stretch: (Timestamp, Timestamp)) -> Result<u64, ReadError> {
+        let values = self.reader.stored_values(self.tenant, &self.attributes, stretch, MOST).await?;
+        if !self.resume.pages.read(stretch.1, values.len()) || values.is_empty() {
+            return Ok(0);
+        }
+        if self.names.len() > NAMES {
+            self.names.clear();
+        }
+        let unknown: HashSet<EntityId> =
+            values.iter().map(|v| v.entity).filter(|e| !self.names.contains_key(e)).collect();
+        if !unknown.is_empty() {
+            let unknown: Vec<EntityId> = unknown.into_iter().collect();
+            for (id, name, kind) in self.reader.entity_names(self.tenant, &unknown).await? {
+                self.names.insert(id, (name.into(), kind.into()));
+            }
+        }
+        let read = values.len() as u64;
+        let (batch, readings) = assemble(values, &self.attributes, &self.names);
+        self.compare(&batch, &readings, From::History);
+        Ok(read)
+    }
+
+    async fn quarantine(&mut self) -> Result<Option<u64>, ReadError> {
+        let window = (self.request.from, self.request.to);
+        let rows = self.reader.stored_refusals(self.tenant, window, self.resume.after, REFUSALS).await?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        self.resume.after = last.id;
+        let found = refusals::batch(&rows, &self.attributes);
+        self.report.untried += found.untried;
+        if !found.batch.rows.is_empty() {
+            self.compare(&found.batch, &found.readings, From::Quarantine);
+        }
+        Ok(Some(found.batch.rows.len() as u64))
+    }
+
+    fn compare(&mut self, batch: &Batch, readings: &[(u32, u32)], from: From) {
+        let hot: HashSet<&str> =
+            self.attributes.iter().filter(|a| a.is_hot).map(|a| a.name.as_str()).collect();
+        let examples = self.request.examples as usize;
+        let both = (self.active.as_mut(), &mut self.candidate);
+        compare(&mut self.report, both, (batch, readings), &hot, (from, examples));
+    }
+
+    async fn save(&mut self) -> Result<bool, String> {
+        self.report.conclude();
+        let (from, to) = (self.request.from.as_micros(), self.request.to.as_micros());
+        let through = (self.resume.pages.next - from) as f64 / (to - from).max(1) as f64;
+        self.job.progress = match self.job.state.as_str() {
+            "done" => 1.0,
+            _ => (through.clamp(0.0, 1.0) * 0.95 * 1000.0).round() / 1000.0,
+        };
+        self.job.updated_at = Timestamp::now();
+        let json = |e: serde_json::Error| e.to_string();
+        self.job.report = serde_json::to_value(&self.report).map_err(json)?;
+        self.job.resume = serde_json::to_value(self.resume).map_err(json)?;
+        self.context.registry.job_save(self.tenant, &self.job).await.map_err(|e| e.to_string())
+    }
+}
+
+fn times(side: &Side) -> Histogram {
+    Histogram::from_pairs(side.times.iter().map(|(k, n)| (k.as_str(), *n)))
+}
+
+/// Values as a batch: reading by reading, in the order of time, as they came.
+fn assemble(
+    mut values: Vec<StoredValue>,
+    attributes: &[AttributeInfoRow],
+    names: &HashMap<EntityId, (Box<str>, Box<str>)>,
+) -> (Batch, Vec<(u32, u32)>) {
+    values.sort_unstable_by_key(|v| (v.observed_at, v.entity, v.attribute));
+    let by_id: HashMap<AttributeId, &AttributeInfoRow> = attributes.iter().map(|a| (a.id, a)).collect();
+    let mut batch = Batch::default();
+    let (mut entities, mut known) = (HashMap::new(), HashMap::new());
+    let mut readings: Vec<(u32, u32)> = Vec::new();
+    let mut current: Option<(EntityId, Timestamp)> = None;
+    batch.rows.reserve(values.len());
+    for v in values {
+        let (Some((name, kind)), Some(info)) = (names.get(&v.entity), by_id.get(&v.attribute)) else {
+            continue;
+        };
+        let entity = *entities.entry(v.entity).or_insert_with(|| {
+            batch.entities.push(EntityInfo { external_id: name.clone(), entity_type: kind.clone() });
+            batch.entities.len() as u32 - 1
+        });
+        let attribute = *known.entry(v.attribute).or_insert_with(|| {
+            batch.attributes.push(refusals::info(info));
+            batch.attributes.len() as u32 - 1
+        });
+        let at = batch.rows.len() as u32;
+        batch.rows.push(Row { entity, attribute, observed_at: v.observed_at, value: v.value });
+        let reading = (v.entity, v.observed_at);
+        match readings.last_mut() {
+            Some(last) if current == Some(reading) => last.1 = at + 1,
+            _ => readings.push((at, at + 1)),
+        }
+        current = Some(reading);
+    }
+    (batch, readings)
+}

@@ -1,0 +1,89 @@
+//! Who asks: the tenant and scopes of a token that API Gateway has verified.
+
+use crate::context::Context;
+use crate::problem::Problem;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use eaves_model::TenantId;
+use eaves_model::rejection::excerpt;
+use lambda_http::request::RequestContext;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Lets a caller look at plugins.
+const READ: &str = "plugins:read";
+/// Lets a caller change them.
+const WRITE: &str = "plugins:write";
+/// Lets a caller do everything to its tenant, limits and publishers included.
+const ADMIN: &str = "admin";
+
+/// A caller with a verified token.
+pub(crate) struct Caller {
+    /// The tenant.
+    pub(crate) tenant: TenantId,
+    /// Whom the token was made for: named in the audit trail.
+    pub(crate) subject: String,
+    scopes: Vec<String>,
+}
+
+impl Caller {
+    /// Refuses callers who may not look.
+    pub(crate) fn reads(&self) -> Result<(), Problem> {
+        self.need(&[READ, WRITE, ADMIN])
+    }
+
+    /// Refuses callers who may not change anything.
+    pub(crate) fn writes(&self) -> Result<(), Problem> {
+        self.need(&[WRITE, ADMIN])
+    }
+
+    /// Refuses callers who are no administrator.
+    pub(crate) fn administers(&self) -> Result<(), Problem> {
+        self.need(&[ADMIN])
+    }
+
+    fn need(&self, any: &[&str]) -> Result<(), Problem> {
+        if self.scopes.iter().any(|s| any.contains(&s.as_str())) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!("the token has none of the scopes {}", any.join(", "))))
+    }
+}
+
+impl FromRequestParts<Arc<Context>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, Problem> {
+        // The authorizer's verdict is trusted, and nothing that a client can send.
+        let jwt = match parts.extensions.get::<RequestContext>() {
+            Some(RequestContext::ApiGatewayV2(gateway)) => {
+                gateway.authorizer.as_ref().and_then(|a| a.jwt.as_ref())
+            }
+            _ => None,
+        };
+        let Some(jwt) = jwt else {
+            return Err(Problem::unauthenticated("send a token: Authorization: Bearer <token>"));
+        };
+        let name = claim(&jwt.claims, "tenant")
+            .ok_or_else(|| Problem::unauthenticated("the token names no tenant"))?;
+        let Some(tenant) = context.tenant(name).await? else {
+            let detail = format!("the token's tenant {} is not registered", excerpt(name));
+            return Err(Problem::forbidden(detail));
+        };
+        if claim(&jwt.claims, "tenant_id").is_some_and(|id| id != tenant.to_string()) {
+            return Err(Problem::forbidden("the token's tenant and tenant_id belong to different tenants"));
+        }
+        let text = claim(&jwt.claims, "scope").or_else(|| claim(&jwt.claims, "scp")).unwrap_or_default();
+        // API Gateway hands on `scope` as it stands, lists as `[a b]`.
+        let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        let listed = text.split_whitespace().map(str::to_owned);
+        let scopes = listed.chain(jwt.scopes.iter().flatten().cloned()).collect();
+        let subject = claim(&jwt.claims, "sub").unwrap_or("unnamed");
+        let subject = subject.chars().filter(|c| !c.is_control()).take(200).collect();
+        Ok(Self { tenant, subject, scopes })
+    }
+}
+
+fn claim<'a>(claims: &'a HashMap<String, String>, name: &str) -> Option<&'a str> {
+    claims.get(name).map(String::as_str).filter(|v| !v.is_empty())
+}
