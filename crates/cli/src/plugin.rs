@@ -181,7 +181,8 @@ fn compile(host: &Host, wasm: &[u8]) -> Result<(Vec<u8>, eaves_plugin_host::Plug
 }
 
 fn check(plugin: &eaves_plugin_host::Plugin, settings: &str) -> Result<()> {
-    plugin.check_settings(settings, CHECK).context("the plugin does not take these settings")
+    plugin.configure(settings, CHECK).context("the plugin does not take these settings")?;
+    Ok(())
 }
 
 /// JSON as given, or of the file that is named.

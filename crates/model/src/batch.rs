@@ -1,6 +1,8 @@
 //! A tenant's values on their way through a plugin, and into the database.
 
 use crate::{AttributeId, Code, EntityId, PluginId, TenantId, Timestamp, Value, ValueType};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// An entity as a plugin sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,17 @@ pub struct Row {
     pub value: Value,
 }
 
+/// The latest value that is known of a row's entity and attribute, from before the batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Previous {
+    /// Index into [`Batch::rows`]: the first row of that entity and attribute.
+    pub row: u32,
+    /// When it was seen. Later than the row's own time if the row comes late.
+    pub observed_at: Timestamp,
+    /// The value, of the attribute's type.
+    pub value: Value,
+}
+
 /// Values of one tenant, as one call of its plugin takes them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
@@ -44,6 +57,29 @@ pub struct Batch {
     pub attributes: Vec<AttributeInfo>,
     /// The values.
     pub rows: Vec<Row>,
+    /// Values from the hot projection, for rows of attributes whose previous value the plugin
+    /// asks for. Rows ascend.
+    pub previous: Vec<Previous>,
+}
+
+impl Batch {
+    /// Some of the rows, for a call of their own. A row that is the first of its entity and
+    /// attribute there keeps the previous value that was known when the batch began.
+    pub fn slice(&self, rows: Range<usize>) -> Self {
+        let known: HashMap<(u32, u32), &Previous> = (self.previous.iter())
+            .filter_map(|p| self.rows.get(p.row as usize).map(|r| ((r.entity, r.attribute), p)))
+            .collect();
+        let rows = self.rows.get(rows).unwrap_or_default().to_vec();
+        let mut seen = HashSet::new();
+        let mut previous = Vec::new();
+        for (i, row) in rows.iter().enumerate().filter(|_| !known.is_empty()) {
+            let pair = (row.entity, row.attribute);
+            if let Some(known) = known.get(&pair).filter(|_| seen.insert(pair)) {
+                previous.push(Previous { row: i as u32, ..(*known).clone() });
+            }
+        }
+        Self { entities: self.entities.clone(), attributes: self.attributes.clone(), rows, previous }
+    }
 }
 
 /// What a plugin decided. Rows it does not name are accepted as they are.

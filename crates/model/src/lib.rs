@@ -10,6 +10,7 @@ pub mod id;
 pub mod limits;
 pub mod point;
 pub mod position;
+pub mod promotion;
 pub mod reading;
 pub mod rejection;
 pub mod tenant;

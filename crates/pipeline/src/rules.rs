@@ -119,12 +119,7 @@ pub(crate) fn judge(
         let answer = if part.len() == readings.len() {
             plugin.validate(batch, settings, left)
         } else {
-            let slice = Batch {
-                entities: batch.entities.clone(),
-                attributes: batch.attributes.clone(),
-                rows: batch.rows[from as usize..to as usize].to_vec(),
-            };
-            plugin.validate(&slice, settings, left)
+            plugin.validate(&batch.slice(from as usize..to as usize), settings, left)
         };
         match answer {
             Ok(decision) => merge(&mut judged.decision, decision, from, part.len() != readings.len()),

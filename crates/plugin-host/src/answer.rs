@@ -1,6 +1,6 @@
 //! A plugin's answer, checked to the last index: it is input like any other.
 
-use crate::bindings::{DecimalsResult, Decision as Raw, TextsResult, ValueType as RawType};
+use crate::bindings::validation::{DecimalsResult, Decision as Raw, TextsResult, ValueType as RawType};
 use crate::columns::Call;
 use crate::{BadAnswer, limits};
 use eaves_model::batch::{Decision, Derived, Reason};
@@ -8,7 +8,11 @@ use eaves_model::reading::check_name;
 use eaves_model::{Code, Decimal, Timestamp, Value, ValueType};
 use std::collections::{HashMap, HashSet};
 
-fn bad(list: &'static str, index: impl Into<Option<usize>>, problem: impl Into<String>) -> BadAnswer {
+pub(crate) fn bad(
+    list: &'static str,
+    index: impl Into<Option<usize>>,
+    problem: impl Into<String>,
+) -> BadAnswer {
     BadAnswer { list, index: index.into(), problem: problem.into() }
 }
 
@@ -35,7 +39,12 @@ pub(crate) fn decode(answer: Raw, call: &Call<'_>, decision: &mut Decision) -> R
     rejected(answer, call, decision)
 }
 
-fn same_length(one: &'static str, found: usize, other: &'static str, wanted: usize) -> Result<(), BadAnswer> {
+pub(crate) fn same_length(
+    one: &'static str,
+    found: usize,
+    other: &'static str,
+    wanted: usize,
+) -> Result<(), BadAnswer> {
     if found == wanted {
         return Ok(());
     }
@@ -69,16 +78,21 @@ fn rejected(answer: Raw, call: &Call<'_>, decision: &mut Decision) -> Result<(),
         }
         decision.rejected.push((call.row_of_batch(row), first + reason));
     }
-    for (i, reason) in answer.reasons.into_iter().enumerate() {
-        if !is_code(&reason.code) {
-            return Err(bad("reasons", i, "the code is not snake case of 1 to 64 characters"));
-        }
-        if reason.text.len() > limits::MAX_REASON_BYTES || reason.text.chars().any(char::is_control) {
-            return Err(bad("reasons", i, "the text is not one line of at most 500 bytes"));
-        }
-        decision.reasons.push(Reason { code: Code(reason.code.into()), text: reason.text });
+    for (i, said) in answer.reasons.into_iter().enumerate() {
+        decision.reasons.push(reason(i, said.code, said.text)?);
     }
     Ok(())
+}
+
+/// Checks the reason at `index` of `reasons`.
+pub(crate) fn reason(index: usize, code: String, text: String) -> Result<Reason, BadAnswer> {
+    if !is_code(&code) {
+        return Err(bad("reasons", index, "the code is not snake case of 1 to 64 characters"));
+    }
+    if text.len() > limits::MAX_REASON_BYTES || text.chars().any(char::is_control) {
+        return Err(bad("reasons", index, "the text is not one line of at most 500 bytes"));
+    }
+    Ok(Reason { code: Code(code.into()), text })
 }
 
 fn is_code(code: &str) -> bool {

@@ -1,12 +1,14 @@
 //! A batch as columns, in as many calls as it takes.
 
-use crate::bindings::{
-    Attributes, Batch as RawBatch, DecimalsParam, Entities, TextsParam, ValueType as RawType,
+use crate::bindings::validation::{
+    Attributes, Batch as RawBatch, DecimalsParam, Entities, Previous as RawPrevious, TextsParam,
+    ValueType as RawType,
 };
-use crate::plugin::Description;
+use crate::description::Interest;
+use crate::previous::Known;
 use crate::{PluginError, limits};
-use eaves_model::batch::{AttributeInfo, Batch, Row};
-use eaves_model::{Value, ValueType};
+use eaves_model::batch::{AttributeInfo, Batch, Decision, Row};
+use eaves_model::{Timestamp, Value, ValueType};
 use std::collections::HashSet;
 
 /// Texts end to end. `offsets` is empty as long as there is none.
@@ -17,7 +19,7 @@ pub(crate) struct Texts {
 }
 
 impl Texts {
-    fn of<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Self {
+    pub(crate) fn of<'a>(texts: impl ExactSizeIterator<Item = &'a str>) -> Self {
         let mut all = Self { blob: String::new(), offsets: Vec::with_capacity(texts.len() + 1) };
         for text in texts {
             all.push(text);
@@ -34,6 +36,14 @@ impl Texts {
         // 4 GiB are out of reach: a call takes 8 MiB of texts and one reading more.
         self.offsets.push(self.blob.len() as u32);
         self.offsets.len() as u64 - 2
+    }
+
+    pub(crate) fn blob(&self) -> &str {
+        &self.blob
+    }
+
+    pub(crate) fn offsets(&self) -> &[u32] {
+        &self.offsets
     }
 
     fn lend(&self) -> TextsParam<'_> {
@@ -85,6 +95,9 @@ pub(crate) struct Call<'a> {
     attribute: Vec<u32>,
     observed_at: Vec<i64>,
     bits: Vec<u64>,
+    previous_row: Vec<u32>,
+    previous_at: Vec<i64>,
+    previous_bits: Vec<u64>,
     texts: Texts,
     low: Vec<u64>,
     high: Vec<i64>,
@@ -92,9 +105,9 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Adds the value's bits, and what they point at.
-    fn push_value(&mut self, value: &Value) {
-        let bits = match value {
+    /// The value's bits; what they point at is added to the tables.
+    fn bits_of(&mut self, value: &Value) -> u64 {
+        match value {
             Value::Float(f) => f.to_bits(),
             Value::Integer(i) => *i as u64,
             Value::String(s) => self.texts.push(s),
@@ -108,8 +121,20 @@ impl<'a> Call<'a> {
                 self.scale.push(d.scale() as u8);
                 self.low.len() as u64 - 1
             }
-        };
+        }
+    }
+
+    fn push_value(&mut self, value: &Value) {
+        let bits = self.bits_of(value);
         self.bits.push(bits);
+    }
+
+    /// Adds the value that was known before the row.
+    pub(crate) fn push_previous(&mut self, row: usize, observed_at: Timestamp, value: &Value) {
+        let bits = self.bits_of(value);
+        self.previous_row.push(row as u32);
+        self.previous_at.push(observed_at.as_micros());
+        self.previous_bits.push(bits);
     }
 
     /// The columns beside the values.
@@ -142,6 +167,11 @@ impl<'a> Call<'a> {
             attribute: &self.attribute,
             observed_at: &self.observed_at,
             bits: &self.bits,
+            previous: RawPrevious {
+                row: &self.previous_row,
+                observed_at: &self.previous_at,
+                bits: &self.previous_bits,
+            },
             texts: self.texts.lend(),
             decimals: DecimalsParam { low: &self.low, high: &self.high, scale: &self.scale },
         }
@@ -169,31 +199,39 @@ pub(crate) struct Calls<'a> {
     /// For each attribute and entity whether it is wanted; empty if all are.
     wanted_attributes: Vec<bool>,
     wanted_entities: Vec<bool>,
+    known: Known<'a>,
     next: usize,
 }
 
 impl<'a> Calls<'a> {
-    pub(crate) fn new(batch: &'a Batch, plugin: &Description) -> Self {
-        let attributes: HashSet<&str> = plugin.attributes.iter().map(String::as_str).collect();
-        let types: HashSet<&str> = plugin.entity_types.iter().map(String::as_str).collect();
-        let marks = |all: bool, marks: Vec<bool>| if all { Vec::new() } else { marks };
-        Self {
-            batch,
-            wanted_attributes: marks(
-                attributes.is_empty(),
-                batch.attributes.iter().map(|a| attributes.contains(&*a.name)).collect(),
-            ),
-            wanted_entities: marks(
-                types.is_empty(),
-                batch.entities.iter().map(|e| types.contains(&*e.entity_type)).collect(),
-            ),
-            next: 0,
+    pub(crate) fn new(batch: &'a Batch, interest: &Interest) -> Result<Self, PluginError> {
+        fn marks<'n>(names: Option<&[String]>, all: impl Iterator<Item = &'n str>) -> Vec<bool> {
+            let Some(names) = names else { return Vec::new() };
+            let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+            all.map(|name| names.contains(name)).collect()
         }
+        let names = || batch.attributes.iter().map(|a| &*a.name);
+        Ok(Self {
+            batch,
+            wanted_attributes: marks(interest.attributes.as_deref(), names()),
+            wanted_entities: marks(
+                interest.entity_types.as_deref(),
+                batch.entities.iter().map(|e| &*e.entity_type),
+            ),
+            known: Known::new(batch, marks(Some(&interest.previous), names()))?,
+            next: 0,
+        })
     }
 
-    /// A call without rows.
-    pub(crate) fn empty(batch: &'a Batch) -> Call<'a> {
-        Call { attributes: &batch.attributes, ..Call::default() }
+    /// The next call with rows, after `decision` was made over the calls before it.
+    pub(crate) fn next(&mut self, decision: &Decision) -> Result<Option<Call<'a>>, PluginError> {
+        while self.next < self.batch.rows.len() {
+            let call = self.fill(decision)?;
+            if call.rows() > 0 {
+                return Ok(Some(call));
+            }
+        }
+        Ok(None)
     }
 
     fn wants(&self, row: &Row) -> bool {
@@ -201,11 +239,12 @@ impl<'a> Calls<'a> {
             && self.wanted_entities.get(row.entity as usize).copied().unwrap_or(true)
     }
 
-    fn fill(&mut self) -> Result<Call<'a>, PluginError> {
+    fn fill(&mut self, decision: &Decision) -> Result<Call<'a>, PluginError> {
         let batch = self.batch;
-        let rows = &batch.rows[self.next..];
+        let first = self.next;
+        let rows = &batch.rows[first..];
         let chooses = !self.wanted_attributes.is_empty() || !self.wanted_entities.is_empty();
-        let mut call = Call { attributes: &batch.attributes, first: self.next as u32, ..Call::default() };
+        let mut call = Call { attributes: &batch.attributes, first: first as u32, ..Call::default() };
         call.bits.reserve_exact(rows.len().min(limits::MAX_ROWS_PER_CALL));
         let mut taken = 0;
         for row in rows {
@@ -216,16 +255,17 @@ impl<'a> Calls<'a> {
             }
             let expected = batch.attributes.get(row.attribute as usize).map(|a| a.value_type);
             if expected != Some(row.value.value_type()) || row.entity as usize >= batch.entities.len() {
-                return Err(PluginError::BadBatch { row: self.next + taken });
+                return Err(PluginError::BadBatch { row: first + taken });
             }
             if !chooses {
                 call.push_value(&row.value);
             } else if self.wants(row) {
-                call.kept.push((self.next + taken) as u32);
+                call.kept.push((first + taken) as u32);
                 call.push_value(&row.value);
             }
             taken += 1;
         }
+        self.next += taken;
         if chooses {
             let kept = std::mem::take(&mut call.kept);
             call.fill(kept.iter().map(|row| &batch.rows[*row as usize]));
@@ -233,25 +273,11 @@ impl<'a> Calls<'a> {
         } else {
             call.fill(rows[..taken].iter());
         }
-        self.next += taken;
+        self.known.fill(&mut call, first..self.next, decision);
         Ok(call)
     }
 }
 
 fn same_reading(one: &Row, other: &Row) -> bool {
     one.entity == other.entity && one.observed_at == other.observed_at
-}
-
-impl<'a> Iterator for Calls<'a> {
-    type Item = Result<Call<'a>, PluginError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while self.next < self.batch.rows.len() {
-            match self.fill() {
-                Ok(call) if call.rows() == 0 => {}
-                other => return Some(other),
-            }
-        }
-        None
-    }
 }

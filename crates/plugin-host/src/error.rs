@@ -61,7 +61,7 @@ pub enum LoadError {
     #[error("load the compiled plugin")]
     Load(#[source] wasmtime::Error),
     /// It does not export what a plugin exports.
-    #[error("the component is not a plugin for eaves:rules@0.1.0: {0}")]
+    #[error("the component is not a plugin for eaves:rules@1.0.0: {0}")]
     WrongWorld(String),
     /// It could not say what it is.
     #[error("the plugin could not describe itself: {0}")]
@@ -103,13 +103,16 @@ pub enum PluginError {
     /// It answered nonsense.
     #[error("the plugin's answer is wrong: {0}")]
     BadAnswer(#[from] BadAnswer),
-    /// The batch itself is wrong: a row names what is not there, or has another type than
-    /// its attribute. The fault is the caller's.
+    /// The batch itself is wrong: a row names what is not there, or it or its previous value
+    /// has another type than its attribute. The fault is the caller's.
     #[error("row {row} of the batch does not fit its entities and attributes")]
     BadBatch {
         /// The row.
         row: usize,
     },
+    /// It does not decide which attributes are hot: it has no `promote`.
+    #[error("the plugin does not decide which attributes are hot")]
+    NoPromotion,
     /// All instances are in use.
     #[error("more plugin calls at once than the host has room for")]
     Busy,

@@ -1,4 +1,4 @@
-//! Runs tenants' plugins: WebAssembly components for the world `eaves:rules/plugin`.
+//! Runs tenants' plugins: WebAssembly components for the worlds of `eaves:rules@1.0.0`.
 //!
 //! The only crate that knows wasmtime. It takes a batch as columns into a fresh
 //! instance, under limits of memory, tables, stack and time, and checks everything
@@ -14,10 +14,14 @@ mod bindings;
 mod columns;
 pub mod component;
 mod config;
+mod description;
 mod engine;
 mod error;
+mod guest;
 mod host;
 mod plugin;
+mod previous;
+mod promotion;
 pub mod scan;
 pub mod speed;
 mod ticker;
@@ -26,9 +30,10 @@ pub mod worker;
 pub use artefact::Artefact;
 pub use component::componentize;
 pub use config::{BadKey, HostConfig, SigningKey};
+pub use description::{Description, Interest};
 pub use error::{BadAnswer, CompileError, LoadError, PluginError, StartError};
 pub use host::Host;
-pub use plugin::{Description, Plugin};
+pub use plugin::{CallStats, Plugin};
 pub use worker::{compile_in_worker, compile_worker};
 
 /// The most reasons, derived values and the like that a plugin may answer with.
@@ -39,6 +44,10 @@ pub mod limits {
     pub const MAX_REASON_BYTES: usize = 500;
     /// Most different derived attributes in one answer.
     pub const MAX_DERIVED_ATTRIBUTES: usize = 1_000;
+    /// Most names in each list of what a plugin wants to see.
+    pub const MAX_INTEREST_NAMES: usize = 10_000;
+    /// Most settings that a loaded plugin's answers to `configure` are remembered for.
+    pub const MAX_SETTINGS_REMEMBERED: usize = 64;
     /// Most derived values for each row of the batch.
     pub const MAX_DERIVED_PER_ROW: usize = 16;
     /// Most rows in one call: larger batches are taken apart between readings.

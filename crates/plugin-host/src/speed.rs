@@ -59,6 +59,7 @@ pub fn device_batch(values: usize) -> Batch {
         entities: (0..values.div_ceil(NAMES.len())).map(entity).collect(),
         attributes: (0..NAMES.len()).map(attribute).collect(),
         rows: (0..values).map(row).collect(),
+        previous: Vec::new(),
     }
 }
 

@@ -37,9 +37,9 @@ fn telemetry_rules_reject_replace_and_explain() {
 fn settings_are_refused_with_the_path() {
     let host = host();
     let plugin = load(&host, &built("telemetry-rules"));
-    plugin.check_settings("{}", DEADLINE).unwrap();
+    plugin.configure("{}", DEADLINE).unwrap();
     let wrong = r#"{"attributes": {"temperature": {"max": "hot"}}}"#;
-    let error = plugin.check_settings(wrong, DEADLINE).unwrap_err();
+    let error = plugin.configure(wrong, DEADLINE).unwrap_err();
     let shown = error.to_string();
     assert!(matches!(error, PluginError::Settings { .. }), "{shown}");
     assert!(shown.contains("at attributes.temperature.max") && shown.contains("not a number"), "{shown}");
@@ -67,15 +67,6 @@ fn dew_point_is_derived_from_the_same_reading_only() {
     let [derived] = decision.derived.as_slice() else { panic!("{decision:?}") };
     assert_eq!((derived.row, &*derived.attribute), (1, "dew_point"));
     assert_eq!(derived.value, Value::Float(13.85));
-}
-
-#[test]
-fn a_plugin_is_not_asked_about_what_it_does_not_want() {
-    let host = host();
-    let plugin = load(&host, &built("dew-point"));
-    // These settings would be refused: with no row of interest the plugin is not called.
-    let batch = reading(&[("status", "", Value::Boolean(true))]);
-    assert_eq!(plugin.validate(&batch, "nonsense", DEADLINE).unwrap(), Default::default());
 }
 
 #[test]

@@ -8,7 +8,9 @@ use eaves_model::Value;
 use eaves_plugin_host::scan::Refused;
 use eaves_plugin_host::{CompileError, Host, LoadError, Plugin, PluginError};
 use std::time::{Duration, Instant};
-use support::{DEADLINE, built, component, floats, host, hostile, list, lists, load, module, reading};
+use support::{
+    DEADLINE, built, component, floats, host, hostile, list, lists, load, module, module_of, reading,
+};
 
 const ANSWER: &str = "(i32.const 1024)";
 
@@ -53,8 +55,7 @@ fn an_endless_loop_is_stopped_in_time() {
 
 #[test]
 fn an_endless_loop_while_describing_is_stopped() {
-    let text = module("", ANSWER)
-        .replace("(result i32) (i32.const 64))", "(result i32) (loop $l (br $l)) unreachable)");
+    let text = module_of("", "(loop $l (br $l)) unreachable", "(i32.const 256)", ANSWER);
     let error = host().check_and_compile(&component(&text)).unwrap_err();
     let describe =
         matches!(&error, CompileError::NotAPlugin(LoadError::Describe(PluginError::Deadline { .. })));

@@ -67,6 +67,7 @@ fn batch(rows: Vec<(u32, usize, i64, Value)>) -> Batch {
                 value,
             })
             .collect(),
+        previous: Vec::new(),
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn reading(values: &[(&str, &str, Value)]) -> Batch {
                 value: value.clone(),
             })
             .collect(),
+        previous: Vec::new(),
     }
 }
 
@@ -59,18 +60,24 @@ pub(crate) fn floats() -> Batch {
 }
 
 /// A component from text: a core module with a memory and an allocator, that describes itself
-/// as `hostile 1.0`, with `validate` as its body, and `more` beside it.
+/// as `hostile 1.0.0`, takes all settings, and has `validate` as its body and `more` beside it.
 ///
 /// `validate` gets the address of its arguments and returns that of its answer: at 1024 there
-/// is an empty decision to start from ([`decision`]).
+/// is an empty decision to start from ([`list`]).
 pub(crate) fn module(more: &str, validate: &str) -> String {
+    module_of(more, "(i32.const 64)", "(i32.const 256)", validate)
+}
+
+/// The same with bodies of its own for `describe` (a description is at 64) and `configure`
+/// (an interest in everything is at 256).
+pub(crate) fn module_of(more: &str, describe: &str, configure: &str, validate: &str) -> String {
     format!(
         r#"(module
             (memory (export "memory") 2)
             (global $next (mut i32) (i32.const 65536))
-            (data (i32.const 16) "hostile1.0")
-            ;; The description: name, version, two lists, schema.
-            (data (i32.const 64) "\10\00\00\00\07\00\00\00\17\00\00\00\03\00\00\00")
+            (data (i32.const 16) "hostile1.0.0")
+            ;; The description: name, version, interest (two options and a list), schema.
+            (data (i32.const 64) "\10\00\00\00\07\00\00\00\17\00\00\00\05\00\00\00")
             {more}
             (func (export "cabi_realloc") (param $old i32) (param i32) (param $align i32) (param $size i32) (result i32)
                 (local $at i32)
@@ -81,8 +88,9 @@ pub(crate) fn module(more: &str, validate: &str) -> String {
                 (if (i32.gt_u (global.get $next) (i32.mul (memory.size) (i32.const 65536)))
                     (then (drop (memory.grow (i32.const 16)))))
                 (local.get $at))
-            (func (export "eaves:rules/validation@0.1.0#describe") (result i32) (i32.const 64))
-            (func (export "eaves:rules/validation@0.1.0#validate") (param $args i32) (result i32)
+            (func (export "eaves:rules/validation@1.0.0#describe") (result i32) {describe})
+            (func (export "eaves:rules/validation@1.0.0#configure") (param i32 i32) (result i32) {configure})
+            (func (export "eaves:rules/validation@1.0.0#validate") (param $args i32) (result i32)
                 {validate}))"#
     )
 }

@@ -2,7 +2,7 @@
 
 use crate::bindings::{Batch, Decimals, Decision, DerivedAttribute, Reason, Texts};
 use crate::verdict::{More, Outcome};
-use crate::{Attribute, Decimal, Entity, Timestamp, Value, ValueType};
+use crate::{Attribute, Decimal, Entity, Previous, Timestamp, Value, ValueType};
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -52,10 +52,33 @@ impl<'a> Columns<'a> {
         Timestamp(self.batch.observed_at[row])
     }
 
+    pub(crate) fn attributes(&self) -> &[Attribute<'a>] {
+        &self.attributes
+    }
+
+    /// The row's entity and attribute, by index.
+    #[inline]
+    pub(crate) fn pair(&self, row: usize) -> (u32, u32) {
+        (self.batch.entity[row], self.batch.attribute[row])
+    }
+
+    /// The n-th value that the platform knew before the call, and the row it is for.
+    pub(crate) fn previous(&self, nth: usize) -> Option<(usize, Previous<'a>)> {
+        let told = &self.batch.previous;
+        let row = *told.row.get(nth)? as usize;
+        let observed_at = Timestamp(*told.observed_at.get(nth)?);
+        let value_type = self.attributes.get(*self.batch.attribute.get(row)? as usize)?.value_type;
+        Some((row, Previous { observed_at, value: self.value_of(value_type, *told.bits.get(nth)?) }))
+    }
+
     #[inline]
     pub(crate) fn value(&self, row: usize) -> Value<'a> {
-        let bits = self.batch.bits[row];
-        match self.attribute(row).value_type {
+        self.value_of(self.attribute(row).value_type, self.batch.bits[row])
+    }
+
+    #[inline]
+    fn value_of(&self, value_type: ValueType, bits: u64) -> Value<'a> {
+        match value_type {
             ValueType::String => Value::String(Cow::Borrowed(text(&self.batch.texts, bits as usize))),
             ValueType::Integer => Value::Integer(bits as i64),
             ValueType::Float => Value::Float(f64::from_bits(bits)),
@@ -109,10 +132,10 @@ impl Answer {
     }
 
     /// Adds the verdict on `row`, whose attribute holds values of `value_type`.
-    pub(crate) fn add(&mut self, row: u32, value_type: ValueType, verdict: More) -> Result<(), String> {
-        match verdict.outcome {
+    pub(crate) fn add(&mut self, row: u32, value_type: ValueType, verdict: &More) -> Result<(), String> {
+        match &verdict.outcome {
             Outcome::Accept => {}
-            Outcome::Reject { code, text } => self.reject(row, code, text),
+            Outcome::Reject { code, text } => self.reject(row, code.clone(), text.clone()),
             Outcome::Replace(value) => {
                 if value.value_type() != value_type {
                     let got = value.value_type();
@@ -125,7 +148,7 @@ impl Answer {
                 self.decision.replaced_bits.push(bits);
             }
         }
-        for (name, value) in verdict.derived {
+        for (name, value) in &verdict.derived {
             let attribute = self.derived_attribute(name, value.value_type())?;
             let bits = self.bits(value);
             self.decision.derived_row.push(row);
@@ -149,34 +172,34 @@ impl Answer {
         self.decision.rejected_reason.push(index);
     }
 
-    fn derived_attribute(&mut self, name: Cow<'static, str>, value_type: ValueType) -> Result<u32, String> {
+    fn derived_attribute(&mut self, name: &Cow<'static, str>, value_type: ValueType) -> Result<u32, String> {
         let known = &mut self.decision.derived_attributes;
         // A plugin derives a handful of attributes: a scan beats hashing.
-        match known.iter().position(|a| a.name == name) {
+        match known.iter().position(|a| a.name == *name) {
             Some(index) if known[index].type_ == value_type => Ok(index as u32),
             Some(index) => {
                 let first = known[index].type_;
                 Err(format!("derived attribute {name:?} is a {first:?} here and a {value_type:?} there"))
             }
             None => {
-                known.push(DerivedAttribute { name: name.into_owned(), type_: value_type });
+                known.push(DerivedAttribute { name: name.to_string(), type_: value_type });
                 Ok(known.len() as u32 - 1)
             }
         }
     }
 
-    fn bits(&mut self, value: Value<'_>) -> u64 {
+    fn bits(&mut self, value: &Value<'_>) -> u64 {
         match value {
             Value::String(s) => {
                 let texts = &mut self.decision.texts;
                 if texts.offsets.is_empty() {
                     texts.offsets.push(0);
                 }
-                texts.blob.push_str(&s);
+                texts.blob.push_str(s);
                 texts.offsets.push(texts.blob.len() as u32);
                 texts.offsets.len() as u64 - 2
             }
-            Value::Integer(i) => i as u64,
+            Value::Integer(i) => *i as u64,
             Value::Float(f) => f.to_bits(),
             Value::Decimal(d) => {
                 let decimals = &mut self.decision.decimals;
@@ -185,13 +208,13 @@ impl Answer {
                 decimals.scale.push(d.scale());
                 decimals.low.len() as u64 - 1
             }
-            Value::Boolean(b) => b.into(),
+            Value::Boolean(b) => (*b).into(),
             Value::Timestamp(t) => t.0 as u64,
         }
     }
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut line = String::with_capacity(text.len().min(MAX_REASON_BYTES));
     for c in plain {

@@ -38,6 +38,10 @@ mod columns;
 mod decimal;
 #[doc(hidden)]
 pub mod dispatch;
+mod interest;
+mod previous;
+#[doc(hidden)]
+pub mod promotion;
 mod reading;
 mod settings;
 pub mod testing;
@@ -45,6 +49,9 @@ mod value;
 mod verdict;
 
 pub use decimal::{BadDecimal, Decimal};
+pub use interest::Interest;
+pub use previous::Previous;
+pub use promotion::{AttributeStatistics, Promotion, Statistics};
 pub use reading::{Attribute, Entity, Reading};
 pub use settings::{ByAttribute, SettingsFault};
 pub use value::{Timestamp, Value, ValueType};
@@ -58,8 +65,11 @@ pub use wit_bindgen::rt as __rt;
 /// `settings` is any type that serde can read; it is read anew for each batch, so
 /// it may hold what was computed for that batch. Optional, in this order: `check`, a function
 /// `fn(&Settings) -> Result<(), SettingsFault>` for what the type cannot say;
-/// `attributes` and `entity_types`, the only ones the plugin wants to see;
-/// `settings_schema`, a JSON Schema for people and forms.
+/// `attributes` and `entity_types`, the only ones the plugin ever wants to see; `previous`, the
+/// attributes whose previous value it wants to see; `interest`, a function
+/// `fn(&Settings) -> Interest` instead of `previous`, if that depends on the settings;
+/// `promote`, a function `fn(&Statistics, &Settings) -> Vec<Promotion>` that decides which
+/// attributes are hot; `settings_schema`, a JSON Schema for people and forms.
 #[macro_export]
 macro_rules! export_plugin {
     (
@@ -68,34 +78,80 @@ macro_rules! export_plugin {
         $(, check: $check:path)?
         $(, attributes: [$($attribute:expr),* $(,)?])?
         $(, entity_types: [$($entity_type:expr),* $(,)?])?
+        $(, previous: [$($previous:expr),* $(,)?])?
+        $(, interest: $interest:path)?
+        $(, promote: $promote:path)?
         $(, settings_schema: $schema:expr)?
         $(,)?
     ) => {
         #[doc(hidden)]
         pub struct EavesPlugin;
 
-        impl $crate::bindings::Guest for EavesPlugin {
-            fn describe() -> $crate::bindings::Description {
-                $crate::bindings::Description {
-                    name: env!("CARGO_PKG_NAME").into(),
-                    version: env!("CARGO_PKG_VERSION").into(),
-                    attributes: vec![$($($attribute.into()),*)?],
-                    entity_types: vec![$($($entity_type.into()),*)?],
-                    settings_schema: concat!("" $(, $schema)?).into(),
+        const _: () = {
+            fn __eaves_always() -> $crate::Interest {
+                let interest = $crate::Interest::default();
+                $(let interest = $crate::Interest {
+                    attributes: Some(vec![$($attribute.into()),*]),
+                    ..interest
+                };)?
+                $(let interest = $crate::Interest {
+                    entity_types: Some(vec![$($entity_type.into()),*]),
+                    ..interest
+                };)?
+                $(let interest = $crate::Interest { previous: vec![$($previous.into()),*], ..interest };)?
+                interest
+            }
+
+            fn __eaves_interest(_settings: &$settings) -> $crate::Interest {
+                let interest = __eaves_always;
+                $(let interest = || $interest(_settings);)?
+                interest()
+            }
+
+            impl $crate::bindings::Guest for EavesPlugin {
+                fn describe() -> $crate::bindings::Description {
+                    $crate::bindings::Description {
+                        name: env!("CARGO_PKG_NAME").into(),
+                        version: env!("CARGO_PKG_VERSION").into(),
+                        interest: __eaves_always().into(),
+                        settings_schema: concat!("" $(, $schema)?).into(),
+                    }
+                }
+
+                fn configure(
+                    settings: String,
+                ) -> Result<$crate::bindings::Interest, $crate::bindings::SettingsFault> {
+                    let check = |_settings: &$settings| -> Result<(), $crate::SettingsFault> {
+                        $($check(_settings)?;)?
+                        Ok(())
+                    };
+                    $crate::dispatch::configure::<$settings>(&settings, check, __eaves_interest)
+                }
+
+                fn validate(
+                    batch: $crate::bindings::Batch,
+                    settings: String,
+                ) -> Result<$crate::bindings::Decision, $crate::bindings::ValidateError> {
+                    $crate::dispatch::validate::<$settings>(&batch, &settings, __eaves_interest, $validate)
+                }
+            }
+        };
+
+        $(
+            impl $crate::bindings::promotion::Guest for EavesPlugin {
+                fn promote(
+                    statistics: $crate::bindings::promotion::Statistics,
+                    settings: String,
+                ) -> Result<$crate::bindings::promotion::Decision, String> {
+                    $crate::promotion::promote::<$settings>(&statistics, &settings, $promote)
                 }
             }
 
-            fn validate(
-                batch: $crate::bindings::Batch,
-                settings: String,
-            ) -> Result<$crate::bindings::Decision, $crate::bindings::ValidateError> {
-                let check = |_settings: &$settings| -> Result<(), $crate::SettingsFault> {
-                    $($check(_settings)?;)?
-                    Ok(())
-                };
-                $crate::dispatch::validate::<$settings>(&batch, &settings, check, $validate)
-            }
-        }
+            #[cfg(target_arch = "wasm32")]
+            $crate::bindings::promotion::export_promotion!(
+                EavesPlugin with_types_in $crate::bindings::promotion
+            );
+        )?
 
         #[cfg(target_arch = "wasm32")]
         $crate::bindings::export_component!(EavesPlugin with_types_in $crate::bindings);

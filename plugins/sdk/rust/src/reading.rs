@@ -1,7 +1,7 @@
 //! One value with its surroundings, as an author sees it.
 
 use crate::columns::Columns;
-use crate::{Timestamp, Value, ValueType};
+use crate::{Previous, Timestamp, Value, ValueType};
 use std::ops::Range;
 
 /// The entity a value is of.
@@ -32,11 +32,27 @@ pub struct Reading<'a> {
     columns: &'a Columns<'a>,
     row: usize,
     rows: Range<usize>,
+    previous: Option<Previous<'a>>,
 }
 
 impl<'a> Reading<'a> {
-    pub(crate) fn new(columns: &'a Columns<'a>, row: usize, rows: Range<usize>) -> Self {
-        Self { columns, row, rows }
+    #[inline]
+    pub(crate) fn new(
+        columns: &'a Columns<'a>,
+        row: usize,
+        rows: Range<usize>,
+        previous: Option<Previous<'a>>,
+    ) -> Self {
+        Self { columns, row, rows, previous }
+    }
+
+    /// The latest value that is known of this entity and attribute: that of the hot projection
+    /// when the batch began, or one that was accepted (or put in a value's place) earlier in
+    /// the batch, whichever was seen later. Only if the plugin asks for it (`previous:` or
+    /// `interest:` of [`crate::export_plugin!`]) and, for the first value in a batch, if the
+    /// attribute is hot.
+    pub fn previous(&self) -> Option<&Previous<'a>> {
+        self.previous.as_ref()
     }
 
     /// The value.

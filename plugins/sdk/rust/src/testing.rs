@@ -2,10 +2,11 @@
 
 use crate::bindings::{self, Batch, Decimals, Entities, Texts};
 use crate::columns::Columns;
-use crate::{Decimal, Reading, SettingsFault, Timestamp, Value, Verdict, settings};
+use crate::previous::Tracker;
+use crate::{Decimal, Reading, SettingsFault, Value, ValueType, Verdict, dispatch, settings};
 use serde::de::DeserializeOwned;
 
-/// A reading to try a function on.
+/// Readings of one entity to try a function on.
 ///
 /// ```
 /// use eaves_plugin_sdk::{Value, Verdict, testing::Sample};
@@ -21,6 +22,8 @@ use serde::de::DeserializeOwned;
 #[derive(Debug)]
 pub struct Sample {
     batch: Batch,
+    names: Vec<String>,
+    now: i64,
 }
 
 fn texts() -> Texts {
@@ -48,22 +51,61 @@ impl Sample {
                 attribute: Vec::new(),
                 observed_at: Vec::new(),
                 bits: Vec::new(),
+                previous: bindings::Previous { row: Vec::new(), observed_at: Vec::new(), bits: Vec::new() },
                 texts: texts(),
                 decimals,
             },
+            names: Vec::new(),
+            now: 1_767_225_600_000_000,
         }
     }
 
-    /// Adds a value. Each attribute goes in once.
+    /// What is added from here on was seen so much later.
+    pub fn after(mut self, seconds: f64) -> Self {
+        self.now += (seconds * 1e6) as i64;
+        self
+    }
+
+    /// Says what the platform knew before of the attribute that was added last: a value seen
+    /// so many seconds before it. Only of the first value of an attribute.
+    pub fn with_previous(mut self, seconds_before: f64, value: Value<'_>) -> Self {
+        let bits = self.bits(value);
+        let row = self.batch.bits.len() as u32 - 1;
+        let previous = &mut self.batch.previous;
+        previous.row.push(row);
+        previous.observed_at.push(self.now - (seconds_before * 1e6) as i64);
+        previous.bits.push(bits);
+        self
+    }
+
+    /// Adds a value. In one reading each attribute goes in once; its type and unit are those
+    /// it was given first.
     pub fn value(mut self, attribute: &str, unit: &str, value: Value<'_>) -> Self {
+        let index = self.attribute(attribute, unit, value.value_type());
+        let bits = self.bits(value);
         let batch = &mut self.batch;
-        batch.attribute.push(batch.attributes.types.len() as u32);
-        push(&mut batch.attributes.names, attribute);
-        push(&mut batch.attributes.units, unit);
-        batch.attributes.types.push(value.value_type());
+        batch.attribute.push(index);
         batch.entity.push(0);
-        batch.observed_at.push(Timestamp(1_767_225_600_000_000).0);
-        let bits = match value {
+        batch.observed_at.push(self.now);
+        batch.bits.push(bits);
+        self
+    }
+
+    fn attribute(&mut self, name: &str, unit: &str, value_type: ValueType) -> u32 {
+        if let Some(known) = self.names.iter().position(|n| n == name) {
+            return known as u32;
+        }
+        self.names.push(name.into());
+        let attributes = &mut self.batch.attributes;
+        push(&mut attributes.names, name);
+        push(&mut attributes.units, unit);
+        attributes.types.push(value_type);
+        self.names.len() as u32 - 1
+    }
+
+    fn bits(&mut self, value: Value<'_>) -> u64 {
+        let batch = &mut self.batch;
+        match value {
             Value::String(s) => {
                 push(&mut batch.texts, &s);
                 batch.texts.offsets.len() as u64 - 2
@@ -73,12 +115,11 @@ impl Sample {
             Value::Decimal(d) => push_decimal(&mut batch.decimals, d),
             Value::Boolean(b) => b.into(),
             Value::Timestamp(t) => t.0 as u64,
-        };
-        batch.bits.push(bits);
-        self
+        }
     }
 
     /// What `judge` says of each value under the given settings, in the order they were added.
+    /// Previous values are there for all attributes, asked for or not.
     pub fn judge<S: DeserializeOwned>(
         &self,
         settings: &str,
@@ -86,8 +127,14 @@ impl Sample {
     ) -> Result<Vec<Verdict>, SettingsFault> {
         let settings: S = settings::read(settings)?;
         let columns = Columns::new(&self.batch);
-        let rows = 0..columns.len();
-        Ok(rows.clone().map(|row| judge(&Reading::new(&columns, row, rows.clone()), &settings)).collect())
+        let mut verdicts = Vec::new();
+        let mut tracker = Tracker::new(&columns, |_| true);
+        let asked = dispatch::judge_all(&columns, &mut tracker, |_, reading| {
+            let verdict = judge(reading, &settings);
+            verdicts.push(verdict.clone());
+            Ok::<_, std::convert::Infallible>(verdict)
+        });
+        asked.map(|()| verdicts).map_err(|never| match never {})
     }
 }
 
