@@ -1,0 +1,117 @@
+import { bitsOf } from "./columns.js";
+import { typeOf } from "./value.js";
+
+const MAX_REASON_BYTES = 500;
+
+function utf8Length(text) {
+  let bytes = 0;
+  for (const character of text) {
+    const code = character.codePointAt(0);
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  }
+  return bytes;
+}
+
+/** Without control characters, and cut to what the platform takes. */
+function oneLine(text) {
+  let [line, bytes] = ["", 0];
+  for (const character of text) {
+    const plain = character < " " || (character >= "\x7f" && character < "\xa0") ? " " : character;
+    bytes += utf8Length(plain);
+    if (bytes > MAX_REASON_BYTES) break;
+    line += plain;
+  }
+  return line;
+}
+
+/** Collects verdicts into the columns of a decision. */
+export class Answer {
+  rejectedRow = [];
+  rejectedReason = [];
+  reasons = [];
+  reasonIndex = new Map();
+  replacedRow = [];
+  replacedBits = [];
+  derivedRow = [];
+  derivedAttribute = [];
+  derivedBits = [];
+  derivedAttributes = [];
+  texts = [];
+  decimals = [];
+
+  /** Adds the verdict on a row, whose attribute holds values of `type`. */
+  add(row, type, verdict) {
+    if (verdict.code !== undefined) {
+      this.rejectedRow.push(row);
+      this.rejectedReason.push(this.reason(verdict.code, verdict.text));
+    } else if (verdict.replacement !== undefined) {
+      const got = typeOf(verdict.replacement);
+      if (got !== type) throw new TypeError(`row ${row}: a value of type ${got} cannot replace one of type ${type}`);
+      this.replacedRow.push(row);
+      this.replacedBits.push(this.bits(verdict.replacement));
+    }
+    for (const [name, value] of verdict.derived ?? []) {
+      this.derivedRow.push(row);
+      this.derivedAttribute.push(this.attribute(name, typeOf(value)));
+      this.derivedBits.push(this.bits(value));
+    }
+  }
+
+  reason(code, text) {
+    const key = `${code}\n${text}`;
+    let index = this.reasonIndex.get(key);
+    if (index === undefined) {
+      index = this.reasons.push({ code, text: oneLine(text) }) - 1;
+      this.reasonIndex.set(key, index);
+    }
+    return index;
+  }
+
+  attribute(name, type) {
+    const known = this.derivedAttributes.findIndex((attribute) => attribute.name === name);
+    if (known < 0) return this.derivedAttributes.push({ name, type }) - 1;
+    const first = this.derivedAttributes[known].type;
+    if (first !== type) throw new TypeError(`derived attribute ${name} is a ${first} here and a ${type} there`);
+    return known;
+  }
+
+  bits(value) {
+    switch (typeOf(value)) {
+      case "string":
+        return BigInt(this.texts.push(value) - 1);
+      case "integer":
+        return BigInt.asUintN(64, value);
+      case "float":
+        if (!Number.isFinite(value)) throw new RangeError(`${value} cannot be stored`);
+        return bitsOf(value);
+      case "decimal":
+        return BigInt(this.decimals.push(value.parts()) - 1);
+      case "boolean":
+        return value ? 1n : 0n;
+      default:
+        return BigInt.asUintN(64, value.micros);
+    }
+  }
+
+  finish() {
+    const offsets = this.texts.length ? [0] : [];
+    for (const text of this.texts) offsets.push(offsets[offsets.length - 1] + utf8Length(text));
+    return {
+      rejectedRow: Uint32Array.from(this.rejectedRow),
+      rejectedReason: Uint32Array.from(this.rejectedReason),
+      reasons: this.reasons,
+      replacedRow: Uint32Array.from(this.replacedRow),
+      replacedBits: BigUint64Array.from(this.replacedBits),
+      derivedRow: Uint32Array.from(this.derivedRow),
+      derivedAttribute: Uint32Array.from(this.derivedAttribute),
+      derivedBits: BigUint64Array.from(this.derivedBits),
+      derivedAttributes: this.derivedAttributes,
+      texts: { blob: this.texts.join(""), offsets: Uint32Array.from(offsets) },
+      decimals: {
+        low: BigUint64Array.from(this.decimals, ({ low }) => low),
+        high: BigInt64Array.from(this.decimals, ({ high }) => high),
+        scale: Uint8Array.from(this.decimals, ({ scale }) => scale),
+      },
+    };
+  }
+}
