@@ -208,7 +208,7 @@ fn answers() -> Vec<Case> {
             ),
             Failed("no  [31m good"),
         ),
-        validate("blames the settings at length", text, &error(0, 100_000), Settings("hostile")),
+        validate("blames the settings at length", text, &error(0, 60_000), Settings("hostile")),
         validate("blames the settings beyond memory", text, &error(0, 200_000), Trapped("")),
         validate("fails in another way", text, &error(7, 14), Trapped("")),
         validate("crashes when it is thanked", &post("unreachable"), ANSWER, Trapped("unreachable")),
@@ -254,7 +254,7 @@ fn descriptions() -> Vec<Case> {
         describe(
             "has a schema without end",
             texts,
-            &says(set(112, 16, 90_000)),
+            &says(set(112, 4096, 100_000)),
             Refused("settings-schema: over 64 KiB"),
         ),
         describe(

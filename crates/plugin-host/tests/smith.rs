@@ -31,6 +31,7 @@ fn random_modules_end_in_a_verdict_or_a_typed_error() {
     let host = host();
     let exports = wat::parse_str(module("", "(i32.const 1024)")).unwrap();
     let (mut compiled, mut refused, mut called) = (0, 0, 0);
+    let mut why = String::new();
     for _ in 0..modules {
         let mut noise = vec![0; 4_000];
         rng.fill_bytes(&mut noise);
@@ -48,15 +49,19 @@ fn random_modules_end_in_a_verdict_or_a_typed_error() {
             exceptions_enabled: false,
             gc_enabled: false,
             tail_call_enabled: false,
-            reference_types_enabled: true,
+            reference_types_enabled: false,
             max_tables: 2,
             ..Config::default()
         };
         let mut noise = Unstructured::new(&noise);
         let Ok(core) = Module::new(config, &mut noise) else { continue };
-        let Ok(wasm) = componentize(&core.to_bytes()) else {
-            refused += 1;
-            continue;
+        let wasm = match componentize(&core.to_bytes()) {
+            Ok(wasm) => wasm,
+            Err(e) => {
+                why = e.to_string();
+                refused += 1;
+                continue;
+            }
         };
         match host.check_and_compile(&wasm) {
             Ok(artefact) => {
@@ -68,7 +73,10 @@ fn random_modules_end_in_a_verdict_or_a_typed_error() {
             }
             // It compiled, was asked what it is, and said nonsense, crashed or looped.
             Err(CompileError::NotAPlugin(_)) => compiled += 1,
-            Err(_) => refused += 1,
+            Err(e) => {
+                why = e.to_string();
+                refused += 1;
+            }
         }
         // A component with everything the component model has.
         if let Ok(component) = Component::new(Config::default(), &mut noise) {
@@ -79,5 +87,5 @@ fn random_modules_end_in_a_verdict_or_a_typed_error() {
         }
     }
     println!("{compiled} compiled, {called} of them called, {refused} refused");
-    assert!(compiled > 0, "no module came as far as being called: {refused} refused");
+    assert!(compiled > 0, "no module came as far as being called: {refused} refused, the last: {why}");
 }
