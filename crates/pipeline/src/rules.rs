@@ -3,7 +3,7 @@
 use crate::breaker::{Breaker, Pass};
 use crate::meter::Meter;
 use eaves_model::{Code, Rejection, TenantId};
-use eaves_plugin_host::{Host, Plugin};
+use eaves_plugin_host::{Host, Lock, Plugin};
 use eaves_registry::{Activation, Pointer, Registry, RegistryError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -173,8 +173,12 @@ impl Rules {
             Err(e) if e.is_retryable() => return Err(e),
             Err(e) => return Ok(Err(unavailable(e.to_string()))),
         };
+        let before = self.host.lock();
         match self.host.load(&artefact) {
             Ok(plugin) => {
+                if before.is_none() && self.host.lock() == Some(Lock::LimitsOnly) {
+                    tracing::warn!("the kernel takes no filter of system calls: see docs/security.md");
+                }
                 let plugin = Arc::new(plugin);
                 self.loaded.insert(activation.artefact_key.clone(), plugin.clone());
                 Ok(Ok(plugin))
