@@ -30,6 +30,22 @@ impl Default for WorkerLimits {
     }
 }
 
+impl WorkerLimits {
+    /// Up to here the defaults hold: what rules take that bring no interpreter.
+    const ORDINARY_BYTES: usize = 4 << 20;
+
+    /// The limits for a component of so many bytes. One with the interpreter of a scripting
+    /// language has more to compile: JavaScript (12 MB) takes 10 s of processor and 0.9 GB in a
+    /// release build, in a debug build some times as long.
+    pub fn for_component(bytes: usize) -> Self {
+        if bytes <= Self::ORDINARY_BYTES {
+            return Self::default();
+        }
+        let cpu_seconds = if cfg!(debug_assertions) { 240 } else { 60 };
+        Self { memory_bytes: 3 << 30, cpu_seconds, wall_clock: Duration::from_secs(2 * cpu_seconds) }
+    }
+}
+
 const MEMORY: &str = "EAVES_COMPILE_MEMORY_BYTES";
 const CPU: &str = "EAVES_COMPILE_CPU_SECONDS";
 /// Before the machine code, so that a worker that is something else is noticed.
