@@ -24,7 +24,11 @@ fn range_enum_pattern_and_unit() {
     let limits = r#"{"attributes": {"x": {"min": 0, "max": "0.1"}}}"#;
     let decimal = |text: &str| Value::Decimal(text.parse::<Decimal>().unwrap());
     assert_eq!(judge(&sample(decimal("0.10")), limits), [Verdict::accept()]);
-    rejected(&judge(&sample(decimal("0.1000000000000000000000000001")), limits)[0], "above_range", "above 0.1");
+    rejected(
+        &judge(&sample(decimal("0.1000000000000000000000000001")), limits)[0],
+        "above_range",
+        "above 0.1",
+    );
     rejected(&judge(&sample(Value::Float(-0.5)), limits)[0], "below_range", "-0.5 is below 0");
     rejected(&judge(&sample("warm".into()), limits)[0], "not_a_number", "warm");
     let states = r#"{"attributes": {"x": {"enum": ["on", "off"]}}}"#;
@@ -72,7 +76,8 @@ fn a_reading_must_hold_what_its_entity_type_requires() {
 #[test]
 fn a_counter_does_not_fall_but_for_resets() {
     let counter = r#"{"attributes": {"x": {"counter": {}}}}"#;
-    let falls = |to: i64| sample(Value::Integer(to)).with_previous(1.0, Value::Integer(9_007_199_254_740_993));
+    let falls =
+        |to: i64| sample(Value::Integer(to)).with_previous(1.0, Value::Integer(9_007_199_254_740_993));
     rejected(&judge(&falls(9_007_199_254_740_992), counter)[0], "counter_fell", "does not fall");
     assert_eq!(judge(&falls(9_007_199_254_740_993), counter), [Verdict::accept()]);
     let resets = r#"{"attributes": {"x": {"counter": {"reset_to": 10}}}}"#;
@@ -133,17 +138,37 @@ fn a_bad_setting_is_named_by_its_path() {
         (r#"{"attributes": {"t": {"min": 2, "max": 1}}}"#, "attributes.t.max", "1 is below min 2"),
         (r#"{"attributes": {"t": {"enum": []}}}"#, "attributes.t.enum", "no value"),
         (r#"{"attributes": {"t": {"enum": ["a", 1]}}}"#, "attributes.t.enum[1]", "string"),
-        (r#"{"attributes": {"t": {"max_rate": {"change": 1, "per": "soon"}}}}"#, "attributes.t.max_rate.per", "10m"),
-        (r#"{"attributes": {"t": {"max_rate": {"change": 1, "per": "0s"}}}}"#, "attributes.t.max_rate.per", "10m"),
-        (r#"{"attributes": {"t": {"max_rate": {"change": 0, "per": "1s"}}}}"#, "attributes.t.max_rate.change", "above 0"),
+        (
+            r#"{"attributes": {"t": {"max_rate": {"change": 1, "per": "soon"}}}}"#,
+            "attributes.t.max_rate.per",
+            "10m",
+        ),
+        (
+            r#"{"attributes": {"t": {"max_rate": {"change": 1, "per": "0s"}}}}"#,
+            "attributes.t.max_rate.per",
+            "10m",
+        ),
+        (
+            r#"{"attributes": {"t": {"max_rate": {"change": 0, "per": "1s"}}}}"#,
+            "attributes.t.max_rate.change",
+            "above 0",
+        ),
         (r#"{"attributes": {"t": {"max_rate": {"change": 1}}}}"#, "attributes.t.max_rate", "per"),
-        (r#"{"attributes": {"t": {"counter": {"reset_to": []}}}}"#, "attributes.t.counter.reset_to", "number"),
+        (
+            r#"{"attributes": {"t": {"counter": {"reset_to": []}}}}"#,
+            "attributes.t.counter.reset_to",
+            "number",
+        ),
         (r#"{"attributes": {"t": {"stale": {}}}}"#, "attributes.t.stale", "same_for"),
-        (r#"{"attributes": {"t": {"convert": {"from": "degF", "to": "bar"}}}}"#, "attributes.t.convert", "degF"),
+        (
+            r#"{"attributes": {"t": {"convert": {"from": "degF", "to": "bar"}}}}"#,
+            "attributes.t.convert",
+            "degF",
+        ),
         (r#"{"required": {"pump": []}}"#, "required.pump", "no attribute"),
         (r#"{"required": {"pump": ["a", ""]}}"#, "required.pump[1]", "not empty"),
         (r#"{"reject_others": "yes"}"#, "reject_others", "boolean"),
-        (r#"[]"#, "", "struct"),
+        ("[]", "", "object"),
     ] {
         let fault = read_settings::<Settings>(json).and_then(|s| check(&s)).unwrap_err();
         assert!(fault.path == path && fault.message.contains(message), "{json}: {fault:?}");

@@ -26,7 +26,8 @@ impl Attributes {
         for (name, wire) in reading.values {
             let inferred = wire.inferred_type();
             let (value_type, _) = self.known.entry(name.clone()).or_insert((inferred, "".into()));
-            let value = wire.resolve(*value_type, &format!("values.{name}")).map_err(|why| anyhow!("{why}"))?;
+            let value =
+                wire.resolve(*value_type, &format!("values.{name}")).map_err(|why| anyhow!("{why}"))?;
             values.push((name, value));
         }
         Ok(values)
@@ -93,8 +94,14 @@ impl Batcher {
                 continue;
             }
             let external_id = &batch.entities[*entity as usize].external_id;
-            let Some((observed_at, value)) = latest.get(&(external_id.clone(), name.clone())) else { continue };
-            batch.previous.push(Previous { row: row as u32, observed_at: *observed_at, value: value.clone() });
+            let Some((observed_at, value)) = latest.get(&(external_id.clone(), name.clone())) else {
+                continue;
+            };
+            batch.previous.push(Previous {
+                row: row as u32,
+                observed_at: *observed_at,
+                value: value.clone(),
+            });
         }
         self.batch
     }

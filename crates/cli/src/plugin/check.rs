@@ -83,7 +83,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
 
 /// The files meant: those named, and those in the folders named.
 fn files(args: &Args) -> Result<Vec<PathBuf>> {
-    let named = if args.files.is_empty() { vec![args.which.folder().join("cases")] } else { args.files.clone() };
+    let named =
+        if args.files.is_empty() { vec![args.which.folder().join("cases")] } else { args.files.clone() };
     let mut files = Vec::new();
     for path in named {
         if !path.is_dir() {
@@ -103,10 +104,16 @@ fn files(args: &Args) -> Result<Vec<PathBuf>> {
 fn differences(plugin: &Plugin, case: Case) -> Result<String> {
     let configured = plugin.configure(&case.settings, DEADLINE);
     let interest = match (configured, &case.settings_fault) {
-        (Err(PluginError::Settings { path, .. }), Some(wanted)) if path == *wanted => return Ok(String::new()),
-        (Err(error), Some(wanted)) => return Ok(differs("settings", &format!("refused at {wanted}"), &error.to_string())),
+        (Err(PluginError::Settings { path, .. }), Some(wanted)) if path == *wanted => {
+            return Ok(String::new());
+        }
+        (Err(error), Some(wanted)) => {
+            return Ok(differs("settings", &format!("refused at {wanted}"), &error.to_string()));
+        }
         (Ok(_), Some(wanted)) => return Ok(differs("settings", &format!("refused at {wanted}"), "taken")),
-        (Err(error @ PluginError::Settings { .. }), None) => return Ok(differs("settings", "taken", &error.to_string())),
+        (Err(error @ PluginError::Settings { .. }), None) => {
+            return Ok(differs("settings", "taken", &error.to_string()));
+        }
         (Err(error), None) => return Err(error.into()),
         (Ok(interest), None) => interest,
     };
@@ -135,11 +142,8 @@ fn differences(plugin: &Plugin, case: Case) -> Result<String> {
         got.sort();
         wanted.sort();
         if got != wanted {
-            text += &differs(
-                &format!("{}, derived", entity(&batch, rows.start)),
-                &list(&wanted),
-                &list(&got),
-            );
+            text +=
+                &differs(&format!("{}, derived", entity(&batch, rows.start)), &list(&wanted), &list(&got));
         }
     }
     Ok(text)

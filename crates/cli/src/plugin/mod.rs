@@ -8,6 +8,7 @@ mod kit;
 mod load;
 mod new;
 mod project;
+mod standard;
 mod toolchain;
 mod try_out;
 
@@ -35,6 +36,7 @@ Examples:
       --settings '{\"rules\": []}'
   eaves plugin push limits.wasm --tenant acme --name limits --version 1.1.0
   eaves plugin activate --tenant acme --name limits --version 1.0.0 --settings limits.json
+  eaves plugin push --standard --tenant acme --settings rules.json --activate
   eaves plugin list --tenant acme
 
 How to write one: docs/plugins.md.";
@@ -103,7 +105,11 @@ enum Command {
 #[derive(clap::Args)]
 struct Push {
     /// The plugin: a WebAssembly component, or a core module built with the SDK
-    file: PathBuf,
+    #[arg(required_unless_present = "standard")]
+    file: Option<PathBuf>,
+    /// Push the standard plugin: rules by settings, without code (docs/plugins.md)
+    #[arg(long, conflicts_with = "file")]
+    standard: bool,
     #[command(flatten)]
     of: Of,
     /// The plugin's name [default: as it describes itself]
@@ -161,8 +167,12 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 
 async fn push(args: Push) -> Result<()> {
     let settings = read_settings(&args.settings)?;
-    let file = args.file.display();
-    let bytes = std::fs::read(&args.file).with_context(|| format!("read {file}"))?;
+    let path = match args.file {
+        Some(file) => file,
+        None => standard::find()?,
+    };
+    let file = path.display();
+    let bytes = std::fs::read(&path).with_context(|| format!("read {file}"))?;
     let (registry, tenant, host) = open(&args.of).await?;
     let wasm = component(bytes).with_context(|| format!("{file} is no plugin"))?;
     let (artefact, plugin) = compile(&host, &wasm).with_context(|| format!("{file} was refused"))?;
@@ -215,7 +225,8 @@ fn component(bytes: Vec<u8>) -> Result<Vec<u8>> {
 fn compile(host: &Host, wasm: &[u8]) -> Result<(Vec<u8>, eaves_plugin_host::Plugin)> {
     let program = std::env::current_exe().context("find the running program")?;
     let worker = ["plugin", "compile-worker"];
-    let artefact = host.check_and_compile_in_worker(&program, &worker, wasm, &WorkerLimits::for_component(wasm.len()))?;
+    let artefact =
+        host.check_and_compile_in_worker(&program, &worker, wasm, &WorkerLimits::for_component(wasm.len()))?;
     let plugin = host.load(&artefact)?;
     Ok((artefact, plugin))
 }

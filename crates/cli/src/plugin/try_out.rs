@@ -94,7 +94,15 @@ pub(super) fn run(args: &Args) -> Result<()> {
         readings += 1;
         if readings % args.batch.max(1) == 0 {
             let batch = std::mem::take(&mut waiting).finish(&asked, &latest);
-            judge(&loaded.plugin, batch, &settings, &mut summary, &mut latest, &std::mem::take(&mut numbers), args)?;
+            judge(
+                &loaded.plugin,
+                batch,
+                &settings,
+                &mut summary,
+                &mut latest,
+                &std::mem::take(&mut numbers),
+                args,
+            )?;
         }
     }
     let batch = waiting.finish(&asked, &latest);
@@ -188,7 +196,15 @@ impl Line {
             Expected::Replace(value) => ("replace", shown(&value)),
         };
         let derived: Vec<_> = self.derived.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-        vec![self.line.to_string(), self.entity, self.attribute, self.value, verdict.into(), more, derived.join(", ")]
+        vec![
+            self.line.to_string(),
+            self.entity,
+            self.attribute,
+            self.value,
+            verdict.into(),
+            more,
+            derived.join(", "),
+        ]
     }
 
     fn json(&self) -> serde_json::Value {

@@ -13,7 +13,7 @@ pub struct Bound {
     exact: Option<Decimal>,
 }
 
-/// Up to here, doubles hold every integer.
+/// Below this, doubles hold every integer, and every number that is larger stays larger.
 const EXACT_IN_FLOAT: u64 = 1 << 53;
 
 impl Bound {
@@ -21,7 +21,7 @@ impl Bound {
     pub fn comparing(value: &Value<'_>) -> Option<impl Fn(&Bound) -> Ordering> {
         let (float, exact) = match value {
             Value::Float(f) => (*f, None),
-            Value::Integer(i) if i.unsigned_abs() <= EXACT_IN_FLOAT => (*i as f64, None),
+            Value::Integer(i) if i.unsigned_abs() < EXACT_IN_FLOAT => (*i as f64, None),
             Value::Integer(i) => (*i as f64, Some(Decimal::from(*i))),
             Value::Decimal(d) => (d.to_f64(), Some(*d)),
             _ => return None,

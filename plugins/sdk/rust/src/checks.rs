@@ -110,12 +110,20 @@ mod tests {
 
     #[test]
     fn shapes() {
-        for (text, shape) in
-            [("P-0042", "P-####"), ("", ""), ("", "*"), ("ab12", "@@##"), ("a-b-c", "*-c"), ("a*", r"a\*"), ("ü", "?")]
-        {
+        for (text, shape) in [
+            ("P-0042", "P-####"),
+            ("", ""),
+            ("", "*"),
+            ("ab12", "@@##"),
+            ("a-b-c", "*-c"),
+            ("a*", r"a\*"),
+            ("ü", "?"),
+        ] {
             assert!(fits(text, shape), "{text} {shape}");
         }
-        for (text, shape) in [("P-042", "P-####"), ("ab", r"a\*"), ("x", ""), ("a", r"a\"), ("٣", "#"), ("a-b-d", "*-c")] {
+        for (text, shape) in
+            [("P-042", "P-####"), ("ab", r"a\*"), ("x", ""), ("a", r"a\"), ("٣", "#"), ("a-b-d", "*-c")]
+        {
             assert!(!fits(text, shape), "{text} {shape}");
         }
         // Would take for ever if it went back and forth.

@@ -29,8 +29,10 @@ pub(super) fn core(project: &Project) -> Result<Vec<u8>> {
     let bindings = generate(&project.wit(), &work)?;
     let (sdk, own) = (project.kit("sdk/c"), project.folder.join("src"));
     let module = work.join("core.wasm");
-    let mut compiler = c_compiler().context("C plugins are compiled by Clang for WebAssembly. With a Clang of your own \
-        (Debian: apt install clang lld wasi-libc libclang-rt-14-dev-wasm32), set EAVES_CC=clang")?;
+    let mut compiler = c_compiler().context(
+        "C plugins are compiled by Clang for WebAssembly. With a Clang of your own \
+        (Debian: apt install clang lld wasi-libc libclang-rt-14-dev-wasm32), set EAVES_CC=clang",
+    )?;
     compiler.args(FLAGS).arg("-o").arg(&module);
     for include in [&sdk.join("include"), &sdk.join("src"), &work, &own] {
         compiler.arg("-I").arg(include);

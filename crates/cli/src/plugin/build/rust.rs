@@ -35,18 +35,21 @@ pub(super) fn core(project: &Project) -> Result<Vec<u8>> {
         command
     };
     let said = cargo().args(["metadata", "--format-version", "1", "--no-deps"]).output();
-    let said = said.context("Rust plugins are built with cargo, and it cannot be started: https://rustup.rs")?;
+    let said =
+        said.context("Rust plugins are built with cargo, and it cannot be started: https://rustup.rs")?;
     if !said.status.success() {
         bail!("cargo does not understand the project: {}", String::from_utf8_lossy(&said.stderr).trim());
     }
     let metadata: Metadata = serde_json::from_slice(&said.stdout).context("read what cargo says")?;
     let own = project.entry.canonicalize().unwrap_or_else(|_| project.entry.clone());
     let package = metadata.packages.iter().find(|p| p.manifest_path == own);
-    let library = package.and_then(|p| p.targets.iter().find(|t| t.crate_types.iter().any(|c| c == "cdylib")));
+    let library =
+        package.and_then(|p| p.targets.iter().find(|t| t.crate_types.iter().any(|c| c == "cdylib")));
     let Some(library) = library else {
         bail!("{} makes no module: add `crate-type = [\"cdylib\", \"lib\"]` under [lib]", own.display())
     };
-    let build = call(cargo().args(["build", "--release", "--quiet", "--target", TARGET]), "compile the plugin");
+    let build =
+        call(cargo().args(["build", "--release", "--quiet", "--target", TARGET]), "compile the plugin");
     build.with_context(|| target_hint(&mut cargo()))?;
     let file = format!("{}.wasm", library.name.replace('-', "_"));
     super::read(&metadata.target_directory.join(TARGET).join("release").join(file))
@@ -58,9 +61,10 @@ fn target_hint(cargo: &mut Command) -> String {
     if let Some(folder) = cargo.get_current_dir() {
         rustc.current_dir(folder);
     }
-    let there = rustc.args(["--print", "target-libdir", "--target", TARGET]).output().is_ok_and(|o| {
-        std::path::Path::new(String::from_utf8_lossy(&o.stdout).trim()).is_dir()
-    });
+    let there = rustc
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .is_ok_and(|o| std::path::Path::new(String::from_utf8_lossy(&o.stdout).trim()).is_dir());
     if there {
         "the crate does not compile".into()
     } else {
