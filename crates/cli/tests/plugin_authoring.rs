@@ -10,7 +10,10 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 fn eaves(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eaves"));
-    command.args(args).current_dir(folder).env("EAVES_TOOLS_DIR", format!("{ROOT}/.tools/plugins"));
+    command.args(args).current_dir(folder);
+    if std::env::var_os("EAVES_TOOLS_DIR").is_none() {
+        command.env("EAVES_TOOLS_DIR", format!("{ROOT}/.tools/plugins"));
+    }
     // Cargo's own variables would make a project part of this build.
     for name in ["CARGO_TARGET_DIR", "CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "EAVES_CC"] {
         command.env_remove(name);

@@ -14,7 +14,8 @@ cases:
         values: {temperature: 95, status: online, price: {type: decimal, value: "12.30"}}
         expect: {temperature: {reject: too_hot}, price: {replace: "1.30"}, status: accept}
         derive: {near: true}
-      - values: {temperature: 91}
+      - observed_at: 2026-01-01T00:00:01Z
+        values: {temperature: 91}
         expect:
           temperature: {reject: {code: too_hot, text: 91 is over 90}}
   - name: wrong settings
