@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the example plugins (and those of the tests) into target/plugins/<name>.wasm.
+# Builds the standard plugin, the examples (and the plugins of the tests) into target/plugins/<name>.wasm.
 # Works from any folder; does next to nothing if nothing changed.
 set -eu
 
@@ -22,7 +22,7 @@ fi
 (cd "$root" && CARGO_TARGET_DIR="$root/target" cargo build --quiet --locked --workspace --bin eaves-plugin-tool)
 
 mkdir -p "$out"
-for manifest in "$plugins"/examples/*/Cargo.toml "$plugins"/tests/*/Cargo.toml; do
+for manifest in "$plugins"/standard/Cargo.toml "$plugins"/examples/*/Cargo.toml "$plugins"/tests/*/Cargo.toml; do
 	name=$(basename "$(dirname "$manifest")")
 	core=$wasm/$(echo "$name" | tr - _).wasm
 	component=$out/$name.wasm

@@ -60,7 +60,7 @@ enum Command {
     Attribute(attribute::Args),
     /// Print a token for the HTTP API
     Token(token::Args),
-    /// Upload and list plugins
+    /// Write, try, upload and list plugins
     Plugin(plugin::Args),
     /// Send readings from a file or standard input to the stream
     Send(send::Args),
@@ -116,7 +116,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Tenant(args) => tenant::run(args).await,
         Command::Attribute(args) => attribute::run(args).await,
         Command::Token(args) => token::run(args).await,
-        Command::Plugin(args) => plugin::run(args).await,
+        // Its exit code says whether the cases passed.
+        Command::Plugin(args) => return plugin::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Query(args) => query::run(args).await,
         Command::Simulate(args) => simulate::run(args).await,

@@ -34,8 +34,9 @@ pub(crate) struct Pool {
 
 /// An engine that runs plugins in a pool of slots.
 pub(crate) fn runner(host: &Pool) -> wasmtime::Result<Engine> {
-    // wit-component gives a component a few small core instances beside the plugin's own.
-    const CORE_INSTANCES: u32 = 8;
+    // wit-component gives a component a few small core instances beside the plugin's own; Python
+    // comes as 38, linked together.
+    const CORE_INSTANCES: u32 = 48;
     const TABLES: u32 = 4;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(host.concurrency)

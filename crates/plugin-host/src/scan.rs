@@ -16,8 +16,11 @@ pub struct ScanLimits {
     pub depth: usize,
     /// Nested components.
     pub components: usize,
-    /// Instances of components and modules: they multiply when components are nested.
+    /// Instances of components, and of modules in nested components: they multiply.
     pub instances: usize,
+    /// Instances of modules, and bundles of their exports, in the outermost component: each is
+    /// there once.
+    pub core_instances: usize,
     /// Core modules.
     pub modules: usize,
     /// Functions, all modules together.
@@ -37,13 +40,16 @@ pub struct ScanLimits {
 impl Default for ScanLimits {
     fn default() -> Self {
         Self {
-            bytes: 4 << 20,
+            // A scripting language brings its interpreter: JavaScript 12 MB, Python 18 MB in 38
+            // modules. What a large component may cost is up to `WorkerLimits::for_component`.
+            bytes: 24 << 20,
             depth: 3,
             components: 8,
             instances: 32,
-            modules: 8,
+            core_instances: 128,
+            modules: 48,
             functions: 20_000,
-            function_bytes: 256 << 10,
+            function_bytes: 512 << 10,
             locals: 2_000,
             parameters: 64,
             items: 20_000,
@@ -86,6 +92,7 @@ pub enum Refused {
 struct Counts {
     components: usize,
     instances: usize,
+    core_instances: usize,
     modules: usize,
     functions: usize,
     imports: usize,
@@ -146,6 +153,9 @@ fn component_part(
         Payload::ModuleSection { .. } => add(&mut counts.modules, 1, "modules", limits.modules),
         Payload::ComponentSection { .. } => {
             add(&mut counts.components, 1, "nested components", limits.components)
+        }
+        Payload::InstanceSection(r) if depth == 1 => {
+            add(&mut counts.core_instances, r.count(), "instances of modules", limits.core_instances)
         }
         Payload::InstanceSection(r) => add(&mut counts.instances, r.count(), "instances", limits.instances),
         Payload::ComponentInstanceSection(r) => {

@@ -35,6 +35,22 @@ impl Default for WorkerLimits {
 /// What the worker is told before the component: bytes of memory, seconds of processor time.
 type Allowance = [u64; 2];
 
+impl WorkerLimits {
+    /// Up to here the defaults hold: what rules take that bring no interpreter.
+    const ORDINARY_BYTES: usize = 4 << 20;
+
+    /// The limits for a component of so many bytes. One with the interpreter of a scripting
+    /// language has more to compile: JavaScript (12 MB) takes 10 s of processor and 0.9 GB in a
+    /// release build, in a debug build some times as long.
+    pub fn for_component(bytes: usize) -> Self {
+        if bytes <= Self::ORDINARY_BYTES {
+            return Self::default();
+        }
+        let cpu_seconds = if cfg!(debug_assertions) { 240 } else { 60 };
+        Self { memory_bytes: 3 << 30, cpu_seconds, wall_clock: Duration::from_secs(2 * cpu_seconds) }
+    }
+}
+
 /// Before the machine code, so that a worker that is something else is noticed.
 const GREETING: &[u8] = b"eaves-compiled\n";
 const MAX_OUTPUT: u64 = 256 << 20;

@@ -2,9 +2,7 @@
 //!
 //! The settings are described in `docs/plugins.md` and `settings.schema.json`.
 
-mod bound;
 mod rule;
-mod units;
 
 use eaves_plugin_sdk::{Reading, SettingsFault, Verdict, export_plugin};
 use rule::Settings;

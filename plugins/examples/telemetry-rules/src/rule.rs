@@ -1,10 +1,7 @@
 //! The rules of one attribute.
 
-use crate::bound::Bound;
-use crate::units;
-use eaves_plugin_sdk::{ByAttribute, Decimal, Reading, SettingsFault, Value, Verdict};
+use eaves_plugin_sdk::{Bound, ByAttribute, Decimal, Reading, SettingsFault, Value, Verdict, checks, units};
 use serde::Deserialize;
-use std::cmp::Ordering;
 
 /// What a tenant sets.
 #[derive(Deserialize)]
@@ -71,7 +68,7 @@ impl Rule {
         let value = reading.value();
         let converted = self.converted(reading, &value);
         let judged = converted.as_ref().unwrap_or(&value);
-        if let Some(rejection) = self.out_of_range(judged).or_else(|| self.not_allowed(judged)) {
+        if let Some(rejection) = self.rejection(judged) {
             return rejection;
         }
         converted.map_or_else(Verdict::accept, Verdict::replace)
@@ -93,40 +90,8 @@ impl Rule {
         }
     }
 
-    fn out_of_range(&self, value: &Value<'_>) -> Option<Verdict> {
-        if self.min.is_none() && self.max.is_none() {
-            return None;
-        }
-        let Some(order) = Bound::comparing(value) else {
-            let what = format!("{} is not a number, and there is a range", shown(value));
-            return Some(Verdict::reject("not_a_number", what));
-        };
-        if let Some(min) = self.min.as_ref().filter(|min| order(min) == Ordering::Less) {
-            return Some(Verdict::reject("below_range", format!("{} is below {min}", shown(value))));
-        }
-        let max = self.max.as_ref().filter(|max| order(max) == Ordering::Greater)?;
-        Some(Verdict::reject("above_range", format!("{} is above {max}", shown(value))))
-    }
-
-    fn not_allowed(&self, value: &Value<'_>) -> Option<Verdict> {
-        let allowed = self.allowed.as_ref()?;
-        let found = match value {
-            Value::String(s) => allowed.iter().any(|a| a == s),
-            other => allowed.contains(&shown(other)),
-        };
-        let text = || format!("{} is none of {}", shown(value), allowed.join(", "));
-        (!found).then(|| Verdict::reject("not_allowed", text()))
-    }
-}
-
-/// The value as a person would write it, cut to 40 characters.
-fn shown(value: &Value<'_>) -> String {
-    match value {
-        Value::String(s) => s.chars().take(40).collect(),
-        Value::Integer(i) => i.to_string(),
-        Value::Float(f) => f.to_string(),
-        Value::Decimal(d) => d.to_string(),
-        Value::Boolean(b) => b.to_string(),
-        Value::Timestamp(t) => t.0.to_string(),
+    fn rejection(&self, value: &Value<'_>) -> Option<Verdict> {
+        let out_of_range = checks::range(value, self.min.as_ref(), self.max.as_ref());
+        out_of_range.or_else(|| self.allowed.as_ref().and_then(|allowed| checks::one_of(value, allowed)))
     }
 }

@@ -114,14 +114,12 @@ class History {
     const asked = this.asked[this.batch.attributeOf(reading.row).index];
     this.slot = asked < 0 ? -1 : <i32>this.batch.entityOf(reading.row) * this.askedCount + asked;
     if (this.slot < 0) return;
-    const known = this.values[this.slot];
-    if (known) {
-      reading.previous = known;
-      reading.previousAt = this.times[this.slot];
-    } else if (given) {
-      reading.previous = this.batch.previousValue(entry);
-      reading.previousAt = this.batch.previousAt(entry);
+    if (given && !this.values[this.slot]) {
+      this.values[this.slot] = this.batch.previousValue(entry);
+      this.times[this.slot] = this.batch.previousAt(entry);
     }
+    reading.previous = this.values[this.slot];
+    reading.previousAt = this.times[this.slot];
   }
 
   /** After a row was taken: what comes late is not the latest. */

@@ -171,15 +171,14 @@ static known *history_find(history *h, eaves_reading *reading) {
   int32_t asked = h->asked ? h->asked[batch->attribute.ptr[row]] : -1;
   if (asked < 0) return NULL;
   known *last = &h->last[batch->entity.ptr[row] * h->asked_count + (size_t)asked];
-  if (last->is) {
-    reading->has_previous = true;
-    reading->previous = last->value;
-    reading->previous_at = last->at;
-  } else if (given) {
-    reading->has_previous = true;
-    reading->previous = eaves_value_at(batch, reading->attribute.type, batch->previous.bits.ptr[entry]);
-    reading->previous_at = batch->previous.observed_at.ptr[entry];
+  if (given && !last->is) {
+    last->is = true;
+    last->value = eaves_value_at(batch, reading->attribute.type, batch->previous.bits.ptr[entry]);
+    last->at = batch->previous.observed_at.ptr[entry];
   }
+  reading->has_previous = last->is;
+  reading->previous = last->value;
+  reading->previous_at = last->at;
   return last;
 }
 

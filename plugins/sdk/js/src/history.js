@@ -17,14 +17,12 @@ export class History {
     if (given) this.next++;
     reading.previous = undefined;
     if (!this.asked[batch.attribute[row]]) return;
-    const known = this.known.get(this.key(row));
-    if (known) {
-      reading.previous = known;
-    } else if (given) {
-      const { type } = attributes[batch.attribute[row]];
-      const value = this.columns.decode(type, batch.previous.bits[entry]);
-      reading.previous = { value, observedAt: batch.previous.observedAt[entry] };
+    const key = this.key(row);
+    if (given && !this.known.has(key)) {
+      const value = this.columns.decode(attributes[batch.attribute[row]].type, batch.previous.bits[entry]);
+      this.known.set(key, { value, observedAt: batch.previous.observedAt[entry] });
     }
+    reading.previous = this.known.get(key);
   }
 
   /** After a row was taken: what comes late is not the latest. */

@@ -34,6 +34,8 @@ extern crate self as eaves_plugin_sdk;
 
 #[doc(hidden)]
 pub mod bindings;
+mod bound;
+pub mod checks;
 mod columns;
 mod decimal;
 #[doc(hidden)]
@@ -45,9 +47,11 @@ pub mod promotion;
 mod reading;
 mod settings;
 pub mod testing;
+pub mod units;
 mod value;
 mod verdict;
 
+pub use bound::Bound;
 pub use decimal::{BadDecimal, Decimal};
 pub use interest::Interest;
 pub use previous::Previous;

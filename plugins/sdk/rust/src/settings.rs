@@ -24,6 +24,10 @@ impl SettingsFault {
 }
 
 pub(crate) fn read<S: DeserializeOwned>(json: &str) -> Result<S, SettingsFault> {
+    // serde would read the fields of a struct from a list, too.
+    if !json.trim_start().starts_with('{') {
+        return Err(SettingsFault::new("", "not a JSON object"));
+    }
     let mut reader = serde_json::Deserializer::from_str(json);
     let settings = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
         let path = e.path().to_string();

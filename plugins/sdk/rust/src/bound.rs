@@ -1,6 +1,6 @@
 //! A bound of a range, compared exactly with each kind of number.
 
-use eaves_plugin_sdk::{Decimal, Value};
+use crate::{Decimal, Value};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::cmp::Ordering;
@@ -8,20 +8,20 @@ use std::fmt;
 
 /// A JSON number, or a string with the digits of a decimal.
 #[derive(Debug)]
-pub(crate) struct Bound {
+pub struct Bound {
     float: f64,
     exact: Option<Decimal>,
 }
 
-/// Up to here, doubles hold every integer.
+/// Below this, doubles hold every integer, and every number that is larger stays larger.
 const EXACT_IN_FLOAT: u64 = 1 << 53;
 
 impl Bound {
     /// How a value compares with any bound; `None` if it is no number.
-    pub(crate) fn comparing(value: &Value<'_>) -> Option<impl Fn(&Bound) -> Ordering> {
+    pub fn comparing(value: &Value<'_>) -> Option<impl Fn(&Bound) -> Ordering> {
         let (float, exact) = match value {
             Value::Float(f) => (*f, None),
-            Value::Integer(i) if i.unsigned_abs() <= EXACT_IN_FLOAT => (*i as f64, None),
+            Value::Integer(i) if i.unsigned_abs() < EXACT_IN_FLOAT => (*i as f64, None),
             Value::Integer(i) => (*i as f64, Some(Decimal::from(*i))),
             Value::Decimal(d) => (d.to_f64(), Some(*d)),
             _ => return None,
@@ -31,6 +31,24 @@ impl Bound {
             // Neither side is NaN; `total_cmp` would put -0 below 0.
             _ => float.partial_cmp(&bound.float).unwrap_or(Ordering::Equal),
         })
+    }
+}
+
+impl From<f64> for Bound {
+    fn from(number: f64) -> Self {
+        Self { float: number, exact: number.to_string().parse().ok() }
+    }
+}
+
+impl From<i64> for Bound {
+    fn from(number: i64) -> Self {
+        Self { float: number as f64, exact: Some(number.into()) }
+    }
+}
+
+impl From<Decimal> for Bound {
+    fn from(number: Decimal) -> Self {
+        Self { float: number.to_f64(), exact: Some(number) }
     }
 }
 

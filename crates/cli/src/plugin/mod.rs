@@ -1,4 +1,16 @@
-//! `eaves plugin`: the plugins of a tenant.
+//! `eaves plugin`: writing plugins, and the plugins of a tenant.
+
+mod batch;
+mod build;
+mod cases;
+mod check;
+mod kit;
+mod load;
+mod new;
+mod project;
+mod standard;
+mod toolchain;
+mod try_out;
 
 use crate::target::{Data, Target};
 use crate::{out, tenant};
@@ -9,6 +21,7 @@ use eaves_plugin_host::worker::WorkerLimits;
 use eaves_plugin_host::{Host, HostConfig};
 use eaves_registry::Registry;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long a plugin may look at its settings.
@@ -16,10 +29,14 @@ const CHECK: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Examples:
+  eaves plugin new no-frost --lang rust      make a project; also js, assemblyscript, c, python
+  eaves plugin test                          build the project here, and check its cases
+  eaves plugin run sample.ndjson             see the verdict on each value of a sample
   eaves plugin push limits.wasm --tenant acme --name limits --version 1.0.0 --activate \\
       --settings '{\"rules\": []}'
   eaves plugin push limits.wasm --tenant acme --name limits --version 1.1.0
   eaves plugin activate --tenant acme --name limits --version 1.0.0 --settings limits.json
+  eaves plugin push --standard --tenant acme --settings rules.json --activate
   eaves plugin list --tenant acme
 
 How to write one: docs/plugins.md.";
@@ -42,6 +59,18 @@ struct Of {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make a project to write a plugin in
+    New(new::Args),
+    /// Build a project into a component, build/plugin.wasm
+    Build {
+        /// The project's folder
+        #[arg(default_value = ".")]
+        project: PathBuf,
+    },
+    /// Build a project and check the cases in its files
+    Test(check::Args),
+    /// Build a project and print its verdict on each value of a sample
+    Run(try_out::Args),
     /// Check, compile and upload a plugin
     Push(Push),
     /// Make an uploaded version the one that decides
@@ -78,15 +107,19 @@ enum Command {
 #[derive(clap::Args)]
 struct Push {
     /// The plugin: a WebAssembly component, or a core module built with the SDK
-    file: PathBuf,
+    #[arg(required_unless_present = "standard")]
+    file: Option<PathBuf>,
+    /// Push the standard plugin: rules by settings, without code (docs/plugins.md)
+    #[arg(long, conflicts_with = "file")]
+    standard: bool,
     #[command(flatten)]
     of: Of,
-    /// The plugin's name
+    /// The plugin's name [default: as it describes itself]
     #[arg(long)]
-    name: String,
-    /// Its version, such as 1.0.0
+    name: Option<String>,
+    /// Its version, such as 1.0.0 [default: as it describes itself]
     #[arg(long)]
-    version: String,
+    version: Option<String>,
     /// Its settings: JSON, or a file with JSON
     #[arg(long, value_name = "JSON|FILE", default_value = "{}")]
     settings: String,
@@ -95,8 +128,16 @@ struct Push {
     activate: bool,
 }
 
-pub(crate) async fn run(args: Args) -> Result<()> {
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     match args.command {
+        Command::New(args) => new::run(&args),
+        Command::Build { project } => {
+            let project = project::Project::find(&project)?;
+            let component = build::build(&project)?;
+            out::line(format!("Built {} ({} bytes).", project.component().display(), component.len()))
+        }
+        Command::Test(args) => return check::run(&args),
+        Command::Run(args) => try_out::run(&args),
         Command::Push(push) => self::push(push).await,
         Command::Activate { of, name, version, settings } => {
             let (registry, tenant, host) = open(&of).await?;
@@ -123,21 +164,30 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Life(command) => crate::plugin_life::run(command).await,
         // `main` answers this before anything is started.
         Command::CompileWorker => bail!("the compile worker was called in an unexpected way"),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn push(args: Push) -> Result<()> {
     let settings = read_settings(&args.settings)?;
-    let file = args.file.display();
-    let bytes = std::fs::read(&args.file).with_context(|| format!("read {file}"))?;
+    let path = match args.file {
+        Some(file) => file,
+        None => standard::find()?,
+    };
+    let file = path.display();
+    let bytes = std::fs::read(&path).with_context(|| format!("read {file}"))?;
     let (registry, tenant, host) = open(&args.of).await?;
     let wasm = component(bytes).with_context(|| format!("{file} is no plugin"))?;
     let (artefact, plugin) = compile(&host, &wasm).with_context(|| format!("{file} was refused"))?;
     check(&plugin, &settings)?;
-    let pushed = registry.push(tenant, &args.name, &args.version, wasm, artefact).await?;
-    out::line(format!("Pushed {} {} ({}).", args.name, args.version, &pushed.digest[..12]))?;
+    let (name, version) = (
+        args.name.unwrap_or_else(|| plugin.describe().name.clone()),
+        args.version.unwrap_or_else(|| plugin.describe().version.clone()),
+    );
+    let pushed = registry.push(tenant, &name, &version, wasm, artefact).await?;
+    out::line(format!("Pushed {name} {version} ({}).", &pushed.digest[..12]))?;
     if args.activate {
-        registry.activate(tenant, &args.name, &pushed.digest, &settings).await?;
+        registry.activate(tenant, &name, &pushed.digest, &settings).await?;
         out::line(format!("It is active for {}.", args.of.tenant))?;
     }
     Ok(())
@@ -178,7 +228,8 @@ fn component(bytes: Vec<u8>) -> Result<Vec<u8>> {
 fn compile(host: &Host, wasm: &[u8]) -> Result<(Vec<u8>, eaves_plugin_host::Plugin)> {
     let program = std::env::current_exe().context("find the running program")?;
     let worker = ["plugin", "compile-worker"];
-    let artefact = host.check_and_compile_in_worker(&program, &worker, wasm, &WorkerLimits::default())?;
+    let artefact =
+        host.check_and_compile_in_worker(&program, &worker, wasm, &WorkerLimits::for_component(wasm.len()))?;
     let plugin = host.load(&artefact)?;
     Ok((artefact, plugin))
 }

@@ -1,4 +1,8 @@
 //! Units that can be converted into each other.
+//!
+//! ```
+//! assert_eq!(eaves_plugin_sdk::units::convert(212.0, "degF", "degC"), Ok(100.0));
+//! ```
 
 /// A unit, what it measures, and how it becomes the base unit: `x * factor + offset`.
 struct Unit {
@@ -47,7 +51,7 @@ fn find(name: &str) -> Result<&'static Unit, String> {
 }
 
 /// The number in the other unit, or why there is none.
-pub(crate) fn convert(number: f64, from: &str, to: &str) -> Result<f64, String> {
+pub fn convert(number: f64, from: &str, to: &str) -> Result<f64, String> {
     let (source, target) = (find(from)?, find(to)?);
     if source.measures != target.measures {
         let (a, b) = (source.measures, target.measures);
