@@ -105,7 +105,8 @@ impl Rig {
     /// Waits until the replica has replayed what the primary has written.
     pub(crate) async fn wait_replica(&self) -> Result<()> {
         let db = self.admin().await?;
-        let sql = "select coalesce(bool_and(replay_lsn >= pg_current_wal_lsn()), false) from pg_stat_replication";
+        let sql =
+            "select coalesce(bool_and(replay_lsn >= pg_current_wal_lsn()), false) from pg_stat_replication";
         let end = Instant::now() + Duration::from_secs(60);
         while !db.query_one(sql, &[]).await?.get::<_, bool>(0) {
             ensure!(Instant::now() < end, "the replica has not caught up after 60 s");

@@ -1,7 +1,7 @@
 //! What two plugin versions say of the same values, compared.
 
-use crate::batch::{Batch, Decision};
 use crate::Value;
+use crate::batch::{Batch, Decision};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -185,8 +185,8 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::Reason;
     use crate::Code;
+    use crate::batch::Reason;
 
     fn reason(code: &'static str) -> Reason {
         Reason { code: Code(code.into()), text: String::new() }

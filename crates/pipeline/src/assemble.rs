@@ -1,11 +1,11 @@
 //! One tenant's readings to points and hot rows: identifiers, types, rules.
 
+use crate::consult::{Ruling, consult};
 use crate::directory::{Directory, KnownAttribute, KnownEntity};
 use crate::ingest::IngestError;
 use crate::late::Aside;
-use crate::points::GuardedReading;
-use crate::consult::{Ruling, consult};
 use crate::meter::Meter;
+use crate::points::GuardedReading;
 use crate::previous;
 use crate::rules::Force;
 use crate::shadow::Seen;

@@ -1,11 +1,11 @@
 //! What is in force changes: each change is one transaction over the pointer, the versions'
 //! states, the settings and the audit trail.
 
+use crate::error::table;
 use crate::registry::{Registry, check_settings, sha256};
 use crate::rows::{self, ACTIVE, Reader};
 use crate::version::{Activation, OnFailure, Pointer, Version, VersionState};
 use crate::{AuditEntry, RegistryError};
-use crate::error::table;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
 use eaves_model::{TenantId, Timestamp};
@@ -182,7 +182,12 @@ impl Registry {
     }
 
     /// The settings with this digest.
-    pub async fn settings(&self, tenant: TenantId, name: &str, digest: &str) -> Result<String, RegistryError> {
+    pub async fn settings(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        digest: &str,
+    ) -> Result<String, RegistryError> {
         let row = self.get(tenant, &rows::settings_key(name, digest), "read settings").await?;
         let row = row.ok_or(RegistryError::BadRow { tenant, attribute: "settings" })?;
         Ok((Reader { tenant, row: &row }).doc::<SettingsVersion>()?.settings)
@@ -330,7 +335,8 @@ enum Item {
 }
 
 fn same(a: &Activation, b: &Activation) -> bool {
-    (&a.name, &a.version, &a.digest, &a.settings_digest) == (&b.name, &b.version, &b.digest, &b.settings_digest)
+    (&a.name, &a.version, &a.digest, &a.settings_digest)
+        == (&b.name, &b.version, &b.digest, &b.settings_digest)
 }
 
 /// The states of the versions that a change touches.

@@ -1,10 +1,10 @@
 //! Shortcuts for an operator at the command line, who is above the tenants' limits.
 
+use crate::RegistryError;
 use crate::change::{Change, Wanted};
 use crate::registry::{Registry, sha256};
 use crate::upload::Upload;
 use crate::version::{Activation, OnFailure, Version};
-use crate::RegistryError;
 use bytes::Bytes;
 use eaves_model::TenantId;
 

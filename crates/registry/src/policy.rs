@@ -91,9 +91,7 @@ impl Registry {
         by: &str,
         why: &str,
     ) -> Result<TenantPolicy, RegistryError> {
-        policy
-            .check()
-            .map_err(|(field, problem)| RegistryError::BadPolicy { field, problem })?;
+        policy.check().map_err(|(field, problem)| RegistryError::BadPolicy { field, problem })?;
         let seen = policy.revision;
         policy.revision += 1;
         let mut row = rows::row(tenant, POLICY, &policy);

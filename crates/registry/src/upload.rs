@@ -138,8 +138,7 @@ impl Registry {
         self.files.put(&artefact_key, artefact).await?;
         let state = if version.state.was_used() { version.state } else { VersionState::Checked };
         let schema = settings_schema.into();
-        let done =
-            Version { artefact_key, settings_schema: schema, state, refusal: None, ..version.clone() };
+        let done = Version { artefact_key, settings_schema: schema, state, refusal: None, ..version.clone() };
         self.decide(tenant, version, &done).await?;
         let entry = AuditEntry::new("check", by, "").about(&done.name, &done.version, &done.digest);
         self.audit_add(tenant, &entry).await?;
@@ -154,7 +153,8 @@ impl Registry {
         why: &str,
         by: &str,
     ) -> Result<(), RegistryError> {
-        let entry = AuditEntry::new("refuse", by, why).about(&version.name, &version.version, &version.digest);
+        let entry =
+            AuditEntry::new("refuse", by, why).about(&version.name, &version.version, &version.digest);
         self.audit_add(tenant, &entry).await?;
         if version.state.was_used() {
             return Ok(());

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use eaves_model::TenantId;
-use eaves_registry::{Change, OnFailure, Registry, RegistryError, TenantPolicy, Upload, Version, VersionState, Wanted, signed_text};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use eaves_registry::{
+    Change, OnFailure, Registry, RegistryError, TenantPolicy, Upload, Version, VersionState, Wanted,
+    signed_text,
+};
 use eaves_settings::Secret;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

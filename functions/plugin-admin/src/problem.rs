@@ -79,7 +79,12 @@ impl Problem {
     }
 
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "conflict", "It was changed meanwhile, or is not as it must be", detail)
+        Self::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            "It was changed meanwhile, or is not as it must be",
+            detail,
+        )
     }
 
     pub(crate) fn no_route(path: &str) -> Self {

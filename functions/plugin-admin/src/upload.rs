@@ -156,10 +156,7 @@ async fn multipart(request: Request) -> Result<Parts, Problem> {
 
 /// In a process of its own, limited, without environment. The artefact and the settings'
 /// schema, or why it is no plugin.
-async fn compile(
-    context: &Arc<Context>,
-    wasm: Bytes,
-) -> Result<Result<(Vec<u8>, String), String>, Problem> {
+async fn compile(context: &Arc<Context>, wasm: Bytes) -> Result<Result<(Vec<u8>, String), String>, Problem> {
     let context = context.clone();
     let work = tokio::task::spawn_blocking(move || {
         let limits = WorkerLimits::default();

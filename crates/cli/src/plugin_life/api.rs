@@ -39,7 +39,9 @@ impl Api {
             (None, Some(target), Some(tenant)) => token::sign(target, tenant, SCOPE, TTL).await.context(
                 "give a token with --token or EAVES_TOKEN, or --tenant with a platform on this machine",
             )?,
-            (None, _, _) => bail!("whose plugins? Give --tenant NAME, or a token with --token or EAVES_TOKEN"),
+            (None, _, _) => {
+                bail!("whose plugins? Give --tenant NAME, or a token with --token or EAVES_TOKEN")
+            }
         };
         let base = base.trim_end_matches('/');
         let base =

@@ -113,14 +113,22 @@ fn lines(answer: &Value) -> Vec<String> {
         lines.push(format!("  active     {}", show::counts(&part["active"])));
         lines.push(format!("  candidate  {}", show::counts(&part["candidate"])));
         lines.push(format!("  changed    {}", show::counts(&part["changed"])));
-        for example in part["examples"].as_object().into_iter().flatten().flat_map(|(_, all)| {
-            all.as_array().into_iter().flatten().take(3)
-        }) {
+        for example in part["examples"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .flat_map(|(_, all)| all.as_array().into_iter().flatten().take(3))
+        {
             let word = |key: &str| text(&example[key]);
             lines.push(format!(
                 "    {}: {} {} at {}: {} ({} > {})",
-                word("change"), word("entity"), word("attribute"), word("observed_at"), word("value"),
-                word("before"), word("after")
+                word("change"),
+                word("entity"),
+                word("attribute"),
+                word("observed_at"),
+                word("value"),
+                word("before"),
+                word("after")
             ));
         }
     }

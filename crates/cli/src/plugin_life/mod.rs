@@ -6,8 +6,8 @@ mod limits;
 mod show;
 
 use crate::target::Data;
-use api::Api;
 use anyhow::{Context as _, Result};
+use api::Api;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -141,14 +141,21 @@ pub(crate) async fn run(command: Command) -> Result<()> {
         Command::Upload { file, name, version, signature, why, common } => {
             let wasm = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
             let api = Api::find(&common).await?;
-            let mut body = json!({"name": name, "version": version, "why": why, "wasm_base64": api::base64(&wasm)});
+            let mut body =
+                json!({"name": name, "version": version, "why": why, "wasm_base64": api::base64(&wasm)});
             if let Some(signature) = signature {
                 body["signature"] = signature.into();
             }
             let answer = api.post(&["plugins"], &body).await?;
             show::print(&common, &answer, |v| {
                 let word = |key: &str| v[key].as_str().unwrap_or_default().to_owned();
-                vec![format!("{} {} is {} ({}).", word("name"), word("version"), word("state"), &word("digest")[..12])]
+                vec![format!(
+                    "{} {} is {} ({}).",
+                    word("name"),
+                    word("version"),
+                    word("state"),
+                    &word("digest")[..12]
+                )]
             })
         }
         Command::Decide(force) => put(force, "activate").await,
@@ -214,7 +221,8 @@ fn read_settings(given: &str) -> Result<Value> {
     let text = if given.trim_start().starts_with('{') {
         given.to_owned()
     } else {
-        std::fs::read_to_string(Path::new(given)).with_context(|| format!("read the settings file {given}"))?
+        std::fs::read_to_string(Path::new(given))
+            .with_context(|| format!("read the settings file {given}"))?
     };
     serde_json::from_str(&text).context("the settings are no JSON")
 }

@@ -6,7 +6,11 @@ use anyhow::Result;
 use serde_json::Value;
 
 /// The answer as it is, or the lines made of it.
-pub(super) fn print(common: &Common, answer: &Value, lines: impl FnOnce(&Value) -> Vec<String>) -> Result<()> {
+pub(super) fn print(
+    common: &Common,
+    answer: &Value,
+    lines: impl FnOnce(&Value) -> Vec<String>,
+) -> Result<()> {
     if common.json {
         return out::line(serde_json::to_string_pretty(answer)?);
     }
@@ -71,7 +75,16 @@ pub(super) fn metrics(answer: &Value) -> Vec<String> {
         row
     });
     let heading = [
-        "VERSION", "ROLE", "CALLS", "VALUES", "P50 µs/1000", "P95", "P99", "MEMORY", "VERDICTS", "FAILURES",
+        "VERSION",
+        "ROLE",
+        "CALLS",
+        "VALUES",
+        "P50 µs/1000",
+        "P95",
+        "P99",
+        "MEMORY",
+        "VERDICTS",
+        "FAILURES",
         "CHANGES",
     ];
     vec![out::table(&heading, rows)]

@@ -171,7 +171,8 @@ async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr
         route: &route,
     };
     let event = Bytes::from(event::encode(&parts, &body, caller).to_string());
-    let plugins = ["/v1/plugins", "/v1/plugin-policy"].contains(&path.as_str()) || path.starts_with("/v1/plugins/");
+    let plugins =
+        ["/v1/plugins", "/v1/plugin-policy"].contains(&path.as_str()) || path.starts_with("/v1/plugins/");
     let function = if plugins { &shared.plugin_admin } else { &shared.query };
     let mut response = call(function, event).await;
     if let Ok(id) = HeaderValue::from_str(&request_id) {

@@ -108,7 +108,9 @@ async fn answer(functions: &[FunctionHost], request: Request<Incoming>) -> Respo
         Err(e) => {
             let text = serde_json::json!({"errorMessage": e.to_string()}).to_string();
             let mut response = respond(StatusCode::OK, text.into());
-            response.headers_mut().insert("x-amz-function-error", http::HeaderValue::from_static("Unhandled"));
+            response
+                .headers_mut()
+                .insert("x-amz-function-error", http::HeaderValue::from_static("Unhandled"));
             response
         }
     }

@@ -208,12 +208,8 @@ impl Reader {
                      and redrive_of is null \
                    order by quarantine_id limit $4";
         let (from, to, most) = (Micros(from), Micros(to), i64::from(most));
-        let parameters: [Parameter<'_>; 4] = [
-            (&from, Type::TIMESTAMPTZ),
-            (&to, Type::TIMESTAMPTZ),
-            (&after, Type::INT8),
-            (&most, Type::INT8),
-        ];
+        let parameters: [Parameter<'_>; 4] =
+            [(&from, Type::TIMESTAMPTZ), (&to, Type::TIMESTAMPTZ), (&after, Type::INT8), (&most, Type::INT8)];
         let rows = self.one_statement(tenant, sql, &parameters).await?;
         rows.iter().map(|r| Ok(StoredRefusal { id: r.try_get(0)?, payload: r.try_get(1)? })).collect()
     }

@@ -34,15 +34,16 @@ async fn filled(server: &Server) -> Database {
         let mut w = Writer::connect(&db.role("eaves_ingest"), tenant, &format!("s{n}")).await;
         let (e, a) = (w.entity("e").await, w.attribute("a", ValueType::Integer).await);
         w.store.register_plugin(tenant, "rules", "d", "s").await.unwrap();
-        let version = PluginVersion {
-            name: "rules",
-            version: "1",
-            digest: "d",
-            settings_digest: "s",
-            validated: true,
-        };
+        let version =
+            PluginVersion { name: "rules", version: "1", digest: "d", settings_digest: "s", validated: true };
         w.store.plugin_event_add(tenant, "breaker_opened", &version, "it fails").await.unwrap();
-        let figures = PluginFigures { tenant: tenant.0, name: "rules".into(), digest: "d".into(), role: "active".into(), ..PluginFigures::default() };
+        let figures = PluginFigures {
+            tenant: tenant.0,
+            name: "rules".into(),
+            digest: "d".into(),
+            role: "active".into(),
+            ..PluginFigures::default()
+        };
         w.store.plugin_metrics_add(&[figures]).await.unwrap();
         let refused = Quarantined {
             tenant: Some(tenant),

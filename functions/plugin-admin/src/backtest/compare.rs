@@ -70,11 +70,8 @@ pub(super) fn compare(
         let attribute = batch.rows.get(row).and_then(|r| batch.attributes.get(r.attribute as usize));
         attribute.map_or("", |a| &a.name)
     };
-    let shown: usize = [&report.history, &report.quarantine]
-        .iter()
-        .flat_map(|c| c.examples.values())
-        .map(Vec::len)
-        .sum();
+    let shown: usize =
+        [&report.history, &report.quarantine].iter().flat_map(|c| c.examples.values()).map(Vec::len).sum();
     let Report { history, quarantine, attributes, .. } = report;
     let into: &mut Compared = if from == From::History { history } else { quarantine };
     into.values += rows as u64;

@@ -82,12 +82,22 @@ mod tests {
             is_hot: true,
         };
         let payload = |text: &str| StoredRefusal { id: 1, payload: text.as_bytes().to_vec() };
-        let good = r#"{"tenant":"a","entity":"e","observed_at":"2026-01-01T00:00:00Z","values":{"t":1.5,"x":1}}"#;
+        let good =
+            r#"{"tenant":"a","entity":"e","observed_at":"2026-01-01T00:00:00Z","values":{"t":1.5,"x":1}}"#;
         let wrong = good.replace("1.5", "\"warm\"");
         let out = batch(&[payload(good), payload(&wrong), payload("rubbish")], &[attribute]);
         assert_eq!(out.batch.rows.len(), 1);
         assert_eq!(out.readings, [(0, 1)]);
         // `x` twice, `warm`, and the rubbish.
         assert_eq!(out.untried, 4);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_in_quarantine_panics(payload: Vec<u8>, text in "[{}\\[\\]\":,a-z0-9.]{0,80}") {
+            let rows = [payload, text.into_bytes()].map(|payload| StoredRefusal { id: 1, payload });
+            let out = batch(&rows, &[]);
+            proptest::prop_assert!(out.batch.rows.is_empty() && out.readings.is_empty());
+        }
     }
 }

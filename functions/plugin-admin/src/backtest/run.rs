@@ -1,10 +1,10 @@
 //! A backtest step by step.
 
+use super::Request;
 use super::compare::{From, Judge, compare};
 use super::pages::{MOST, Pages};
 use super::refusals;
 use super::report::{Report, Side};
-use super::Request;
 use crate::context::Context;
 use eaves_model::batch::{Batch, EntityInfo, Row};
 use eaves_model::{AttributeId, EntityId, TenantId, Timestamp};
