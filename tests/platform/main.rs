@@ -66,6 +66,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         plugin_life::a_poisoned_reading_is_treated_by_policy,
         plugin_life::a_failing_version_gives_way_to_the_last_good_one,
         plugin_life::a_previous_value_is_seen,
+        plugin_life::a_plugin_without_end_costs_its_own_tenant_only,
         points::a_rejecting_tenant_keeps_the_first_value,
         points::a_correcting_tenant_shows_both_values,
         points::late_and_future_values_get_their_action,
@@ -84,12 +85,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
     // These change what others rely on: a plugin's settings, the ledger.
     let last = scenarios!(runtime, world:
         large::a_record_of_many_values_is_taken_in_parts,
+        plugin_life::two_hundred_plugins_fit_into_one_instance,
         quarantine::a_tenant_redrives_its_own_over_http,
         quarantine::the_audit_adds_up_and_tells_when_it_does_not,
     );
     arguments.clone_into_one_thread(|a| add(&mut conclusion, libtest_mimic::run(a, last)));
     // These crash the database: nobody else may be under way.
     let alone = scenarios!(runtime, world:
+        plugin_life::a_replay_names_the_version_that_decided,
         recovery::a_killed_backend_loses_nothing_and_doubles_nothing,
         recovery::an_idle_shard_is_replayed_without_a_delivery,
         recovery::a_range_can_be_read_again_by_hand,

@@ -1,6 +1,6 @@
 //! The life of a plugin version, through the real functions.
 
-use crate::world::{World, at, reading, said};
+use crate::world::{World, at, said};
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -32,8 +32,8 @@ async fn put_in_force(w: &World, tenant: &str, version: &str, how: &str, body: V
     Ok(answer.json)
 }
 
-/// Sends readings of new entities until `met` says so of the last one: what is in force changes
-/// in every instance by itself, a moment after the change.
+/// Sends readings of new entities until `met` says so of six in a row: what is in force changes
+/// in every instance by itself, a moment after the change, and six keys reach all shards.
 async fn send_until<F>(
     w: &World,
     tenant: &str,
@@ -44,16 +44,21 @@ async fn send_until<F>(
 where
     F: Future<Output = Result<bool>>,
 {
-    let mut n = 0;
-    for _ in 0..200 {
-        n += 1;
+    let mut row = 0;
+    for n in 1..400 {
         let entity = format!("{prefix}-{n}");
         w.put(tenant, &entity, level(tenant, &entity, n, value)).await?;
-        for _ in 0..5 {
+        let mut good = false;
+        for _ in 0..8 {
             tokio::time::sleep(std::time::Duration::from_millis(40)).await;
-            if met(entity.clone()).await? {
-                return Ok(());
+            good = met(entity.clone()).await?;
+            if good {
+                break;
             }
+        }
+        row = if good { row + 1 } else { 0 };
+        if row == 6 {
+            return Ok(());
         }
     }
     bail!("it did not come about; logs:\n{}", w.logs())
@@ -311,4 +316,123 @@ pub(crate) async fn a_previous_value_is_seen(w: &World) -> Result<()> {
         }
     })
     .await
+}
+
+/// A plugin that never comes to an end: its tenant's readings are put aside, everybody else's
+/// in the same records come through.
+pub(crate) async fn a_plugin_without_end_costs_its_own_tenant_only(w: &World) -> Result<()> {
+    let t = "spinning";
+    upload(w, t, MOODY, "limits", "1.0.0").await?;
+    put_in_force(w, t, "limits@1.0.0", "activate", json!({"settings": {"spin": "s"}})).await?;
+    send_until(w, t, "spin", 1.0, async |entity| refused(w, t, &entity, "plugin_failed").await).await?;
+    // One key, hence one batch for both.
+    let both = |n: usize| {
+        let (tenant, entity) =
+            if n % 2 == 0 { (t, format!("spun-{n}")) } else { ("globex", format!("calm-{n}")) };
+        ("spinning/k".to_owned(), level(tenant, &entity, 1, 1.0).into_bytes())
+    };
+    w.put_many((0..20).map(both).collect()).await?;
+    for n in (1..20).step_by(2) {
+        w.entity("globex", &format!("calm-{n}"), "level").await?;
+    }
+    for n in (0..20).step_by(2) {
+        let entity = format!("spun-{n}");
+        w.until(20, "the spinning tenant's reading in quarantine", || {
+            refused(w, t, &entity, "plugin_failed")
+        })
+        .await?;
+    }
+    let metrics = w.admin(t, "GET", "/v1/plugins/limits/metrics", Value::Null).await?;
+    ensure!(metrics.json["versions"][0]["failures"]["deadline"].as_u64() > Some(0), "{}", metrics.text);
+    Ok(())
+}
+
+/// A plugin is upgraded between a batch's first try and its replay: each value is in one place,
+/// and what it names is the version that decided about it there. (Case 12 of the faults.)
+pub(crate) async fn a_replay_names_the_version_that_decided(w: &World) -> Result<()> {
+    let t = "upgraded";
+    upload(w, t, MOODY, "limits", "1.0.0").await?;
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins/telemetry-rules.wasm");
+    let two = upload(w, t, rules, "limits", "2.0.0").await?;
+    put_in_force(w, t, "limits@1.0.0", "activate", json!({"settings": {"max": 100}})).await?;
+    send_until(w, t, "one", 1.0, async |entity| {
+        Ok(let_through(w, t, &entity).await?.is_some_and(|(version, _)| version == "1.0.0"))
+    })
+    .await?;
+    let held = w.hold_the_flush().await?;
+    for (entity, value) in [("low", 5.0), ("high", 50.0)] {
+        w.put(t, "same-key", level(t, entity, 1, value)).await?;
+        w.entity(t, entity, "level").await?;
+    }
+    let narrower = json!({"settings": {"attributes": {"level": {"max": 10}}}});
+    put_in_force(w, t, "limits@2.0.0", "activate", narrower).await?;
+    send_until(w, t, "two", 50.0, async |entity| refused(w, t, &entity, "above_range").await).await?;
+    // What is staged is gone, and read again from the stream.
+    w.kill_a_backend().await?;
+    drop(held);
+    w.history(t, "low", "level", 1).await?;
+    w.until(30, "the replayed value to be refused", || refused(w, t, "high", "above_range")).await?;
+    let low = let_through(w, t, "low").await?;
+    ensure!(low == Some(("2.0.0".to_owned(), true)), "the replayed value names {low:?}");
+    let query = "select count(*) from entity_values_ts v join entities e using (tenant_id, entity_id)
+                 join tenants t using (tenant_id) where t.name = 'upgraded' and e.external_id = 'high'";
+    ensure!(w.count(query).await? == 0, "the value is in history and in quarantine");
+    let digest = w
+        .text(
+            "select max(plugin_digest) from quarantine q join tenants t using (tenant_id)
+        where t.name = 'upgraded' and convert_from(payload, 'UTF8') like '%\"high\"%'",
+        )
+        .await?;
+    ensure!(digest.as_deref() == two["digest"].as_str(), "{digest:?} is not {}", two["digest"]);
+    Ok(())
+}
+
+/// Two hundred tenants with a plugin of their own each, in one instance of ingest within 512 MB.
+pub(crate) async fn two_hundred_plugins_fit_into_one_instance(w: &World) -> Result<()> {
+    const TENANTS: usize = 200;
+    w.execute(&format!("select tenant_create('many-' || n, false, 64) from generate_series(1, {TENANTS}) n"))
+        .await?;
+    let wasm = std::fs::read(MOODY)?;
+    // A custom section of its own makes each component another one, to be compiled and loaded.
+    let component = |n: usize| {
+        let mut own = wasm.clone();
+        let body = format!("\u{4}many{n:04}");
+        own.extend([0, body.len() as u8]);
+        own.extend(body.as_bytes());
+        base64::engine::general_purpose::STANDARD.encode(own)
+    };
+    let put = async |n: usize| -> Result<()> {
+        let t = format!("many-{n}");
+        let token = w.sign(&t, "plugins:write").await?;
+        let body = json!({"name": "limits", "version": "1.0.0", "wasm_base64": component(n)});
+        let up = w.post_as(&token, "/v1/plugins", body).await?;
+        ensure!(up.status == 201, "{t}: {} {}", up.status, up.text);
+        let body = json!({"settings": {"max": n}});
+        let on = w.post_as(&token, "/v1/plugins/limits/versions/1.0.0/activate", body).await?;
+        ensure!(on.status == 200, "{t}: {} {}", on.status, on.text);
+        Ok(())
+    };
+    for chunk in (1..=TENANTS).collect::<Vec<_>>().chunks(3) {
+        futures_util::future::try_join_all(chunk.iter().map(|n| put(*n))).await?;
+    }
+    // One key: all of them in one shard's batches, and so in one instance. A value over the
+    // tenant's own limit, and one under it.
+    let records = |n: usize| {
+        let t = format!("many-{n}");
+        let over = level(&t, "over", 1, n as f64 + 0.5).into_bytes();
+        let under = level(&t, "under", 1, n as f64 - 0.5).into_bytes();
+        [("many/k".to_owned(), over), ("many/k".to_owned(), under)]
+    };
+    w.put_many((1..=TENANTS).flat_map(records).collect()).await?;
+    let judged = "select (select count(*) from entity_jsonb h join tenants t using (tenant_id) where t.name like 'many-%')
+        + (select count(*) from quarantine q join tenants t using (tenant_id)
+           where t.name like 'many-%' and q.reason = 'above_max')";
+    w.until(60, "all 400 values to be judged", || async { Ok(w.count(judged).await? == 2 * TENANTS as i64) })
+        .await?;
+    let taken =
+        "select count(*) from entity_jsonb h join tenants t using (tenant_id) where t.name like 'many-%'";
+    ensure!(w.count(taken).await? == TENANTS as i64, "{} were taken", w.count(taken).await?);
+    let largest = w.ingest_memory_mb()?;
+    ensure!(largest < 512.0, "an instance of ingest has {largest:.0} MB");
+    Ok(())
 }

@@ -95,7 +95,7 @@ impl World {
     async fn prepare(&self) -> Result<()> {
         for tenant in [
             "acme", "globex", "ruled", "dewy", "lively", "same-a", "same-b", "poisoned", "breaking",
-            "growing",
+            "growing", "spinning", "upgraded",
         ] {
             self.eaves_ok(&["tenant", "create", tenant]).await?;
         }
@@ -227,6 +227,31 @@ impl World {
             request = request.json(&body);
         }
         answer(request).await
+    }
+
+    /// A token for a tenant, without starting a program for it.
+    pub(crate) async fn sign(&self, tenant: &str, scope: &str) -> Result<String> {
+        let query = "select tenant_id::int8 from tenants where name = $1";
+        let id: i64 = self.database().await?.query_one(query, &[&tenant]).await?.get(0);
+        let issuer = eaves_local::front::auth::Issuer::load(&self.endpoints.token_key)?;
+        issuer.token(tenant, id, scope, Duration::from_secs(600))
+    }
+
+    pub(crate) async fn post_as(&self, token: &str, path: &str, body: Value) -> Result<Answer> {
+        let request = self.http.post(format!("{}{path}", self.endpoints.api_url)).bearer_auth(token);
+        answer(request.timeout(Duration::from_secs(60)).json(&body)).await
+    }
+
+    /// The resident memory of the largest instance of ingest, in MB.
+    pub(crate) fn ingest_memory_mb(&self) -> Result<f64> {
+        let mut largest: f64 = 0.0;
+        for pid in self.platform.ingest().pids() {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+            let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("VmRSS")?;
+            let kb: f64 = line.trim().trim_end_matches(" kB").parse()?;
+            largest = largest.max(kb / 1024.0);
+        }
+        Ok(largest)
     }
 
     pub(crate) async fn search(&self, tenant: &str, filter: Value) -> Result<Answer> {

@@ -41,6 +41,7 @@ pub(crate) fn consult(
         return by_active(Judged::default());
     }
     let pass = force.breaker.pass(Instant::now());
+    let asked = active.plugin.is_ok() && pass != Pass::Open;
     let mut judged = match (&active.plugin, pass) {
         (Err(why), _) => none(rows, why.clone()),
         (Ok(_), Pass::Open) => {
@@ -53,12 +54,12 @@ pub(crate) fn consult(
             judge(plugin, &active.activation.settings, batch, readings, time)
         }
     };
-    if judged.cost.calls > 0 {
+    if asked {
         count(meter, tenant, &active.activation, Role::Active, &judged, rows);
         let turn = force.breaker.record(!is_broken(&judged, rows), Instant::now());
         tell(meter, tenant, &active.activation, turn, &judged, force.last_good());
     }
-    let broken = judged.cost.calls == 0 || is_broken(&judged, rows);
+    let broken = !asked || is_broken(&judged, rows);
     if let (true, Some(Loaded { activation, plugin: Ok(plugin), .. })) = (broken, &force.fallback) {
         let left = end.saturating_duration_since(Instant::now());
         let cost = std::mem::take(&mut judged.cost);

@@ -109,7 +109,10 @@ impl Meter {
             for (kind, n) in &cost.failures {
                 *figures.failures.entry((*kind).to_owned()).or_default() += n;
             }
-            times.record(cost.us_per_1000(values));
+            // One that wants to see none of the values costs nothing.
+            if cost.calls > 0 {
+                times.record(cost.us_per_1000(values));
+            }
             let mut verdicts = BTreeMap::new();
             rows.count(&mut verdicts);
             for (verdict, n) in verdicts {

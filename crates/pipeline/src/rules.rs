@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// A tenant of whom nothing came for so long is forgotten, and its plugin with it.
 const FORGET: Duration = Duration::from_secs(600);
 
+/// After how long a plugin that could not be loaded is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// How long a plugin may take to say what it wants to see.
 const CONFIGURE: Duration = Duration::from_millis(100);
 
@@ -39,6 +42,10 @@ pub(crate) struct Force {
     /// Most milliseconds that 1,000 values may take.
     pub(crate) ms_per_1000: u32,
     pointer: Pointer,
+    /// What is here is not all that it says: to be loaded again after a while.
+    partial: bool,
+    fallback_tried: bool,
+    loaded: Instant,
     read: Instant,
     used: Instant,
 }
@@ -89,6 +96,7 @@ impl Rules {
         for (tenant, pointer) in self.registry.pointers(&stale).await? {
             if let Some(known) = self.tenants.get_mut(&tenant)
                 && known.pointer.revision == pointer.revision
+                && !(known.partial && known.loaded.elapsed() >= AGAIN)
             {
                 known.read = read;
                 continue;
@@ -96,7 +104,9 @@ impl Rules {
             changed = true;
             let active = self.load(tenant, pointer.active.as_ref()).await?;
             // A shadow that cannot be had is no reason to hold up anybody.
-            let shadow = self.load(tenant, pointer.shadow.as_ref()).await.unwrap_or_default();
+            let shadow = self.load(tenant, pointer.shadow.as_ref()).await;
+            let partial = shadow.is_err() || active.as_ref().is_some_and(|a| a.plugin.is_err());
+            let shadow = shadow.unwrap_or_default();
             let before = self.tenants.remove(&tenant);
             let same = |f: &Force| match (&f.active, &active) {
                 (Some(a), Some(b)) => {
@@ -105,10 +115,25 @@ impl Rules {
                 }
                 _ => false,
             };
-            let breaker = before.filter(same).map(|f| f.breaker).unwrap_or_default();
-            let ms_per_1000 = pointer.ms_per_1000;
-            let used = read;
-            let force = Force { active, fallback: None, shadow, breaker, ms_per_1000, pointer, read, used };
+            let before = before.filter(same);
+            // Told once, however often it is tried.
+            let told = before.as_ref().is_some_and(|f| f.active.as_ref().is_some_and(|a| a.plugin.is_err()));
+            if let Some(Loaded { activation, plugin: Err(why), .. }) = active.as_ref().filter(|_| !told) {
+                self.meter.event(tenant, activation, "unavailable", why.message.clone());
+            }
+            let force = Force {
+                active,
+                fallback: None,
+                shadow,
+                breaker: before.map(|f| f.breaker).unwrap_or_default(),
+                ms_per_1000: pointer.ms_per_1000,
+                pointer,
+                partial,
+                fallback_tried: false,
+                loaded: read,
+                read,
+                used: read,
+            };
             self.tenants.insert(tenant, force);
         }
         if changed {
@@ -123,11 +148,12 @@ impl Rules {
         let Some(force) = self.tenants.get(&tenant) else { return Ok(None) };
         let failing = force.breaker.pass(Instant::now()) != Pass::Closed
             || force.active.as_ref().is_some_and(|a| a.plugin.is_err());
-        if failing && force.fallback.is_none() {
+        if failing && !force.fallback_tried {
             let last_good = force.pointer.last_good.clone();
             let fallback = self.load(tenant, last_good.as_ref()).await?.filter(|f| f.plugin.is_ok());
             if let Some(force) = self.tenants.get_mut(&tenant) {
                 force.fallback = fallback;
+                force.fallback_tried = true;
             }
         }
         let force = self.tenants.get_mut(&tenant);
@@ -146,9 +172,6 @@ impl Rules {
         let settings = self.registry.settings(tenant, &activation.name, &activation.settings_digest).await?;
         let activation = Arc::new(Activation { settings, ..activation.clone() });
         let plugin = self.plugin(&activation).await?;
-        if let Err(why) = &plugin {
-            self.meter.event(tenant, &activation, "unavailable", why.message.clone());
-        }
         // Asked here, once: a plugin that takes long to say what it wants shall not take that
         // long in each batch. One that cannot say is found out when it is to judge.
         let interest = plugin.as_ref().ok().map(|p| p.configure(&activation.settings, CONFIGURE));

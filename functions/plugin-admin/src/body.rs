@@ -23,3 +23,30 @@ pub(crate) fn why(text: Option<String>) -> Result<String, Problem> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        _a: Option<u8>,
+    }
+
+    #[test]
+    fn an_error_names_its_field() {
+        assert!(json::<Body>(&Bytes::from_static(b" ")).is_ok());
+        let problem = json::<Body>(&Bytes::from_static(br#"{"b": 1}"#)).unwrap_err();
+        assert_eq!(serde_json::to_value(&problem).unwrap()["field"], "b");
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(bytes: Vec<u8>, text: String) {
+            let _ = json::<Body>(&Bytes::from(bytes));
+            let _ = json::<serde_json::Map<String, serde_json::Value>>(&Bytes::from(text));
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use crate::backtest::Ask;
 use crate::problem::Problem;
 use eaves_model::TenantId;
-use eaves_plugin_host::{BadKey, Host, HostConfig, Plugin};
+use eaves_plugin_host::{BadKey, Host, HostConfig, Plugin, RunnerCommand};
 use eaves_registry::{Registry, RegistryError, Version};
 use eaves_settings::{Postgres, SettingsError, Vars};
 use eaves_store::read::{ReadError, Reader};
@@ -91,7 +91,8 @@ impl Context {
     /// From the environment. Nothing needs to answer yet but the settings.
     pub async fn start(vars: &impl Vars) -> Result<Self, StartError> {
         let settings = eaves_settings::Registry::read(vars)?;
-        let host = Host::new(HostConfig::new(settings.signing_key.expose())?)?;
+        let config = HostConfig::new(settings.signing_key.expose())?;
+        let host = Host::isolated(config, RunnerCommand::this_program()?)?;
         let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
         let registry = Registry::connect(&aws, &settings).await?;
         let function = vars.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "eaves-plugin-admin".into());

@@ -2,6 +2,7 @@
 //! (as a process of its own, without environment) the compiler of uploads.
 
 use eaves_fn_plugin_admin::{Context, backtest, router};
+use eaves_plugin_host::{RunnerCommand, run_plugins};
 use eaves_settings::ProcessEnv;
 use lambda_http::Adapter;
 use lambda_http::request::LambdaRequest;
@@ -15,6 +16,10 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     if args.next().is_some_and(|a| a == "plugin") && args.next().is_some_and(|a| a == "compile-worker") {
         return eaves_plugin_host::compile_worker();
+    }
+    // Nor does what runs them for a backtest hold anything.
+    if RunnerCommand::is_meant() {
+        return run_plugins();
     }
     eaves_telemetry::init();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

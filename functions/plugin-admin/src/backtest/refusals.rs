@@ -91,4 +91,13 @@ mod tests {
         // `x` twice, `warm`, and the rubbish.
         assert_eq!(out.untried, 4);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_in_quarantine_panics(payload: Vec<u8>, text in "[{}\\[\\]\":,a-z0-9.]{0,80}") {
+            let rows = [payload, text.into_bytes()].map(|payload| StoredRefusal { id: 1, payload });
+            let out = batch(&rows, &[]);
+            proptest::prop_assert!(out.batch.rows.is_empty() && out.readings.is_empty());
+        }
+    }
 }
