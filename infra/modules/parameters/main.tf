@@ -1,0 +1,15 @@
+# What sam-template.yaml reads. Names and addresses only: no secret is among them.
+
+resource "aws_ssm_parameter" "text" {
+  for_each = var.texts
+  name     = "${var.prefix}/${each.key}"
+  type     = "String"
+  value    = each.value
+}
+
+resource "aws_ssm_parameter" "list" {
+  for_each = var.lists
+  name     = "${var.prefix}/${each.key}"
+  type     = "StringList"
+  value    = join(",", each.value)
+}
