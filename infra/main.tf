@@ -42,6 +42,16 @@ module "database" {
   kms_key_arn            = module.keys.arn
 }
 
+# Aurora copies no automated backups to other regions: see docs/disaster-recovery.md.
+module "backup_copy" {
+  count                 = var.copy_region == null || module.database.is_aurora ? 0 : 1
+  source                = "./modules/backup_copy"
+  providers             = { aws = aws.copy }
+  name                  = local.name
+  primary_arn           = module.database.primary_arn
+  backup_retention_days = var.database.backup_retention_days
+}
+
 module "proxy" {
   source            = "./modules/proxy"
   name              = local.name
@@ -155,6 +165,7 @@ data "aws_secretsmanager_random_password" "plugin_key" {
 }
 
 resource "aws_secretsmanager_secret" "plugin_key" {
+  # checkov:skip=CKV2_AWS_57: a new key needs every plugin compiled again: ops/runbooks/rotate-secrets.md
   name                    = "${local.name}/plugins/signing-key"
   description             = "Signs compiled plugins: 64 hex digits under `key`"
   kms_key_id              = module.keys.arn

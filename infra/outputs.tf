@@ -38,3 +38,8 @@ output "observability" {
     budget    = module.budget.name
   }
 }
+
+output "backup_copy_key_arn" {
+  description = "Key of the backups in the other region; null if none are copied."
+  value       = one(module.backup_copy[*].key_arn)
+}

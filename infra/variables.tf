@@ -13,6 +13,12 @@ variable "region" {
   type        = string
 }
 
+variable "copy_region" {
+  description = "Region that the database's backups are copied to, against the loss of the first; null for none."
+  type        = string
+  default     = null
+}
+
 variable "zones" {
   description = "Availability zones: two, or three (which Redshift Serverless needs)."
   type        = number

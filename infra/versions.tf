@@ -20,3 +20,16 @@ provider "aws" {
     }
   }
 }
+
+# Where backups are copied to.
+provider "aws" {
+  alias  = "copy"
+  region = coalesce(var.copy_region, var.region)
+  default_tags {
+    tags = {
+      Project     = "eaves"
+      Environment = var.environment
+      ManagedBy   = "terraform"
+    }
+  }
+}

@@ -3,6 +3,7 @@
 # This is the smaller one; docs/cost.md prices both. Aurora instead: prod-aurora.tfvars.
 environment = "prod"
 region      = "eu-central-1"
+copy_region = "eu-west-1"
 zones       = 3
 protected   = true
 

@@ -23,6 +23,9 @@ mock_provider "aws" {
   mock_resource "aws_db_proxy" {
     defaults = { arn = "arn:aws:rds:eu-central-1:123456789012:db-proxy:prx-0123456789abcdef0" }
   }
+  mock_resource "aws_db_instance" {
+    defaults = { arn = "arn:aws:rds:eu-central-1:123456789012:db:mocked" }
+  }
   mock_resource "aws_kms_key" {
     defaults = { arn = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000" }
   }
@@ -40,6 +43,13 @@ mock_provider "aws" {
   }
   mock_resource "aws_sqs_queue" {
     defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:mocked", url = "https://sqs.example/mocked" }
+  }
+}
+
+mock_provider "aws" {
+  alias = "copy"
+  mock_resource "aws_kms_key" {
+    defaults = { arn = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-0000-0000-000000000000" }
   }
 }
 

@@ -36,3 +36,8 @@ output "owner_secret_arn" {
     aws_db_instance.primary[0].master_user_secret[*].secret_arn
   )
 }
+
+output "primary_arn" {
+  description = "ARN of the instance (RDS) or the cluster (Aurora) that takes writes."
+  value       = local.aurora ? aws_rds_cluster.this[0].arn : aws_db_instance.primary[0].arn
+}

@@ -72,6 +72,7 @@ resource "aws_db_instance" "primary" {
 }
 
 resource "aws_db_instance" "replica" {
+  # checkov:skip=CKV_AWS_157: the primary has the standby; a replica is replaced by another
   count                               = local.aurora ? 0 : var.replicas
   identifier                          = "${var.name}-replica-${count.index + 1}"
   replicate_source_db                 = aws_db_instance.primary[0].identifier
