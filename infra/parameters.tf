@@ -34,8 +34,6 @@ module "parameters" {
     "archive/bucket-name"        = module.buckets.names["archive"]
     "archive/bucket-arn"         = module.buckets.arns["archive"]
     "schedules/dead-letters-arn" = module.messaging.schedule_dlq_arn
-    "alarms/page-topic-arn"      = module.messaging.topic_arns["page"]
-    "logs/retention-days"        = tostring(var.log_retention_days)
     "jwt/issuer"                 = var.jwt.issuer
     "jwt/audience"               = var.jwt.audience
   }

@@ -40,6 +40,7 @@ debian_packages() {
   have pkg-config || missing="$missing pkg-config"
   [ -e /usr/include/openssl/ssl.h ] || missing="$missing libssl-dev"
   { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; } || missing="$missing python3 python3-venv"
+  have openssl || missing="$missing openssl"
   have redis-server || missing="$missing redis-server"
   { have pgbouncer || [ -x /usr/sbin/pgbouncer ]; } || missing="$missing pgbouncer"
   have curl || missing="$missing curl"

@@ -4,7 +4,7 @@
 use eaves_pipeline::{Ingest, Rules};
 use eaves_plugin_host::{Host, HostConfig};
 use eaves_registry::Registry;
-use eaves_settings::{Cache, Postgres, Registry as RegistrySettings, Vars};
+use eaves_settings::functions::Ingest as Settings;
 use eaves_store::ingest::IngestStore;
 use eaves_stream::Kinesis;
 use eaves_telemetry::metrics::{self, Unit};
@@ -24,13 +24,13 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    pub(crate) async fn new(env: &impl Vars) -> Result<Self, lambda_runtime::Error> {
-        let settings = RegistrySettings::read(env)?;
-        let host = Host::new(HostConfig::new(settings.signing_key.expose())?)?;
+    pub(crate) async fn new(settings: &Settings) -> Result<Self, lambda_runtime::Error> {
+        let host = Host::new(HostConfig::new(settings.registry.signing_key.expose())?)?;
         let aws = aws_config::load_from_env().await;
-        let rules = Rules::new(host, Registry::connect(&aws, &settings).await?, settings.refresh);
-        let cache = Cache::read(env)?.map(|settings| eaves_cache::Cache::connect(&settings)).transpose()?;
-        let store = IngestStore::new(&Postgres::primary(env)?);
+        let rules =
+            Rules::new(host, Registry::connect(&aws, &settings.registry).await?, settings.registry.refresh);
+        let cache = settings.cache.as_ref().map(eaves_cache::Cache::connect).transpose()?;
+        let store = IngestStore::new(&settings.database);
         Ok(Self { ingest: Ingest::new(store, rules, cache, Kinesis::new(&aws)) })
     }
 

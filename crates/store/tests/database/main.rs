@@ -21,6 +21,7 @@ mod register;
 mod schema;
 mod search;
 mod tenancy;
+mod tls;
 
 fn main() {
     let mut suite = support::Suite::new();
@@ -36,5 +37,6 @@ fn main() {
     search::add(&mut suite);
     operate::add(&mut suite);
     pooler::add(&mut suite);
+    tls::add(&mut suite);
     suite.run()
 }

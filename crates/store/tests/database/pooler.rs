@@ -17,9 +17,9 @@ pub fn add(suite: &mut Suite) {
 }
 
 /// A running PgBouncer, ended with the test.
-struct Pooler {
+pub struct Pooler {
     child: Child,
-    port: u16,
+    pub port: u16,
 }
 
 impl Drop for Pooler {
@@ -31,7 +31,7 @@ impl Drop for Pooler {
 
 impl Pooler {
     /// Fewer connections to the server than clients, so that they are shared.
-    async fn start(server: &Server) -> Self {
+    pub async fn start(server: &Server) -> Self {
         let program = [
             "/usr/sbin/pgbouncer",
             "/usr/bin/pgbouncer",
@@ -41,9 +41,9 @@ impl Pooler {
         .into_iter()
         .find(|p| Path::new(p).exists())
         .expect("PgBouncer is not installed: run `make setup`");
-        let folder = server.folder.join("pooler");
-        std::fs::create_dir_all(&folder).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = server.folder.join(format!("pooler-{port}"));
+        std::fs::create_dir_all(&folder).unwrap();
         let mut users = String::new();
         for login in LOGINS {
             let _ = writeln!(users, "\"{login}\" \"{PASSWORD}\"");

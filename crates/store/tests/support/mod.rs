@@ -4,6 +4,8 @@
 //! folder removed when the last test is through.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod ca;
+
 use eaves_model::batch::Point;
 use eaves_model::{AttributeId, EntityId, Position, TenantId, Timestamp, Value, ValueType};
 use eaves_pg_server::{PgOptions, PgServer};
@@ -34,6 +36,8 @@ pub struct Server {
     pub folder: PathBuf,
     pub pg: tokio::sync::Mutex<PgServer>,
     pub superuser: Postgres,
+    /// Its certificate is for `localhost`.
+    pub ca: ca::Ca,
     next: AtomicU32,
 }
 
@@ -42,7 +46,14 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("eaves-store-test-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let options = PgOptions::new("tests", folder.join("db")).setting("fsync", "off");
+        let ca = ca::Ca::make(&folder.join("ca"), "localhost");
+        give_to_the_database(&ca.key);
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let options = PgOptions::new("tests", folder.join("db"))
+            .setting("fsync", "off")
+            .setting("ssl", "on")
+            .setting("ssl_cert_file", &path(&ca.certificate))
+            .setting("ssl_key_file", &path(&ca.key));
         let pg = PgServer::start(options).await.expect("PostgreSQL; run `make setup`");
         let superuser = Postgres {
             host: pg.host().into(),
@@ -50,10 +61,11 @@ impl Server {
             database: "postgres".into(),
             user: pg.superuser().into(),
             password: Secret::new(pg.password()),
+            sign_in: eaves_settings::SignIn::Password,
             tls: Tls::Disable,
             statement_timeout: Duration::from_secs(30),
         };
-        let server = Self { folder, pg: pg.into(), superuser, next: AtomicU32::new(0) };
+        let server = Self { folder, pg: pg.into(), superuser, ca, next: AtomicU32::new(0) };
         server.create(TEMPLATE, "template1").await;
         let template = server.as_superuser(TEMPLATE);
         eaves_store::migrate(&template).await.unwrap();
@@ -135,6 +147,17 @@ impl Database {
     /// One value, as text.
     pub async fn one(&self, sql: &str) -> String {
         text(&self.sql, sql).await
+    }
+}
+
+/// PostgreSQL takes a key that only it, or only root and its group, can read. It runs as
+/// `postgres` where the tests run as root.
+fn give_to_the_database(key: &std::path::Path) {
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let root = std::process::Command::new("id").arg("-u").output().unwrap().stdout.starts_with(b"0\n");
+    if root {
+        let given = std::process::Command::new("chown").arg("postgres").arg(key).status().unwrap();
+        assert!(given.success(), "chown postgres {}", key.display());
     }
 }
 
