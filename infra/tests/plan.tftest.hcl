@@ -23,6 +23,9 @@ mock_provider "aws" {
   mock_resource "aws_db_proxy" {
     defaults = { arn = "arn:aws:rds:eu-central-1:123456789012:db-proxy:prx-0123456789abcdef0" }
   }
+  mock_resource "aws_db_proxy_default_target_group" {
+    defaults = { name = "default" }
+  }
   mock_resource "aws_db_instance" {
     defaults = { arn = "arn:aws:rds:eu-central-1:123456789012:db:mocked" }
   }

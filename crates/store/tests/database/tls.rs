@@ -1,7 +1,7 @@
 //! Encrypted connections: to the server that was meant, or none.
 
-use super::pooler::Pooler;
 use crate::support::ca::Ca;
+use crate::support::pooler::Pooler;
 use crate::support::{Server, Suite};
 use eaves_settings::{Postgres, Tls};
 use eaves_store::flush::FlushStore;
