@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 BIN := target/debug
 
-.PHONY: help setup build plugins demo test drill lint bench fmt clean
+.PHONY: help setup build plugins demo test drill lint bench sbom fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ test: build ## set up and pass all tests
 drill: build ## break the platform under load a hundred times; writes target/drill.json
 	@$(CARGO) test --workspace --locked --test drill -- --full $(DRILL_ARGS)
 
-lint: ## formatting, clippy, licences and sources, the SAM template
+lint: ## formatting, clippy, licences, Terraform, the SAM template, settings, permissions, alarms
 	@scripts/setup.sh lint
 	@scripts/lint.sh
 
@@ -36,6 +36,9 @@ bench: setup ## measure (ONLY=name for one); writes target/bench.json and benche
 	@$(CARGO) build --release --workspace --bins --locked
 	@$(MAKE) --no-print-directory plugins
 	@target/release/eaves-bench $(if $(ONLY),--only $(ONLY))
+
+sbom: ## a CycloneDX list of what is linked in, to target/sbom/
+	@scripts/sbom.sh
 
 fmt: ## format the Rust code
 	@$(CARGO) fmt --all

@@ -14,6 +14,8 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # Versions of the tools that come from PyPI. One file each, so that a change reinstalls.
 ministack='ministack==1.5.33'
 lint_tools='aws-sam-cli==1.170.0 cfn-lint==1.58.0'
+# checkov brings the HCL parser that scripts/check_terraform.py uses.
+iac_tools='checkov==3.3.30 sqlglot==30.30.0'
 cargo_deny='0.20.2'
 
 as_root() {
@@ -40,6 +42,7 @@ debian_packages() {
   have pkg-config || missing="$missing pkg-config"
   [ -e /usr/include/openssl/ssl.h ] || missing="$missing libssl-dev"
   { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; } || missing="$missing python3 python3-venv"
+  have openssl || missing="$missing openssl"
   have redis-server || missing="$missing redis-server"
   { have pgbouncer || [ -x /usr/sbin/pgbouncer ]; } || missing="$missing pgbouncer"
   have curl || missing="$missing curl"
@@ -106,6 +109,8 @@ python_tools .venv "$ministack"
 if [ "${1:-}" = lint ]; then
   # shellcheck disable=SC2086 # a list of words
   python_tools .tools/lint $lint_tools
+  # shellcheck disable=SC2086
+  python_tools .tools/iac $iac_tools
   if ! { have cargo-deny || [ -x .tools/bin/cargo-deny ]; }; then
     say "cargo-deny $cargo_deny (compiled once, some minutes)"
     cargo install --quiet --locked --root .tools --version "$cargo_deny" cargo-deny

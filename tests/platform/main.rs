@@ -4,6 +4,7 @@
 //! end whatever happens, and what it left running is looked for.
 
 mod cli;
+mod events;
 mod ingest;
 mod large;
 mod plugin_life;
@@ -52,6 +53,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
     let runtime = Arc::new(Runtime::new()?);
     let world = Arc::new(runtime.block_on(World::start())?);
     let shared = scenarios!(runtime, world:
+        events::every_recorded_event_is_answered,
         ingest::records_come_back_to_their_tenant_only,
         ingest::values_keep_their_type_and_digits,
         ingest::every_wrapping_is_taken_apart,

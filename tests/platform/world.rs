@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use eaves_local::lambda::FunctionConfig;
 use eaves_local::{Endpoints, Options, Platform};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
@@ -123,6 +124,26 @@ impl World {
         let mut args = vec!["plugin", "push", &file, "--tenant", tenant, "--name", plugin];
         args.extend(["--version", version, "--settings", settings, "--activate"]);
         self.eaves_ok(&args).await.map(drop)
+    }
+
+    /// How the platform runs ingest.
+    pub(crate) fn ingest(&self) -> &FunctionConfig {
+        self.platform.ingest().config()
+    }
+
+    /// How the platform runs flush.
+    pub(crate) fn flush(&self) -> &FunctionConfig {
+        self.platform.flush().config()
+    }
+
+    /// How the platform runs query.
+    pub(crate) fn query(&self) -> &FunctionConfig {
+        self.platform.query().config()
+    }
+
+    /// How the platform runs maintain.
+    pub(crate) fn maintain(&self) -> &FunctionConfig {
+        self.platform.maintain().config()
     }
 
     /// Stops the platform and looks whether any of its processes is left.

@@ -9,16 +9,17 @@
 //!
 //! Start with [`Cache`].
 
+mod connection;
 mod entry;
 
 pub use entry::{Entry, Named};
 
+use connection::Connection;
 use eaves_freshness::Breaker;
 use eaves_model::{EntityId, TenantId};
-use eaves_settings::{Cache as Settings, Secret};
+use eaves_settings::Cache as Settings;
 use rand::RngExt as _;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ErrorKind, RedisError, Script, ServerErrorKind};
+use redis::{ErrorKind, RedisError, Script, ServerErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,23 @@ pub enum CacheError {
     /// The URL is none that a Redis client takes.
     #[error("EAVES_REDIS_URL is not a redis:// or rediss:// URL")]
     BadUrl(#[source] RedisError),
+    /// The URL asks for a connection to anybody.
+    #[error("EAVES_REDIS_URL has a #fragment, such as #insecure: certificates are always verified")]
+    Unverified,
+    /// A cluster is only verified against the system's authorities.
+    #[error(
+        "EAVES_REDIS_CA_FILE does not go with EAVES_REDIS_CLUSTER=true: name the file in SSL_CERT_FILE instead"
+    )]
+    ClusterAuthorities,
+    /// The file of authorities cannot be read.
+    #[error("EAVES_REDIS_CA_FILE={path:?} cannot be read")]
+    Authorities {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A read failed.
     #[error("reading from the cache failed")]
     Read(#[source] RedisError),
@@ -54,7 +72,7 @@ pub enum CacheError {
 /// A connection to the cache; clones share it. Reconnects by itself.
 #[derive(Clone)]
 pub struct Cache {
-    connection: ConnectionManager,
+    connection: Connection,
     breaker: Arc<Mutex<Breaker>>,
     script: Arc<Script>,
     ttl: Duration,
@@ -70,14 +88,7 @@ impl Cache {
     /// Prepares the connection; the first use opens it, so that a cache that is away
     /// does not keep a function from starting. Needs a Tokio runtime.
     pub fn connect(settings: &Settings) -> Result<Self, CacheError> {
-        let client = open(&settings.url).map_err(CacheError::BadUrl)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            // Operations have their own limits below; this one ends what they gave up.
-            .set_response_timeout(Some(PIPELINE_TIMEOUT))
-            .set_number_of_retries(0)
-            .set_pipeline_buffer_size(1024);
-        let connection = client.get_connection_manager_lazy(config).map_err(CacheError::BadUrl)?;
+        let connection = Connection::prepare(settings)?;
         let script = Arc::new(Script::new(include_str!("set_if_newer.lua")));
         Ok(Self { connection, breaker: Arc::default(), script, ttl: settings.ttl })
     }
@@ -114,8 +125,7 @@ impl Cache {
         let text = serde_json::to_string(named).unwrap_or_default();
         let mut command = redis::cmd("SET");
         command.arg(entry::name_key(tenant, external_id)).arg(text).arg("EX").arg(self.seconds_to_live());
-        let mut connection = self.connection.clone();
-        self.write(async move { command.query_async::<()>(&mut connection).await }).await
+        self.write(self.connection.query::<()>(&command)).await
     }
 
     /// Whether Redis answers.
@@ -125,25 +135,27 @@ impl Cache {
     }
 
     async fn store(&self, entries: &[Entry]) -> Result<usize, RedisError> {
-        let mut connection = self.connection.clone();
-        let mut pipeline = redis::Pipeline::with_capacity(entries.len());
-        for entry in entries {
-            pipeline
-                .cmd("EVALSHA")
-                .arg(self.script.get_hash())
-                .arg(1)
-                .arg(entry::key(entry.tenant, entry.entity))
-                .arg(entry.to_stored())
-                .arg(entry.version)
-                .arg(entry.as_of.as_micros())
-                .arg(self.seconds_to_live());
-        }
-        let stored: Vec<usize> = match pipeline.query_async(&mut connection).await {
+        let commands: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let mut command = redis::cmd("EVALSHA");
+                command
+                    .arg(self.script.get_hash())
+                    .arg(1)
+                    .arg(entry::key(entry.tenant, entry.entity))
+                    .arg(entry.to_stored())
+                    .arg(entry.version)
+                    .arg(entry.as_of.as_micros())
+                    .arg(self.seconds_to_live());
+                command
+            })
+            .collect();
+        let stored: Vec<usize> = match self.connection.query_all(&commands).await {
             // A Redis that was restarted knows no scripts. Writing again what did get
             // through does no harm.
             Err(e) if e.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.script.load_async(&mut connection).await?;
-                pipeline.query_async(&mut connection).await?
+                self.connection.load(&self.script).await?;
+                self.connection.query_all(&commands).await?
             }
             other => other?,
         };
@@ -157,8 +169,7 @@ impl Cache {
     }
 
     async fn read<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, CacheError> {
-        let mut connection = self.connection.clone();
-        self.guarded(RESPONSE_TIMEOUT, CacheError::Read, command.query_async(&mut connection)).await
+        self.guarded(RESPONSE_TIMEOUT, CacheError::Read, self.connection.query(command)).await
     }
 
     async fn write<T>(&self, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, CacheError> {
@@ -197,8 +208,4 @@ impl Cache {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn open(url: &Secret) -> Result<Client, RedisError> {
-    Client::open(url.expose())
 }

@@ -46,7 +46,8 @@ impl Redis {
 
     fn cache(&self) -> Cache {
         let url = Secret::new(format!("redis://127.0.0.1:{}", self.port));
-        Cache::connect(&Settings { url, ttl: Duration::from_secs(60) }).unwrap()
+        Cache::connect(&Settings { url, ttl: Duration::from_secs(60), ca_file: None, cluster: false })
+            .unwrap()
     }
 }
 
@@ -182,4 +183,133 @@ async fn a_cache_that_is_away_fails_fast_and_comes_back() {
     assert_eq!(stored, 1);
     let got = until_ok(async || cache.get(TenantId(1), EntityId(1)).await).await;
     assert_eq!(got.unwrap().version, 2);
+}
+
+#[path = "../../store/tests/support/ca.rs"]
+mod ca;
+
+/// The errors of a cache that shall not get through, until one says why.
+async fn refused(settings: &Settings) -> String {
+    let cache = Cache::connect(settings).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match cache.ping().await {
+            Ok(()) => panic!("a connection to somebody else"),
+            Err(CacheError::Read(e)) => return format!("{e:?}"),
+            // A handshake may take longer than a read may.
+            Err(CacheError::TimedOut | CacheError::Resting) => {}
+            Err(e) => panic!("{e:?}"),
+        }
+        assert!(Instant::now() < deadline, "no reason within 20 s");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn answers(cache: &Cache) {
+    until_ok(async || cache.ping().await).await;
+}
+
+#[tokio::test]
+async fn tls_is_verified_and_the_password_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = ca::Ca::make(&dir.path().join("ca"), "localhost");
+    let other = ca::Ca::make(&dir.path().join("other"), "localhost");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let child = Command::new("redis-server")
+        .args(["--bind", "127.0.0.1", "--save", "", "--port", "0", "--requirepass", "pass word"])
+        .args(["--tls-auth-clients", "no", "--tls-port", &port.to_string(), "--dir"])
+        .arg(dir.path())
+        .arg("--tls-cert-file")
+        .arg(&files.certificate)
+        .arg("--tls-key-file")
+        .arg(&files.key)
+        .arg("--tls-ca-cert-file")
+        .arg(&files.ca)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let redis = Redis { child, port, dir };
+    redis.wait();
+    let settings = |host: &str, ca: Option<&std::path::Path>| Settings {
+        url: Secret::new(format!("rediss://:pass%20word@{host}:{port}")),
+        ttl: Duration::from_secs(60),
+        ca_file: ca.map(|path| path.to_str().unwrap().to_owned()),
+        cluster: false,
+    };
+    let cache = Cache::connect(&settings("localhost", Some(&files.ca))).unwrap();
+    answers(&cache).await;
+    assert_eq!(cache.write_through(&[entry(1, 1, 1)]).await.unwrap(), 1);
+    let said = refused(&settings("127.0.0.1", Some(&files.ca))).await;
+    assert!(said.contains("mismatch"), "{said}");
+    for ca in [Some(other.ca.as_path()), None] {
+        let said = refused(&settings("localhost", ca)).await;
+        assert!(said.contains("certificate verify failed"), "{said}");
+    }
+    let mut insecure = settings("localhost", None);
+    insecure.url = Secret::new(format!("rediss://localhost:{port}/#insecure"));
+    assert!(matches!(Cache::connect(&insecure), Err(CacheError::Unverified)));
+    let nowhere = settings("localhost", Some(std::path::Path::new("/no/such/file.pem")));
+    assert!(matches!(Cache::connect(&nowhere), Err(CacheError::Authorities { .. })));
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_each_entry_on_its_shard() {
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        let port = free_cluster_port();
+        let dir = tempfile::tempdir().unwrap();
+        let child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()])
+            .args(["--cluster-enabled", "yes", "--cluster-node-timeout", "5000", "--dir"])
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        nodes.push(Redis { child, port, dir });
+    }
+    nodes.iter().for_each(Redis::wait);
+    let made = Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)))
+        .args(["--cluster-replicas", "0", "--cluster-yes"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    let url = Secret::new(format!("redis://127.0.0.1:{}", nodes[0].port));
+    let settings = Settings { url, ttl: Duration::from_secs(60), ca_file: None, cluster: true };
+    let cache = Cache::connect(&settings).unwrap();
+    answers(&cache).await;
+    let entries: Vec<Entry> = (0..300).map(|n| entry(n, 2, 2)).collect();
+    // The cluster may still be settling, and a slow answer rests the cache for a while.
+    until_ok(async || cache.write_through(&entries).await).await;
+    assert_eq!(cache.write_through(&[entry(7, 1, 1)]).await.unwrap(), 0, "an older one does not replace it");
+    for n in [0, 7, 150, 299] {
+        let found = cache.get(TenantId(1), EntityId(n)).await.unwrap();
+        assert_eq!(found, Some(entry(n, 2, 2)), "entity {n}");
+    }
+    for node in &nodes {
+        let size = Command::new("redis-cli").args(["-p", &node.port.to_string(), "dbsize"]).output().unwrap();
+        let size: u64 = String::from_utf8_lossy(&size.stdout).trim().parse().unwrap();
+        assert!(size > 50, "a shard has {size} of 300 entries");
+    }
+    let mut both = settings;
+    both.ca_file = Some("/etc/ssl/cert.pem".into());
+    assert!(matches!(
+        Cache::connect(&both),
+        Err(CacheError::Authorities { .. } | CacheError::ClusterAuthorities)
+    ));
+}
+
+/// Nodes of a cluster also listen 10,000 ports higher.
+fn free_cluster_port() -> u16 {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Most free ports are too high for that: take one by the low half.
+        let port = port % 20_000 + 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok()
+        {
+            return port;
+        }
+    }
 }

@@ -68,6 +68,7 @@ async fn prepare(primary: &PgServer, secrets: &Secrets) -> Result<()> {
         database: DATABASE.into(),
         user: primary.superuser().to_owned(),
         password: Secret::new(primary.password()),
+        sign_in: eaves_settings::SignIn::Password,
         tls: Tls::Disable,
         statement_timeout: Duration::from_secs(120),
     };

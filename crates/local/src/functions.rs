@@ -43,7 +43,7 @@ impl Functions {
                 config.instances = instances;
                 config
             };
-        let ingest = vec![e.cache_vars(), e.stream_vars(), e.registry_vars(), e.aws_vars()];
+        let ingest = vec![e.cache_vars(), e.registry_vars(), e.aws_vars()];
         // The flush loop replays idle shards: it does then what ingest does.
         let flush = ingest.clone();
         let query = vec![e.replica_vars(), e.cache_vars(), e.stream_vars(), e.aws_vars()];

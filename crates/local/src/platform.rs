@@ -165,6 +165,11 @@ impl Platform {
         &self.parts.functions.query
     }
 
+    /// The maintain function.
+    pub fn maintain(&self) -> &FunctionHost {
+        &self.parts.functions.maintain
+    }
+
     /// What the event source mapping has done.
     pub fn mapping_stats(&self) -> Option<Stats> {
         self.mapping.as_ref().map(Mapping::stats)

@@ -1,8 +1,11 @@
 //! What the functions read from their environment, parsed once at start.
 //!
-//! One struct per concern, each read from a [`Vars`] source, so that tests never
+//! One struct per concern, put together into one per function ([`functions`]), each read from a
+//! [`Vars`] source, so that tests never
 //! touch the process environment. A missing or bad variable is an error that names
 //! the variable and gives an example. `docs/configuration.md` lists them all.
+
+pub mod functions;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -108,6 +111,19 @@ pub enum Tls {
     },
 }
 
+/// How a role proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignIn {
+    /// With [`Postgres::password`].
+    Password,
+    /// With a token that is signed with the function's own AWS credentials for every
+    /// connection (RDS and RDS Proxy: "IAM database authentication").
+    Iam {
+        /// Region of the database.
+        region: String,
+    },
+}
+
 /// How to reach one PostgreSQL server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Postgres {
@@ -120,7 +136,10 @@ pub struct Postgres {
     /// Role to log in as.
     pub user: String,
     /// Its password.
+    /// Its password; empty if it signs in otherwise.
     pub password: Secret,
+    /// How it signs in.
+    pub sign_in: SignIn,
     /// Encryption.
     pub tls: Tls,
     /// Longest a single statement may run.
@@ -142,6 +161,15 @@ impl Postgres {
                 });
             }
         };
+        let sign_in = sign_in(vars, "EAVES_DB_AUTH")?.unwrap_or(SignIn::Password);
+        if tls == Tls::Disable && sign_in != SignIn::Password {
+            return Err(SettingsError::Bad {
+                name: "EAVES_DB_TLS",
+                value: "disable".into(),
+                wanted: "possible with EAVES_DB_AUTH=iam: RDS takes tokens over TLS only",
+                example: "verify-full",
+            });
+        }
         let timeout: u64 =
             parsed(vars, "EAVES_DB_TIMEOUT_MS", "a number of milliseconds", "5000", Some(30_000))?;
         Ok(Self {
@@ -149,18 +177,48 @@ impl Postgres {
             port: parsed(vars, "EAVES_DB_PORT", "a TCP port", "5432", Some(5432))?,
             database: vars.get("EAVES_DB_NAME").unwrap_or_else(|| "eaves".into()),
             user: required(vars, "EAVES_DB_USER", "eaves_ingest")?,
-            password: Secret::new(required(vars, "EAVES_DB_PASSWORD", "from Secrets Manager")?),
+            password: password(vars, &sign_in)?,
+            sign_in,
             tls,
             statement_timeout: Duration::from_millis(timeout),
         })
     }
 
-    /// The read replica: the primary's settings with `EAVES_REPLICA_HOST` and
-    /// `EAVES_REPLICA_PORT`; `None` if there is no replica.
+    /// The read replica: the primary's settings with `EAVES_REPLICA_HOST`, `EAVES_REPLICA_PORT`
+    /// and `EAVES_REPLICA_AUTH`; `None` if there is no replica.
     pub fn replica(vars: &impl Vars) -> Result<Option<Self>, SettingsError> {
         let Some(host) = vars.get("EAVES_REPLICA_HOST") else { return Ok(None) };
         let port = parsed(vars, "EAVES_REPLICA_PORT", "a TCP port", "5432", Some(5432))?;
-        Ok(Some(Self { host, port, ..Self::primary(vars)? }))
+        let primary = Self::primary(vars)?;
+        let sign_in = sign_in(vars, "EAVES_REPLICA_AUTH")?.unwrap_or(primary.sign_in);
+        let password = password(vars, &sign_in)?;
+        Ok(Some(Self { host, port, password, sign_in, ..Self::primary(vars)? }))
+    }
+}
+
+/// How a role signs in, if the variable says so.
+fn sign_in(vars: &impl Vars, name: &'static str) -> Result<Option<SignIn>, SettingsError> {
+    match vars.get(name).as_deref() {
+        None => Ok(None),
+        Some("password") => Ok(Some(SignIn::Password)),
+        Some("iam") => {
+            // Lambda sets it in every function.
+            let region = required(vars, "AWS_REGION", "eu-central-1")?;
+            Ok(Some(SignIn::Iam { region }))
+        }
+        Some(other) => {
+            let value = other.to_owned();
+            Err(SettingsError::Bad { name, value, wanted: "password or iam", example: "iam" })
+        }
+    }
+}
+
+fn password(vars: &impl Vars, sign_in: &SignIn) -> Result<Secret, SettingsError> {
+    match sign_in {
+        SignIn::Iam { .. } => Ok(Secret::new("")),
+        SignIn::Password => {
+            required(vars, "EAVES_DB_PASSWORD", "…, or EAVES_DB_PASSWORD_SECRET=<ARN>").map(Secret::new)
+        }
     }
 }
 
@@ -171,14 +229,21 @@ pub struct Cache {
     pub url: Secret,
     /// How long an entry lives, seconds.
     pub ttl: Duration,
+    /// PEM file with the certificate authorities to trust instead of the system's.
+    pub ca_file: Option<String>,
+    /// Whether it is a cluster of shards, found through the URL's host.
+    pub cluster: bool,
 }
 
 impl Cache {
-    /// From `EAVES_REDIS_URL` and `EAVES_CACHE_TTL_S`; `None` without a URL.
+    /// From `EAVES_REDIS_URL`, `EAVES_REDIS_CA_FILE`, `EAVES_REDIS_CLUSTER` and `EAVES_CACHE_TTL_S`;
+    /// `None` without a URL.
     pub fn read(vars: &impl Vars) -> Result<Option<Self>, SettingsError> {
         let Some(url) = vars.get("EAVES_REDIS_URL") else { return Ok(None) };
         let ttl = parsed(vars, "EAVES_CACHE_TTL_S", "a number of seconds", "600", Some(600))?;
-        Ok(Some(Self { url: Secret::new(url), ttl: Duration::from_secs(ttl) }))
+        let cluster = parsed(vars, "EAVES_REDIS_CLUSTER", "true or false", "true", Some(false))?;
+        let ca_file = vars.get("EAVES_REDIS_CA_FILE");
+        Ok(Some(Self { url: Secret::new(url), ttl: Duration::from_secs(ttl), ca_file, cluster }))
     }
 }
 
@@ -269,5 +334,30 @@ mod tests {
         let p = Postgres::primary(&vars(&base)).unwrap();
         assert_eq!(p.tls, Tls::VerifyFull { ca_file: None });
         assert!(!format!("{p:?}").contains("\"p\""));
+    }
+
+    #[test]
+    fn iam_needs_no_password_and_no_plain_connection() {
+        let mut v = vars(&[
+            ("EAVES_DB_HOST", "h"),
+            ("EAVES_DB_USER", "u"),
+            ("EAVES_DB_AUTH", "iam"),
+            ("AWS_REGION", "eu-central-1"),
+            ("EAVES_REPLICA_HOST", "r"),
+        ]);
+        let iam = SignIn::Iam { region: "eu-central-1".into() };
+        assert_eq!(Postgres::primary(&v).unwrap().sign_in, iam);
+        assert_eq!(Postgres::replica(&v).unwrap().unwrap().sign_in, iam);
+        v.insert("EAVES_REPLICA_AUTH".into(), "password".into());
+        let e = Postgres::replica(&v).unwrap_err().to_string();
+        assert!(e.contains("EAVES_DB_PASSWORD is not set"), "{e}");
+        v.insert("EAVES_DB_PASSWORD".into(), "p".into());
+        assert_eq!(Postgres::replica(&v).unwrap().unwrap().sign_in, SignIn::Password);
+        v.insert("EAVES_DB_TLS".into(), "disable".into());
+        let e = Postgres::primary(&v).unwrap_err().to_string();
+        assert!(e.contains("EAVES_DB_TLS") && e.contains("TLS only"), "{e}");
+        v.insert("EAVES_DB_AUTH".into(), "kerberos".into());
+        let e = Postgres::primary(&v).unwrap_err().to_string();
+        assert!(e.contains("kerberos") && e.contains("password or iam"), "{e}");
     }
 }

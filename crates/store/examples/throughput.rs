@@ -34,6 +34,7 @@ async fn main() -> Result<()> {
         database: "postgres".into(),
         user: server.superuser().into(),
         password: Secret::new(server.password()),
+        sign_in: eaves_settings::SignIn::Password,
         tls: Tls::Disable,
         statement_timeout: Duration::from_secs(60),
     };

@@ -222,7 +222,8 @@ impl AdminStore {
 pub async fn set_password(superuser: &Postgres, role: &str, password: &Secret) -> Result<(), StoreError> {
     let client = open(superuser).await?;
     let operation = "setting a password";
-    let secret = password.expose();
+    // The server is sent what it would store: statements can end in logs and statistics.
+    let secret = postgres_protocol::password::scram_sha_256(password.expose().as_bytes());
     let parameters: &[Parameter<'_>] = &[(&role, Type::TEXT), (&secret, Type::TEXT)];
     let row = client
         .query_typed_one("select format('alter role %I password %L', $1, $2)", parameters)

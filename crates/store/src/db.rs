@@ -1,7 +1,7 @@
 //! One connection that comes back by itself.
 
-use crate::StoreError;
-use eaves_settings::{Postgres, Tls};
+use crate::{StoreError, iam};
+use eaves_settings::{Postgres, SignIn, Tls};
 use futures_util::future::join3;
 use std::time::Duration;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
@@ -129,13 +129,18 @@ pub(crate) fn begin(limit: Duration) -> String {
 
 /// Makes a connection.
 pub(crate) async fn open(settings: &Postgres) -> Result<Client, StoreError> {
+    let password = match &settings.sign_in {
+        SignIn::Password => settings.password.clone(),
+        // A new one for each connection: it is good for 15 minutes, to connect only.
+        SignIn::Iam { region } => iam::token(settings, region)?,
+    };
     let mut config = Config::new();
     config
         .host(&settings.host)
         .port(settings.port)
         .dbname(&settings.database)
         .user(&settings.user)
-        .password(settings.password.expose())
+        .password(password.expose())
         .application_name("eaves")
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_user_timeout(DEAD_PEER)

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// The encryption of the connection could not be set up.
     #[error("setting up TLS for the database failed")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No token could be signed to connect with.
+    #[error("signing an IAM token for the database failed")]
+    Token(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A statement failed.
     #[error("{operation} failed")]
     Statement {
@@ -58,7 +61,11 @@ impl StoreError {
         match self {
             Self::NoAnswer { .. } => true,
             Self::Connect { source, .. } | Self::Statement { source, .. } => may_pass(source),
-            Self::Tls(_) | Self::Migrate(_) | Self::OldServer { .. } | Self::Unreadable(_) => false,
+            Self::Tls(_)
+            | Self::Token(_)
+            | Self::Migrate(_)
+            | Self::OldServer { .. }
+            | Self::Unreadable(_) => false,
         }
     }
 

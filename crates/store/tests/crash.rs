@@ -5,14 +5,18 @@
 mod support;
 
 use eaves_model::{Value, ValueType};
+use eaves_pg_server::{PgOptions, PgServer};
+use eaves_settings::Postgres;
 use eaves_store::ingest::CommitError;
+use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
-use support::{Database, Server, Suite, Writer, connect, place, position, until};
+use std::time::{Duration, Instant};
+use support::{Database, Server, Suite, Writer, connect, own, place, position, role, until};
 
 fn main() {
     let mut suite = Suite::new();
     suite.test("crash::all_faults", all_faults);
+    suite.test("crash::history_is_brought_back_to_a_point_in_time", point_in_time);
     suite.run()
 }
 
@@ -124,4 +128,59 @@ async fn orderly_restart(server: &Server) {
 
 async fn write_no_names(w: &mut Writer) -> Result<(), CommitError> {
     w.commit(4, &[], &[]).await.map(drop)
+}
+
+/// What docs/disaster-recovery.md describes for RDS, here with a base backup and archived
+/// WAL: somebody empties history, the database is brought back to the moment before, and
+/// what was staged then is read from the stream again.
+async fn point_in_time(server: Arc<Server>) {
+    let folder = server.folder.join("pitr");
+    let archive = folder.join("archive");
+    std::fs::create_dir_all(&archive).unwrap();
+    own(&archive);
+    let archived = archive.to_str().unwrap();
+    let settings = [("archive_mode", "on".to_owned()), ("archive_command", format!("cp %p {archived}/%f"))];
+    let first = Server::start_in(folder.clone(), &settings).await;
+
+    let copy = folder.join("copy");
+    let (host, port, program) = {
+        let pg = first.pg.lock().await;
+        (pg.host().to_owned(), pg.port().to_string(), pg.bin_dir().join("pg_basebackup"))
+    };
+    let backup = Command::new(program)
+        .args(["--host", &host, "--port", &port, "--username", &first.superuser.user, "--checkpoint=fast"])
+        .args(["--pgdata", copy.to_str().unwrap()])
+        .env("PGPASSWORD", first.superuser.password.expose())
+        .output()
+        .unwrap();
+    assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
+
+    let (db, w) = staged(&first).await;
+    let moment = db.one("select clock_timestamp()").await;
+    db.sql.batch_execute("truncate entity_values_ts").await.unwrap();
+    assert_eq!(db.one("select count(*) from entity_values_ts").await, "0");
+    let last = db.one("select pg_walfile_name(pg_switch_wal())").await;
+    let kept = archive.join(last);
+    until("the log to be archived", async || kept.exists()).await;
+    first.pg.lock().await.stop().await.unwrap();
+
+    let since = Instant::now();
+    std::fs::write(copy.join("recovery.signal"), "").unwrap();
+    own(&copy);
+    let options = PgOptions::new("restored", &copy)
+        .setting("restore_command", &format!("cp {archived}/%f %p"))
+        .setting("recovery_target_time", &moment)
+        .setting("recovery_target_action", "promote");
+    let mut restored = PgServer::start(options).await.unwrap();
+    let superuser = Postgres { port: restored.port(), ..db.superuser.clone() };
+    let sql = connect(&superuser).await;
+    until("the end of recovery", async || support::text(&sql, "select pg_is_in_recovery()").await == "f")
+        .await;
+    println!("brought back to a point in time in {:.1} s", since.elapsed().as_secs_f64());
+
+    let mut writer = Writer::connect(&role(&superuser, "eaves_ingest"), w.tenant, "s").await;
+    writer.at = w.at;
+    let db = Database { through: superuser.clone(), superuser, sql, ..db };
+    recovers(db, writer).await;
+    restored.stop().await.unwrap();
 }

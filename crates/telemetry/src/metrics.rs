@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use std::io::Write as _;
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// CloudWatch namespace of every metric.
@@ -34,6 +35,35 @@ pub const RECORDS_REPLAYED: &str = "records_replayed";
 /// Ranges of the stream found missing that nobody has acknowledged, a gauge: an alarm.
 pub const STREAM_LOSSES: &str = "stream_losses";
 
+/// A metric: what dashboards and alarms may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its unit.
+    pub unit: Unit,
+    /// The functions that write it: values of the dimension `function`.
+    pub functions: &'static [&'static str],
+}
+
+/// All metrics. `scripts/dashboards.py` makes the dashboards from this list, and
+/// `scripts/check_alarms.py` takes no alarm on anything else.
+pub const METRICS: &[Metric] = &[
+    Metric { name: VALUES_ACCEPTED, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: VALUES_REJECTED, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: RECORDS_QUARANTINED, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: RECORDS_DUPLICATE, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: INGEST_MS, unit: Unit::Milliseconds, functions: &["ingest"] },
+    Metric { name: PLUGIN_FAILURES, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: CACHE_FAILURES, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: ROWS_FLUSHED, unit: Unit::Count, functions: &["flush"] },
+    Metric { name: STAGING_BACKLOG, unit: Unit::Count, functions: &["flush"] },
+    Metric { name: FLUSH_LAG_MS, unit: Unit::Milliseconds, functions: &["flush"] },
+    Metric { name: STAGING_LOST, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: RECORDS_REPLAYED, unit: Unit::Count, functions: &["ingest", "flush"] },
+    Metric { name: STREAM_LOSSES, unit: Unit::Count, functions: &["ingest", "flush"] },
+];
+
 /// A metric's unit, as CloudWatch names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -52,7 +82,15 @@ impl Unit {
     }
 }
 
-/// One EMF line: `values` under [`NAMESPACE`] with the given function as dimension.
+/// Name of the environment: metrics of several may meet in one account.
+fn environment() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        std::env::var("EAVES_ENVIRONMENT").ok().filter(|v| !v.is_empty()).unwrap_or_else(|| "local".into())
+    })
+}
+
+/// One EMF line: `values` under [`NAMESPACE`] with environment and function as dimensions.
 pub fn emf_line(function: &str, values: &[(&'static str, Unit, f64)]) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let metrics: Vec<Value> =
@@ -61,9 +99,10 @@ pub fn emf_line(function: &str, values: &[(&'static str, Unit, f64)]) -> String 
         "_aws": {
             "Timestamp": since.as_millis() as u64,
             "CloudWatchMetrics": [{
-                "Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": metrics,
+                "Namespace": NAMESPACE, "Dimensions": [["environment", "function"]], "Metrics": metrics,
             }],
         },
+        "environment": environment(),
         "function": function,
     });
     for (name, _, value) in values {
@@ -89,7 +128,18 @@ mod tests {
             serde_json::from_str(&emf_line("ingest", &[(INGEST_MS, Unit::Milliseconds, 4.5)])).unwrap();
         assert_eq!(line["ingest_ms"], 4.5);
         assert_eq!(line["function"], "ingest");
+        assert_eq!(line["environment"], "local");
         let metric = &line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0];
         assert_eq!(metric, &json!({"Name": "ingest_ms", "Unit": "Milliseconds"}));
+    }
+
+    #[test]
+    fn the_list_has_each_metric_once() {
+        let names: std::collections::BTreeSet<_> = METRICS.iter().map(|m| m.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        // A constant that is not listed would be on no dashboard.
+        let source = include_str!("metrics.rs");
+        let constants = source.matches("\npub const ").count();
+        assert_eq!(constants, METRICS.len() + 2, "besides NAMESPACE and METRICS every constant is a metric");
     }
 }

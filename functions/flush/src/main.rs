@@ -4,7 +4,7 @@ mod handler;
 mod recovery;
 
 use eaves_plugin_host::{RunnerCommand, run_plugins};
-use eaves_settings::{Flush, Postgres, ProcessEnv};
+use eaves_settings::{ProcessEnv, functions::Flush as Settings};
 use eaves_store::flush::FlushStore;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use recovery::Recovery;
@@ -27,12 +27,12 @@ fn main() -> Result<ExitCode, lambda_runtime::Error> {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn serve() -> Result<(), lambda_runtime::Error> {
     eaves_telemetry::init();
-    let database = Postgres::primary(&ProcessEnv)?;
-    let rhythm = Flush::read(&ProcessEnv)?;
+    let env = eaves_secrets::resolved(ProcessEnv).await?;
+    let Settings { rhythm, replay } = Settings::read(&env)?;
     // A connection of its own for the heartbeat: it must not wait for a long flush.
-    let flush = Arc::new(FlushStore::new(&database));
-    let beat = Arc::new(FlushStore::new(&database));
-    let recovery = Arc::new(Mutex::new(Recovery::new(&ProcessEnv).await?));
+    let flush = Arc::new(FlushStore::new(&replay.database));
+    let beat = Arc::new(FlushStore::new(&replay.database));
+    let recovery = Arc::new(Mutex::new(Recovery::new(&replay).await?));
     let (stop, stopped) = watch::channel(false);
 
     let served = run(service_fn(move |event: LambdaEvent<serde_json::Value>| {

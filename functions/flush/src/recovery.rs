@@ -4,7 +4,7 @@
 use eaves_pipeline::{Ingest, Meter, Rules};
 use eaves_plugin_host::{Host, HostConfig, RunnerCommand};
 use eaves_registry::Registry;
-use eaves_settings::{Cache, Postgres, Registry as RegistrySettings, Vars};
+use eaves_settings::functions::Ingest as Settings;
 use eaves_store::ingest::IngestStore;
 use eaves_stream::Kinesis;
 use eaves_telemetry::metrics::{self, Unit};
@@ -24,16 +24,15 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    pub(crate) async fn new(env: &impl Vars) -> Result<Self, lambda_runtime::Error> {
-        let settings = RegistrySettings::read(env)?;
-        let config = HostConfig::new(settings.signing_key.expose())?;
+    pub(crate) async fn new(settings: &Settings) -> Result<Self, lambda_runtime::Error> {
+        let config = HostConfig::new(settings.registry.signing_key.expose())?;
         let host = Host::isolated(config, RunnerCommand::this_program()?)?;
         let aws = aws_config::load_from_env().await;
-        let meter = Meter::start(IngestStore::new(&Postgres::primary(env)?));
-        let registry = Registry::connect(&aws, &settings).await?;
-        let rules = Rules::new(host, registry, settings.refresh).metered(meter);
-        let cache = Cache::read(env)?.map(|settings| eaves_cache::Cache::connect(&settings)).transpose()?;
-        let store = IngestStore::new(&Postgres::primary(env)?);
+        let meter = Meter::start(IngestStore::new(&settings.database));
+        let registry = Registry::connect(&aws, &settings.registry).await?;
+        let rules = Rules::new(host, registry, settings.registry.refresh).metered(meter);
+        let cache = settings.cache.as_ref().map(eaves_cache::Cache::connect).transpose()?;
+        let store = IngestStore::new(&settings.database);
         Ok(Self { ingest: Ingest::new(store, rules, cache, Kinesis::new(&aws)) })
     }
 

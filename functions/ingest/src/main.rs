@@ -5,7 +5,7 @@ mod handler;
 use eaves_pipeline::{Ingest, Meter, Rules};
 use eaves_plugin_host::{Host, HostConfig, RunnerCommand, run_plugins};
 use eaves_registry::Registry;
-use eaves_settings::{Cache, Postgres, ProcessEnv, Registry as RegistrySettings};
+use eaves_settings::{ProcessEnv, functions::Ingest as Settings};
 use eaves_store::ingest::IngestStore;
 use eaves_stream::Kinesis;
 use lambda_runtime::{LambdaEvent, run, service_fn};
@@ -25,20 +25,18 @@ fn main() -> Result<ExitCode, lambda_runtime::Error> {
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> Result<(), lambda_runtime::Error> {
     eaves_telemetry::init();
-    let env = ProcessEnv;
-    let registry_settings = RegistrySettings::read(&env)?;
-    let host = Host::isolated(
-        HostConfig::new(registry_settings.signing_key.expose())?,
-        RunnerCommand::this_program()?,
-    )?;
+    let env = eaves_secrets::resolved(ProcessEnv).await?;
+    let settings = Settings::read(&env)?;
+    let config = HostConfig::new(settings.registry.signing_key.expose())?;
+    let host = Host::isolated(config, RunnerCommand::this_program()?)?;
     let aws = aws_config::load_from_env().await;
-    let registry = Registry::connect(&aws, &registry_settings).await?;
-    let meter = Meter::start(IngestStore::new(&Postgres::primary(&env)?));
-    let rules = Rules::new(host, registry, registry_settings.refresh).metered(meter);
-    let cache = Cache::read(&env)?.map(|settings| eaves_cache::Cache::connect(&settings)).transpose()?;
+    let registry = Registry::connect(&aws, &settings.registry).await?;
+    let meter = Meter::start(IngestStore::new(&settings.database));
+    let rules = Rules::new(host, registry, settings.registry.refresh).metered(meter);
+    let cache = settings.cache.as_ref().map(eaves_cache::Cache::connect).transpose()?;
     // Connects with the first batch: a database that is away hands batches back, and does
     // not keep the function from starting.
-    let store = IngestStore::new(&Postgres::primary(&env)?);
+    let store = IngestStore::new(&settings.database);
     let stream = Kinesis::new(&aws);
     // One batch at a time per instance, as Lambda calls it; the lock only says so.
     let ingest = Arc::new(Mutex::new(Ingest::new(store, rules, cache, stream)));

@@ -5,6 +5,7 @@ use crate::problem::Problem;
 use eaves_model::TenantId;
 use eaves_plugin_host::{BadKey, Host, HostConfig, Plugin, RunnerCommand};
 use eaves_registry::{Registry, RegistryError, Version};
+use eaves_settings::functions::PluginAdmin as Settings;
 use eaves_settings::{Postgres, SettingsError, Vars};
 use eaves_store::read::{ReadError, Reader};
 use quick_cache::sync::Cache;
@@ -90,19 +91,19 @@ pub struct Context {
 impl Context {
     /// From the environment. Nothing needs to answer yet but the settings.
     pub async fn start(vars: &impl Vars) -> Result<Self, StartError> {
-        let settings = eaves_settings::Registry::read(vars)?;
-        let config = HostConfig::new(settings.signing_key.expose())?;
+        let settings = Settings::read(vars)?;
+        let config = HostConfig::new(settings.registry.signing_key.expose())?;
         let host = Host::isolated(config, RunnerCommand::this_program()?)?;
         let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-        let registry = Registry::connect(&aws, &settings).await?;
+        let registry = Registry::connect(&aws, &settings.registry).await?;
         let function = vars.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "eaves-plugin-admin".into());
         let invoker = Box::new(Lambda::new(aws_sdk_lambda::Client::new(&aws), function));
         let reader = |p: &Postgres| Reader::new(p, p.statement_timeout.min(STATEMENT_LIMIT));
         Ok(Self {
             registry,
             host,
-            primary: reader(&Postgres::primary(vars)?),
-            replica: Postgres::replica(vars)?.as_ref().map(reader),
+            primary: reader(&settings.primary),
+            replica: settings.replica.as_ref().map(reader),
             invoker,
             compiler: std::env::current_exe()?,
             tenants: Cache::new(10_000),

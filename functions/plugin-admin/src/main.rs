@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve() -> Result<(), Error> {
-    let context = Arc::new(Context::start(&ProcessEnv).await?);
+    let context = Arc::new(Context::start(&eaves_secrets::resolved(ProcessEnv).await?).await?);
     let http = Adapter::from(router(context.clone()));
     lambda_runtime::run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
         let (context, mut http) = (context.clone(), http.clone());

@@ -7,6 +7,7 @@ use crate::stream::{Kinesis, Stream};
 use eaves_cache::{Cache, CacheError, Named};
 use eaves_model::TenantId;
 use eaves_model::tenant::Tenant;
+use eaves_settings::functions::Query as Settings;
 use eaves_settings::{SettingsError, Vars};
 use eaves_store::read::{AttributeRow, Reader};
 use std::collections::HashMap;
@@ -40,16 +41,20 @@ impl Context {
     /// From the environment. Nothing needs to answer yet but the settings.
     pub async fn start(vars: &impl Vars) -> Result<Self, StartError> {
         let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
-        let stream = eaves_settings::Stream::read(vars)?.name;
-        let kinesis = Kinesis::new(aws_sdk_kinesis::Client::new(&aws), stream);
-        Self::with_stream(vars, Arc::new(kinesis))
+        let settings = Settings::read(vars)?;
+        let kinesis = Kinesis::new(aws_sdk_kinesis::Client::new(&aws), settings.stream.name.clone());
+        Self::of(&settings, Arc::new(kinesis))
     }
 
     /// From the environment, with a stream of the caller's.
     pub fn with_stream(vars: &impl Vars, stream: Arc<dyn Stream>) -> Result<Self, StartError> {
-        let primary = server(&eaves_settings::Postgres::primary(vars)?);
-        let replica = eaves_settings::Postgres::replica(vars)?.as_ref().map(server);
-        let cache = eaves_settings::Cache::read(vars)?.map(|c| Cache::connect(&c)).transpose()?;
+        Self::of(&Settings::read(vars)?, stream)
+    }
+
+    fn of(settings: &Settings, stream: Arc<dyn Stream>) -> Result<Self, StartError> {
+        let primary = server(&settings.primary);
+        let replica = settings.replica.as_ref().map(server);
+        let cache = settings.cache.as_ref().map(Cache::connect).transpose()?;
         Ok(Self { sources: Sources { primary, replica }, cache, stream, memory: Memory::new() })
     }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
     eaves_telemetry::init();
-    let context = Context::start(&ProcessEnv).await.inspect_err(|e| {
+    let env = eaves_secrets::resolved(ProcessEnv).await?;
+    let context = Context::start(&env).await.inspect_err(|e| {
         tracing::error!(error = format!("{e:#}"), "query.start_failed");
     })?;
     lambda_http::run(router(Arc::new(context))).await

@@ -19,15 +19,21 @@ mod points;
 mod pooler;
 mod redrive;
 mod register;
+mod rest;
 mod schema;
 mod search;
 mod tenancy;
+mod tls;
 
 fn main() {
     let mut suite = support::Suite::new();
     schema::add(&mut suite);
     agreement::add(&mut suite);
     migrate::add(&mut suite);
+    pooler::add(&mut suite);
+    tls::add(&mut suite);
+    // All that functions do, directly and through a pooler (docs/rds-proxy.md).
+    suite.also_pooled(true);
     register::add(&mut suite);
     commit::add(&mut suite);
     hot::add(&mut suite);
@@ -37,6 +43,6 @@ fn main() {
     tenancy::add(&mut suite);
     search::add(&mut suite);
     operate::add(&mut suite);
-    pooler::add(&mut suite);
+    rest::add(&mut suite);
     suite.run()
 }

@@ -1,88 +1,15 @@
 //! The same through PgBouncer in transaction mode: no statement may count on a session.
 //! RDS Proxy pins where PgBouncer fails, so this is the stricter test.
 
-use crate::support::{LOGINS, PASSWORD, Server, Suite, Writer, place, role, until};
+use crate::support::pooler::Pooler;
+use crate::support::{Server, Suite, Writer, place, role};
 use eaves_model::{Value, ValueType};
 use eaves_settings::Postgres;
 use eaves_store::flush::FlushStore;
-use std::fmt::Write as _;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Child, Command};
 use std::sync::Arc;
 
 pub fn add(suite: &mut Suite) {
     suite.test("pooler::ingest_and_flush_in_transaction_mode", ingest_and_flush);
-}
-
-/// A running PgBouncer, ended with the test.
-struct Pooler {
-    child: Child,
-    port: u16,
-}
-
-impl Drop for Pooler {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-impl Pooler {
-    /// Fewer connections to the server than clients, so that they are shared.
-    async fn start(server: &Server) -> Self {
-        let program = [
-            "/usr/sbin/pgbouncer",
-            "/usr/bin/pgbouncer",
-            "/opt/homebrew/bin/pgbouncer",
-            "/usr/local/bin/pgbouncer",
-        ]
-        .into_iter()
-        .find(|p| Path::new(p).exists())
-        .expect("PgBouncer is not installed: run `make setup`");
-        let folder = server.folder.join("pooler");
-        std::fs::create_dir_all(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut users = String::new();
-        for login in LOGINS {
-            let _ = writeln!(users, "\"{login}\" \"{PASSWORD}\"");
-        }
-        std::fs::write(folder.join("users.txt"), users).unwrap();
-        let config = format!(
-            "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\n\
-             default_pool_size = 2\nlogfile = {}\npidfile = {}\n",
-            server.superuser.host,
-            server.superuser.port,
-            folder.join("users.txt").display(),
-            folder.join("log").display(),
-            folder.join("pid").display(),
-        );
-        std::fs::write(folder.join("pgbouncer.ini"), config).unwrap();
-        // It refuses to run as root, and then writes into the folder as another user.
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
-        let root = Command::new("id").arg("-u").output().unwrap().stdout.starts_with(b"0\n");
-        let mut command = if root {
-            let mut command = Command::new("setpriv");
-            command.args([
-                "--reuid=postgres",
-                "--regid=postgres",
-                "--clear-groups",
-                "--pdeathsig",
-                "KILL",
-                program,
-            ]);
-            command
-        } else {
-            Command::new(program)
-        };
-        let child =
-            command.arg("--quiet").arg(folder.join("pgbouncer.ini")).current_dir("/").spawn().unwrap();
-        let pooler = Self { child, port };
-        until("PgBouncer", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
-        pooler
-    }
 }
 
 async fn ingest_and_flush(server: Arc<Server>) {

@@ -4,6 +4,9 @@
 //! folder removed when the last test is through.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+pub mod ca;
+pub mod pooler;
+
 use eaves_model::batch::Point;
 use eaves_model::{AttributeId, EntityId, Position, TenantId, Timestamp, Value, ValueType};
 use eaves_pg_server::{PgOptions, PgServer};
@@ -29,20 +32,73 @@ pub const LOGINS: [&str; 5] = ["eaves_migrate", "eaves_ingest", "eaves_flush", "
 /// The database that the tests' databases are copies of.
 const TEMPLATE: &str = "template_eaves";
 
-/// The server of this test binary.
+/// The server of this test binary, as one test sees it.
 pub struct Server {
+    inner: Arc<Inner>,
+    /// The port of PgBouncer, if roles shall connect through it.
+    through: Option<u16>,
+}
+
+impl std::ops::Deref for Server {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+/// The server.
+pub struct Inner {
     pub folder: PathBuf,
     pub pg: tokio::sync::Mutex<PgServer>,
     pub superuser: Postgres,
+    /// Its certificate is for `localhost`.
+    pub ca: ca::Ca,
     next: AtomicU32,
+    pooler: tokio::sync::OnceCell<pooler::Pooler>,
 }
 
 impl Server {
+    /// A server of its own, without a pooler.
+    pub async fn start() -> Self {
+        Self { inner: Arc::new(Inner::start().await), through: None }
+    }
+
+    /// A server of its own in a folder, with settings of its own.
+    pub async fn start_in(folder: PathBuf, settings: &[(&str, String)]) -> Self {
+        Self { inner: Arc::new(Inner::start_in(folder, settings).await), through: None }
+    }
+
+    /// A database with the schema and two tenants, `acme` and `other`.
+    pub async fn database(&self) -> Database {
+        let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
+        self.create(&name, TEMPLATE).await;
+        let superuser = self.as_superuser(&name);
+        let through = Postgres { port: self.through.unwrap_or(superuser.port), ..superuser.clone() };
+        Database::open(superuser, through).await
+    }
+}
+
+impl Inner {
     pub async fn start() -> Self {
         let folder = std::env::temp_dir().join(format!("eaves-store-test-{}", std::process::id()));
+        Self::start_in(folder, &[]).await
+    }
+
+    async fn start_in(folder: PathBuf, settings: &[(&str, String)]) -> Self {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let options = PgOptions::new("tests", folder.join("db")).setting("fsync", "off");
+        let ca = ca::Ca::make(&folder.join("ca"), "localhost");
+        give_to_the_database(&ca.key);
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let mut options = PgOptions::new("tests", folder.join("db"))
+            .setting("fsync", "off")
+            .setting("ssl", "on")
+            .setting("ssl_cert_file", &path(&ca.certificate))
+            .setting("ssl_key_file", &path(&ca.key));
+        for (name, value) in settings {
+            options = options.setting(name, value);
+        }
         let pg = PgServer::start(options).await.expect("PostgreSQL; run `make setup`");
         let superuser = Postgres {
             host: pg.host().into(),
@@ -50,10 +106,18 @@ impl Server {
             database: "postgres".into(),
             user: pg.superuser().into(),
             password: Secret::new(pg.password()),
+            sign_in: eaves_settings::SignIn::Password,
             tls: Tls::Disable,
             statement_timeout: Duration::from_secs(30),
         };
-        let server = Self { folder, pg: pg.into(), superuser, next: AtomicU32::new(0) };
+        let server = Self {
+            folder,
+            pg: pg.into(),
+            superuser,
+            ca,
+            next: AtomicU32::new(0),
+            pooler: Default::default(),
+        };
         server.create(TEMPLATE, "template1").await;
         let template = server.as_superuser(TEMPLATE);
         eaves_store::migrate(&template).await.unwrap();
@@ -78,13 +142,6 @@ impl Server {
         }
     }
 
-    /// A database with the schema and two tenants, `acme` and `other`.
-    pub async fn database(&self) -> Database {
-        let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
-        self.create(&name, TEMPLATE).await;
-        Database::open(self.as_superuser(&name)).await
-    }
-
     /// An empty database.
     pub async fn empty(&self) -> Postgres {
         let name = format!("t{}", self.next.fetch_add(1, Ordering::Relaxed));
@@ -96,22 +153,24 @@ impl Server {
 /// One test's database.
 pub struct Database {
     pub superuser: Postgres,
+    /// How roles connect: directly, or through PgBouncer.
+    pub through: Postgres,
     pub sql: Client,
     pub acme: TenantId,
     pub other: TenantId,
 }
 
 impl Database {
-    async fn open(superuser: Postgres) -> Self {
+    async fn open(superuser: Postgres, through: Postgres) -> Self {
         let sql = connect(&superuser).await;
         let admin = AdminStore::connect(&role(&superuser, "eaves_admin")).await.unwrap();
         let acme = admin.tenant_create("acme", false, None).await.unwrap();
         let other = admin.tenant_create("other", false, None).await.unwrap();
-        Self { superuser, sql, acme, other }
+        Self { superuser, through, sql, acme, other }
     }
 
     pub fn role(&self, name: &str) -> Postgres {
-        role(&self.superuser, name)
+        role(&self.through, name)
     }
 
     pub async fn admin(&self) -> AdminStore {
@@ -135,6 +194,22 @@ impl Database {
     /// One value, as text.
     pub async fn one(&self, sql: &str) -> String {
         text(&self.sql, sql).await
+    }
+}
+
+/// PostgreSQL takes a key that only it, or only root and its group, can read. It runs as
+/// `postgres` where the tests run as root.
+fn give_to_the_database(key: &std::path::Path) {
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    own(key);
+}
+
+/// Makes a file or folder, with all in it, that of the user who runs PostgreSQL.
+pub fn own(path: &std::path::Path) {
+    let root = std::process::Command::new("id").arg("-u").output().unwrap().stdout.starts_with(b"0\n");
+    if root {
+        let given = std::process::Command::new("chown").args(["-R", "postgres"]).arg(path).status().unwrap();
+        assert!(given.success(), "chown postgres {}", path.display());
     }
 }
 
@@ -283,30 +358,54 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 /// The tests of a binary.
 pub struct Suite {
     runtime: Arc<Runtime>,
-    server: Arc<Mutex<Option<Arc<Server>>>>,
+    server: Arc<Mutex<Option<Arc<Inner>>>>,
     trials: Vec<Trial>,
+    pooled: bool,
 }
 
 impl Suite {
     pub fn new() -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
-        Self { runtime: Arc::new(runtime), server: Arc::default(), trials: Vec::new() }
+        Self { runtime: Arc::new(runtime), server: Arc::default(), trials: Vec::new(), pooled: false }
+    }
+
+    /// Tests that are added from now on run once more, through PgBouncer.
+    pub fn also_pooled(&mut self, yes: bool) {
+        self.pooled = yes;
     }
 
     /// Adds a test. The server starts with the first one that runs.
     pub fn test<F: Future<Output = ()>>(
         &mut self,
         name: &str,
+        test: impl FnOnce(Arc<Server>) -> F + Clone + Send + 'static,
+    ) {
+        if self.pooled {
+            self.trial(&format!("pooled::{name}"), test.clone(), true);
+        }
+        self.trial(name, test, false);
+    }
+
+    fn trial<F: Future<Output = ()>>(
+        &mut self,
+        name: &str,
         test: impl FnOnce(Arc<Server>) -> F + Send + 'static,
+        pooled: bool,
     ) {
         let (runtime, slot) = (self.runtime.clone(), self.server.clone());
         self.trials.push(Trial::test(name, move || {
             let server = {
                 let mut slot = slot.lock().unwrap_or_else(|e| e.into_inner());
-                slot.get_or_insert_with(|| Arc::new(runtime.block_on(Server::start()))).clone()
+                slot.get_or_insert_with(|| Arc::new(runtime.block_on(Inner::start()))).clone()
             };
-            runtime.block_on(test(server));
+            runtime.block_on(async {
+                let through = match pooled {
+                    false => None,
+                    true => Some(server.pooler.get_or_init(|| pooler::Pooler::start(&server)).await.port),
+                };
+                test(Arc::new(Server { inner: server, through })).await;
+            });
             Ok(())
         }));
     }
@@ -315,7 +414,11 @@ impl Suite {
     pub fn run(self) -> ! {
         let conclusion = libtest_mimic::run(&Arguments::from_args(), self.trials);
         let server = self.server.lock().unwrap_or_else(|e| e.into_inner()).take();
-        if let Some(server) = server {
+        if let Some(mut server) = server {
+            // PgBouncer first: it would only say that its server is gone.
+            if let Some(server) = Arc::get_mut(&mut server) {
+                drop(server.pooler.take());
+            }
             self.runtime.block_on(async {
                 if let Err(e) = server.pg.lock().await.stop().await {
                     eprintln!("the server did not stop in order: {e}");

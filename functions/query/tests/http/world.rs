@@ -107,6 +107,7 @@ impl World {
             ("EAVES_DB_TLS", "disable".to_owned()),
             ("EAVES_REPLICA_HOST", "127.0.0.1".to_owned()),
             ("EAVES_REPLICA_PORT", replica.port().to_string()),
+            ("EAVES_STREAM", "not-used".to_owned()),
             ("EAVES_REDIS_URL", format!("redis://127.0.0.1:{}", redis.port)),
         ]
         .into_iter()
@@ -143,6 +144,7 @@ impl World {
         let admin = Postgres {
             user: "eaves_admin".into(),
             password: Secret::new(PASSWORD),
+            sign_in: eaves_settings::SignIn::Password,
             ..self.superuser.clone()
         };
         let admin = AdminStore::connect(&admin).await.unwrap();
@@ -204,6 +206,7 @@ impl World {
         let admin = Postgres {
             user: "eaves_admin".into(),
             password: Secret::new(PASSWORD),
+            sign_in: eaves_settings::SignIn::Password,
             ..self.superuser.clone()
         };
         let newest = AdminStore::connect(&admin).await.unwrap().quarantine_list(&Filter::default(), 1).await;
@@ -342,6 +345,7 @@ fn settings(port: u16, user: &str, password: &str) -> Postgres {
         database: "eaves".into(),
         user: user.into(),
         password: Secret::new(password),
+        sign_in: eaves_settings::SignIn::Password,
         tls: Tls::Disable,
         statement_timeout: Duration::from_secs(30),
     }

@@ -1,0 +1,123 @@
+//! The way to Redis: one server, or a cluster of shards; in plain text or over TLS.
+
+use crate::{CONNECT_TIMEOUT, CacheError, PIPELINE_TIMEOUT};
+use eaves_settings::Cache as Settings;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{Client, Cmd, FromRedisValue, RedisError, Script, TlsCertificates};
+use std::sync::Arc;
+use tokio::sync::OnceCell;
+
+/// A connection that is opened by its first use and again whenever it broke; clones share it.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    /// One server, or the primary that one name stands for.
+    Single(ConnectionManager),
+    /// A cluster: each key goes to the shard that has it.
+    Cluster(Cluster),
+}
+
+/// A cluster's connections, made when they are first needed.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    client: ClusterClient,
+    ready: Arc<OnceCell<ClusterConnection>>,
+}
+
+impl Connection {
+    /// Prepares it. Over `rediss://` the server's certificate and name are verified, always.
+    pub(crate) fn prepare(settings: &Settings) -> Result<Self, CacheError> {
+        let url = settings.url.expose();
+        // The Redis client would switch verification off.
+        if url.contains('#') {
+            return Err(CacheError::Unverified);
+        }
+        let tls = match &settings.ca_file {
+            None => None,
+            Some(path) => {
+                let root = std::fs::read(path)
+                    .map_err(|source| CacheError::Authorities { path: path.clone(), source })?;
+                Some(TlsCertificates { client_tls: None, root_cert: Some(root) })
+            }
+        };
+        if settings.cluster {
+            // The cluster client takes the system's authorities only; on AWS they are the right ones.
+            if tls.is_some() {
+                return Err(CacheError::ClusterAuthorities);
+            }
+            let builder = ClusterClient::builder([url])
+                .connection_timeout(CONNECT_TIMEOUT)
+                .response_timeout(PIPELINE_TIMEOUT)
+                .retries(1);
+            let client = builder.build().map_err(CacheError::BadUrl)?;
+            return Ok(Self::Cluster(Cluster { client, ready: Arc::default() }));
+        }
+        let client = match tls {
+            None => Client::open(url),
+            Some(tls) => Client::build_with_tls(url, tls),
+        };
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            // Operations have their own limits; this one ends what they gave up.
+            .set_response_timeout(Some(PIPELINE_TIMEOUT))
+            .set_number_of_retries(0)
+            .set_pipeline_buffer_size(1024);
+        let single = client.and_then(|client| client.get_connection_manager_lazy(config));
+        single.map(Self::Single).map_err(CacheError::BadUrl)
+    }
+
+    /// Sends one command.
+    pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        match self {
+            Self::Single(single) => command.query_async(&mut single.clone()).await,
+            Self::Cluster(cluster) => command.query_async(&mut cluster.connection().await?).await,
+        }
+    }
+
+    /// Sends commands together and waits for all answers.
+    pub(crate) async fn query_all<T: FromRedisValue>(&self, commands: &[Cmd]) -> Result<Vec<T>, RedisError> {
+        match self {
+            Self::Single(single) => {
+                let mut pipeline = redis::Pipeline::with_capacity(commands.len());
+                for command in commands {
+                    pipeline.add_command(command.clone());
+                }
+                pipeline.query_async(&mut single.clone()).await
+            }
+            // A pipeline would have to stay on one shard.
+            Self::Cluster(cluster) => {
+                let connection = cluster.connection().await?;
+                let each = commands.iter().map(|command| {
+                    let mut connection = connection.clone();
+                    async move { command.query_async(&mut connection).await }
+                });
+                futures_util::future::try_join_all(each).await
+            }
+        }
+    }
+
+    /// Makes a script known, on every shard.
+    pub(crate) async fn load(&self, script: &Script) -> Result<(), RedisError> {
+        let _: String = match self {
+            Self::Single(single) => script.load_async(&mut single.clone()).await?,
+            Self::Cluster(cluster) => script.load_async(&mut cluster.connection().await?).await?,
+        };
+        Ok(())
+    }
+}
+
+impl Cluster {
+    async fn connection(&self) -> Result<ClusterConnection, RedisError> {
+        if let Some(connection) = self.ready.get() {
+            return Ok(connection.clone());
+        }
+        let Self { client, ready } = self.clone();
+        // Gets ready also for the next one if this caller cannot wait so long.
+        let connecting =
+            tokio::spawn(
+                async move { ready.get_or_try_init(|| client.get_async_connection()).await.cloned() },
+            );
+        connecting.await.unwrap_or_else(|e| Err(std::io::Error::other(e).into()))
+    }
+}

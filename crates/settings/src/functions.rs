@@ -1,0 +1,236 @@
+//! What each function reads, in one struct each: its variables are what
+//! [`sam-template.yaml`], `infra/parameters.tf` and `docs/configuration.md` must name.
+
+use crate::{Cache, Flush as Rhythm, Postgres, Registry, SettingsError, Stream, Vars};
+
+/// Variables of every function: the log filter and the name of the environment in metrics
+/// (`eaves-telemetry`), and the database.
+const COMMON: [&str; 10] = [
+    "EAVES_LOG",
+    "EAVES_ENVIRONMENT",
+    "EAVES_DB_HOST",
+    "EAVES_DB_PORT",
+    "EAVES_DB_NAME",
+    "EAVES_DB_USER",
+    "EAVES_DB_PASSWORD",
+    "EAVES_DB_AUTH",
+    "EAVES_DB_TLS",
+    "EAVES_DB_CA_FILE",
+];
+const CACHE: [&str; 4] =
+    ["EAVES_REDIS_URL", "EAVES_REDIS_CA_FILE", "EAVES_REDIS_CLUSTER", "EAVES_CACHE_TTL_S"];
+const REGISTRY: [&str; 4] =
+    ["EAVES_REGISTRY_TABLE", "EAVES_PLUGIN_BUCKET", "EAVES_PLUGIN_KEY", "EAVES_PLUGIN_REFRESH_MS"];
+
+/// A function and its variables.
+#[derive(Debug, Clone, Copy)]
+pub struct Function {
+    /// Its name: `eaves-<name>` is its binary.
+    pub name: &'static str,
+    /// Groups of variables.
+    groups: &'static [&'static [&'static str]],
+}
+
+impl Function {
+    /// The variables it reads, sorted.
+    pub fn variables(&self) -> Vec<&'static str> {
+        let mut all: Vec<_> = self.groups.iter().flat_map(|group| group.iter().copied()).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+/// All functions.
+pub const FUNCTIONS: [Function; 5] = [
+    Function { name: "ingest", groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS"], &CACHE, &REGISTRY] },
+    Function {
+        name: "flush",
+        groups: &[
+            &COMMON,
+            &["EAVES_DB_TIMEOUT_MS", "EAVES_FLUSH_INTERVAL_MS", "EAVES_FLUSH_RUN_S"],
+            &CACHE,
+            &REGISTRY,
+        ],
+    },
+    Function { name: "maintain", groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS"]] },
+    Function {
+        name: "query",
+        groups: &[
+            &COMMON,
+            &["EAVES_DB_TIMEOUT_MS", "EAVES_REPLICA_HOST", "EAVES_REPLICA_PORT", "EAVES_REPLICA_AUTH"],
+            &CACHE,
+            &["EAVES_STREAM"],
+        ],
+    },
+    Function {
+        name: "plugin-admin",
+        groups: &[
+            &COMMON,
+            &["EAVES_DB_TIMEOUT_MS", "EAVES_REPLICA_HOST", "EAVES_REPLICA_PORT", "EAVES_REPLICA_AUTH"],
+            &REGISTRY,
+        ],
+    },
+];
+
+/// What ingest reads.
+#[derive(Debug, Clone)]
+pub struct Ingest {
+    /// The primary, as `eaves_ingest`.
+    pub database: Postgres,
+    /// The cache that is written through.
+    pub cache: Option<Cache>,
+    /// Where plugins are.
+    pub registry: Registry,
+}
+
+impl Ingest {
+    /// From the environment.
+    pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        Ok(Self {
+            database: Postgres::primary(vars)?,
+            cache: Cache::read(vars)?,
+            registry: Registry::read(vars)?,
+        })
+    }
+}
+
+/// What flush reads: it also replays, as ingest would.
+#[derive(Debug, Clone)]
+pub struct Flush {
+    /// How often and how long.
+    pub rhythm: Rhythm,
+    /// What a replay needs; the database as `eaves_flush`.
+    pub replay: Ingest,
+}
+
+impl Flush {
+    /// From the environment.
+    pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        Ok(Self { rhythm: Rhythm::read(vars)?, replay: Ingest::read(vars)? })
+    }
+}
+
+/// What maintain reads.
+#[derive(Debug, Clone)]
+pub struct Maintain {
+    /// The primary, as `eaves_flush`.
+    pub database: Postgres,
+}
+
+impl Maintain {
+    /// From the environment.
+    pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        Ok(Self { database: Postgres::primary(vars)? })
+    }
+}
+
+/// What query reads.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The primary, as `eaves_query`.
+    pub primary: Postgres,
+    /// A read replica.
+    pub replica: Option<Postgres>,
+    /// The cache.
+    pub cache: Option<Cache>,
+    /// Where readings sent over HTTP go.
+    pub stream: Stream,
+}
+
+impl Query {
+    /// From the environment.
+    pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        Ok(Self {
+            primary: Postgres::primary(vars)?,
+            replica: Postgres::replica(vars)?,
+            cache: Cache::read(vars)?,
+            stream: Stream::read(vars)?,
+        })
+    }
+}
+
+/// What plugin-admin reads.
+#[derive(Debug, Clone)]
+pub struct PluginAdmin {
+    /// Where plugins are.
+    pub registry: Registry,
+    /// The primary, as `eaves_query`.
+    pub primary: Postgres,
+    /// A read replica, for backtests.
+    pub replica: Option<Postgres>,
+}
+
+impl PluginAdmin {
+    /// From the environment.
+    pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        Ok(Self {
+            registry: Registry::read(vars)?,
+            primary: Postgres::primary(vars)?,
+            replica: Postgres::replica(vars)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    /// Gives every variable a value that will do, and keeps what it was asked for.
+    #[derive(Default)]
+    struct Asked(RefCell<BTreeSet<String>>);
+
+    impl Vars for Asked {
+        fn get(&self, name: &str) -> Option<String> {
+            self.0.borrow_mut().insert(name.to_owned());
+            let number = ["_PORT", "_MS", "_S"].iter().any(|end| name.ends_with(end));
+            let value = match name {
+                _ if number => "1",
+                "EAVES_DB_TLS" => "verify-full",
+                "EAVES_DB_AUTH" | "EAVES_REPLICA_AUTH" => "password",
+                "EAVES_REDIS_CLUSTER" => "true",
+                _ => "x",
+            };
+            Some(value.to_owned())
+        }
+    }
+
+    #[test]
+    fn each_function_reads_the_variables_it_lists() {
+        for function in FUNCTIONS {
+            let asked = Asked::default();
+            match function.name {
+                "ingest" => drop(Ingest::read(&asked).unwrap()),
+                "flush" => drop(Flush::read(&asked).unwrap()),
+                "maintain" => drop(Maintain::read(&asked).unwrap()),
+                "query" => drop(Query::read(&asked).unwrap()),
+                "plugin-admin" => drop(PluginAdmin::read(&asked).unwrap()),
+                other => panic!("{other} is not tested"),
+            }
+            let mut read: BTreeSet<&str> = BTreeSet::from(["EAVES_LOG", "EAVES_ENVIRONMENT"]);
+            let asked = asked.0.into_inner();
+            read.extend(asked.iter().map(String::as_str));
+            assert_eq!(read, function.variables().into_iter().collect(), "{}", function.name);
+        }
+    }
+
+    /// The table of docs/configuration.md has the same names for the same functions.
+    #[test]
+    fn the_documentation_names_the_same_variables() {
+        let docs = include_str!("../../../docs/configuration.md");
+        let mut rows = BTreeSet::new();
+        for line in docs.lines().filter(|line| line.starts_with("| `EAVES_")) {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let name = cells[1].trim_matches('`').to_owned();
+            for function in FUNCTIONS {
+                let named = cells[2].split(", ").any(|f| f == "all" || f == function.name);
+                if named && !name.ends_with("_SECRET") {
+                    rows.insert((function.name, name.clone()));
+                }
+            }
+        }
+        let listed = FUNCTIONS.iter().flat_map(|f| f.variables().into_iter().map(|v| (f.name, v.to_owned())));
+        assert_eq!(rows, listed.collect());
+    }
+}

@@ -1,0 +1,76 @@
+//! The operations of functions that no other test here comes by: each does what it says,
+//! through a pooler, too (`scripts/check_statements.py` looks for gaps).
+
+use crate::support::{Server, Suite, place, position};
+use eaves_model::delivery::Gap;
+use eaves_model::{EntityId, Value, ValueType};
+use eaves_store::ingest::{Loss, LossKind};
+use eaves_store::quarantine::Filter;
+use eaves_store::read::{Reader, SearchQuery};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub fn add(suite: &mut Suite) {
+    suite.test("rest::reads", reads);
+    suite.test("rest::replays_and_losses", replays_and_losses);
+    suite.test("rest::maintenance", maintenance);
+}
+
+async fn reads(server: Arc<Server>) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    let (e, a) = (w.entity("pump").await, w.attribute("level", ValueType::Integer).await);
+    let point = w.point(e, a, 1, Value::Integer(7));
+    w.commit(1, &[point], &[w.hot(e, 1, r#"{"level":7}"#)]).await.unwrap();
+    db.flusher().await.heartbeat().await.unwrap();
+    let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(5));
+    let query = SearchQuery {
+        tenant: db.acme,
+        filter_json: r#"{"attribute":"level","gte":7}"#.into(),
+        entity_type: None,
+        after: EntityId(0),
+        limit: 10,
+    };
+    let found = reader.search(&query).await.unwrap().value;
+    assert_eq!(found.iter().map(|row| row.external_id.as_str()).collect::<Vec<_>>(), ["pump"]);
+    let none = reader.search(&SearchQuery { tenant: db.other, ..query }).await.unwrap().value;
+    assert!(none.is_empty(), "a row of another tenant");
+    let (entity, attribute) = reader.names(db.acme, "pump", "level").await.unwrap().value;
+    assert_eq!((entity.unwrap().0, attribute.unwrap().name.as_str()), (e, "level"));
+    assert_eq!(reader.attributes(db.acme, &["level", "none"]).await.unwrap().value.len(), 1);
+    assert!(reader.attributes(db.other, &["level"]).await.unwrap().value.is_empty());
+    assert_eq!(reader.tenant("acme").await.unwrap().unwrap().id, db.acme);
+    assert!(reader.tenant("nobody").await.unwrap().is_none());
+    let ages = reader.ages().await.unwrap();
+    assert!(ages.beat_age < Duration::from_secs(30), "{:?}", ages.beat_age);
+    assert_eq!(reader.quarantine_count(db.acme, &Filter::default()).await.unwrap(), (0, 0));
+}
+
+async fn replays_and_losses(server: Arc<Server>) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    // A shard that was not seen before is read from its beginning first.
+    w.store.begun(&place("new"), &position(1), &position(5)).await.unwrap();
+    let due = w.store.stale_shards(Duration::ZERO).await.unwrap();
+    assert_eq!(due, [place("new")]);
+    assert!(w.store.stale_shards(Duration::from_secs(3600)).await.unwrap().is_empty(), "somebody is at it");
+    let at = w.store.checkpoint(&place("new")).await.unwrap().position;
+    w.store.end_replay(&place("new"), at.as_ref()).await.unwrap();
+    assert!(w.store.stale_shards(Duration::ZERO).await.unwrap().is_empty());
+    w.store.rewind(&place("new"), Some(&position(9))).await.unwrap();
+    let gap = Gap { after: Some(position(1)), before: Some(position(5)) };
+    let loss = Loss { gap: &gap, kind: LossKind::Possible, reason: "a test" };
+    assert!(w.store.note_loss(&place("new"), &loss).await.unwrap(), "it was not known");
+    assert!(!w.store.note_loss(&place("new"), &loss).await.unwrap(), "it is known now");
+    assert!(w.store.longest_outage(&place("new")).await.unwrap() < Duration::from_secs(3600));
+}
+
+async fn maintenance(server: Arc<Server>) {
+    let db = server.database().await;
+    db.flusher().await.maintain_partitions().await.unwrap();
+    let ahead = "select count(*) from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                 where i.inhparent = 'entity_values_ts'::regclass
+                 and pg_get_expr(c.relpartbound, c.oid) like
+                     '%' || to_char(date_trunc('month', now()) + interval '1 month', 'YYYY-MM') || '-01%TO%'";
+    assert_eq!(db.one(ahead).await, "1", "the next month has its partition");
+}

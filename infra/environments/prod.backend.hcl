@@ -1,0 +1,6 @@
+# Made once by hand, before anything else: docs/deploy.md.
+bucket       = "eaves-terraform-state-CHANGE-ME"
+key          = "prod/terraform.tfstate"
+region       = "eu-central-1"
+encrypt      = true
+use_lockfile = true

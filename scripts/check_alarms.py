@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Checks ops/alarms.json: each alarm's metric exists and is written by the function it names,
+each has a runbook with its name, commands to run and the sections people look for, each runbook
+is for something, and the alarms that the design asks for are there."""
+import json
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# AWS metrics by namespace, with the dimensions they come with (CloudWatch user guides).
+AWS = {
+    "AWS/RDS": {
+        "CPUUtilization": ["DBInstanceIdentifier"], "FreeStorageSpace": ["DBInstanceIdentifier"],
+        "ReplicaLag": ["DBInstanceIdentifier"], "OldestReplicationSlotLag": ["DBInstanceIdentifier"],
+        "DatabaseConnectionsCurrentlySessionPinned": ["ProxyName"],
+    },
+    "AWS/ElastiCache": {"EngineCPUUtilization": ["CacheClusterId"]},
+    "AWS/Kinesis": {"WriteProvisionedThroughputExceeded": ["StreamName"]},
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible": ["QueueName"]},
+    "AWS/Lambda": {
+        "IteratorAge": ["FunctionName"], "Errors": ["FunctionName"], "Throttles": ["FunctionName"],
+        "Duration": ["FunctionName"], "OnFailureDestinationDeliveryFailures": ["FunctionName"],
+    },
+}
+# What the seeds and the design ask for: metric and threshold.
+WANTED = {
+    ("AWS/RDS", "CPUUtilization", 80), ("AWS/RDS", "ReplicaLag", 3), ("AWS/RDS", "ReplicaLag", 10),
+    ("AWS/RDS", "FreeStorageSpace", 10 * 1024**3), ("AWS/ElastiCache", "EngineCPUUtilization", 75),
+    ("Eaves", "staging_backlog", 1_000_000), ("Eaves", "stream_losses", 0),
+}
+SECTIONS = ["## What it means", "## Look", "## Do", "## Afterwards"]
+errors = []
+
+text = (ROOT / "crates/telemetry/src/metrics.rs").read_text()
+constants = dict(re.findall(r'pub const (\w+): &str = "(\w+)";', text))
+own = {}
+for const, functions in re.findall(r"name:\s*(\w+),\s*unit:\s*Unit::\w+,\s*functions:\s*&\[([^\]]*)\]", text):
+    own[constants[const]] = set(re.findall(r'"(\w[\w-]*)"', functions))
+    used = f"metrics::{const}"
+    for function in own[constants[const]]:
+        sources = (ROOT / "functions" / function / "src").rglob("*.rs")
+        if not any(used in path.read_text() for path in sources):
+            errors.append(f"metrics.rs: {const} is said to be written by {function}, which does not name it")
+for function in (ROOT / "functions").iterdir():
+    for path in (function / "src").rglob("*.rs"):
+        for const in set(re.findall(r"metrics::([A-Z_]+)\b", path.read_text())):
+            if const in constants and function.name not in own.get(constants[const], set()):
+                errors.append(f"metrics.rs: {const} is written by {function.name}, too; add it to METRICS")
+
+template = (ROOT / "sam-template.yaml").read_text()
+alarms = json.loads((ROOT / "ops/alarms.json").read_text())["alarms"]
+runbooks = {path.name for path in (ROOT / "ops/runbooks").glob("*.md")}
+linked = set()
+for name, alarm in alarms.items():
+    metric, dimensions = alarm["metric"], alarm["dimensions"]
+    if alarm["namespace"] == "Eaves":
+        if metric not in own:
+            errors.append(f"{name}: there is no metric {metric}")
+        elif dimensions.get("function") not in own[metric]:
+            errors.append(f"{name}: {metric} is not written by {dimensions.get('function')}")
+        if list(dimensions) != ["environment", "function"]:
+            errors.append(f"{name}: Eaves' metrics have the dimensions environment and function")
+    elif AWS.get(alarm["namespace"], {}).get(metric) != list(dimensions):
+        errors.append(f"{name}: {alarm['namespace']} {metric} by {list(dimensions)} is not known to this script")
+    function = dimensions.get("FunctionName", "").removeprefix("eaves-{environment}-")
+    if function and f'"eaves-${{Environment}}-{function}"' not in template:
+        errors.append(f"{name}: sam-template.yaml has no function {function}")
+    if alarm["urgency"] not in ("page", "ticket"):
+        errors.append(f"{name}: urgency is {alarm['urgency']}")
+    if alarm["runbook"] not in runbooks:
+        errors.append(f"{name}: there is no ops/runbooks/{alarm['runbook']}")
+    elif f"`{name}`" not in (ROOT / "ops/runbooks" / alarm["runbook"]).read_text():
+        errors.append(f"{name}: ops/runbooks/{alarm['runbook']} does not name it")
+    linked.add(alarm["runbook"])
+for wanted in WANTED - {(a["namespace"], a["metric"], a["threshold"]) for a in alarms.values()}:
+    errors.append(f"no alarm on {wanted}")
+for function in re.findall(r'FunctionName: !Sub "eaves-\$\{Environment\}-([\w-]+)"', template):
+    if f"errors-{function}" not in alarms:
+        errors.append(f"no alarm errors-{function}")
+
+index = (ROOT / "ops/runbooks/README.md").read_text()
+commands = {path.stem for path in (ROOT / "crates/cli/src").glob("*.rs")}
+for name in sorted(runbooks - {"README.md"}):
+    body = (ROOT / "ops/runbooks" / name).read_text()
+    if f"({name})" not in index:
+        errors.append(f"ops/runbooks/README.md does not list {name}")
+    if name not in linked and "Not an alarm" not in body:
+        errors.append(f"ops/runbooks/{name}: no alarm links it")
+    for section in SECTIONS:
+        if section not in body:
+            errors.append(f"ops/runbooks/{name}: has no section {section}")
+    if "```" not in body:
+        errors.append(f"ops/runbooks/{name}: has no command to run")
+    for alarm in re.findall(r"(?m)^Alarms?: (.*)$", body):
+        for one in re.findall(r"`([\w-]+)`", alarm):
+            if one not in alarms:
+                errors.append(f"ops/runbooks/{name}: there is no alarm {one}")
+    for command in re.findall(r"(?m)^\s*eaves (\w+)", body):
+        if command not in commands:
+            errors.append(f"ops/runbooks/{name}: there is no command `eaves {command}`")
+
+for error in dict.fromkeys(errors):
+    print(f"check_alarms: {error}", file=sys.stderr)
+if not errors:
+    print(f"{len(alarms)} alarms, {len(runbooks) - 1} runbooks: each leads to the other")
+sys.exit(bool(errors))

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Checks each function's role against the AWS calls that its code can make, both ways:
+what is called must be allowed, and what is allowed must be called (or be in EXTRA, with its
+reason). No action is `*` or a whole service, and `*` as a resource has to be justified.
+
+The calls are found in the sources: SDK operations inside `fn` bodies, and which of these the
+function's binary can reach through its own crate's dependencies. Calls are followed by name
+only, so two functions of one name count as one: never too few, now and then too many (IGNORE).
+"""
+import pathlib
+import re
+import sys
+import tomllib
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# SDK operations by method name, where its receiver says that it is a call to AWS.
+OPERATIONS = {
+    "describe_stream_summary": "kinesis:DescribeStreamSummary",
+    "describe_stream": "kinesis:DescribeStream",
+    "get_records": "kinesis:GetRecords",
+    "get_shard_iterator": "kinesis:GetShardIterator",
+    "list_shards": "kinesis:ListShards",
+    "put_record": "kinesis:PutRecord",
+    "put_records": "kinesis:PutRecords",
+    "batch_get_item": "dynamodb:BatchGetItem",
+    "create_table": "dynamodb:CreateTable",
+    "delete_item": "dynamodb:DeleteItem",
+    "get_item": "dynamodb:GetItem",
+    "put_item": "dynamodb:PutItem",
+    "query": "dynamodb:Query",
+    "scan": "dynamodb:Scan",
+    "transact_get_items": "dynamodb:TransactGetItems",
+    "transact_write_items": "dynamodb:TransactWriteItems",
+    "update_item": "dynamodb:UpdateItem",
+    "get_secret_value": "secretsmanager:GetSecretValue",
+    "send_message": "sqs:SendMessage",
+}
+# A transaction is allowed by its parts.
+PARTS = {
+    "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:ConditionCheckItem"},
+    "dynamodb:TransactGetItems": {"dynamodb:GetItem"},
+}
+# crates/registry/src/files.rs goes to S3 through object_store, whose methods have common names.
+OBJECT_STORE = {"get": "s3:GetObject", "put": "s3:PutObject", "put_opts": "s3:PutObject", "list": "s3:ListBucket"}
+# Allowed though no code of ours calls it: the platform does, with the function's role.
+EXTRA = {
+    "all": {
+        "ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets", "ec2:UnassignPrivateIpAddresses",
+        "logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
+        # Checked when a connection is opened with a token.
+        "rds-db:connect",
+    },
+    # The event source mapping reads the stream and keeps what it gives up.
+    "ingest": {
+        "kinesis:DescribeStream", "kinesis:DescribeStreamSummary", "kinesis:GetRecords",
+        "kinesis:GetShardIterator", "kinesis:ListShards", "s3:ListBucket", "s3:PutObject",
+        "kms:GenerateDataKey",
+    },
+    # Records put into an encrypted stream.
+    "query": {"kms:GenerateDataKey"},
+}
+# What is read encrypted is decrypted by whoever reads.
+DECRYPTS = ("kinesis:GetRecords", "dynamodb:", "s3:GetObject", "secretsmanager:")
+# Resources that have no name beforehand.
+ANY_RESOURCE = {"LiveInTheNetwork", "WriteTraces"}
+# (function, operation) that the search by name finds and the code cannot reach, with the reason.
+IGNORE = {
+    # `Registry::push` is the command line's; `push` is also what lists have.
+    ("ingest", "dynamodb:PutItem"),
+    ("flush", "dynamodb:PutItem"),
+    # It looks for references to secrets, and has none.
+    ("maintain", "secretsmanager:GetSecretValue"),
+}
+errors = []
+
+
+class Loader(yaml.SafeLoader):
+    pass
+
+
+def short_form(loader, _suffix, node):
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(node, deep=True)
+
+
+Loader.add_multi_constructor("!", short_form)
+
+
+def crates_of(manifest):
+    """The workspace crates a package needs, itself included."""
+    found, todo = {}, [manifest]
+    while todo:
+        path = todo.pop()
+        data = tomllib.loads(path.read_text())
+        if data["package"]["name"] in found:
+            continue
+        found[data["package"]["name"]] = path.parent
+        for name in data.get("dependencies", {}):
+            if name.startswith("eaves-"):
+                todo.append(ROOT / "crates" / name.removeprefix("eaves-") / "Cargo.toml")
+    return found
+
+
+def bodies(text):
+    """(name, body) of each fn."""
+    for match in re.finditer(r"\bfn (\w+)", text):
+        start = text.find("{", match.end())
+        semicolon = text.find(";", match.end())
+        if start < 0 or 0 <= semicolon < start:
+            continue
+        depth, at = 0, start
+        while at < len(text):
+            depth += {"{": 1, "}": -1}.get(text[at], 0)
+            at += 1
+            if depth == 0:
+                break
+        yield match[1], text[start:at]
+
+
+def without_noise(text):
+    text = re.sub(r"(?m)//.*$", "", text)
+    text = re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
+    text = re.sub(r"b?'(?:\\.|[^'\\])'", "0", text)
+    # Tests are not deployed.
+    cut = text.find("#[cfg(test)]\nmod")
+    return text if cut < 0 else text[:cut]
+
+
+def reachable(function):
+    calls, operations, roots = {}, {}, set()
+    for name, folder in crates_of(ROOT / "functions" / function / "Cargo.toml").items():
+        for path in sorted((folder / "src").rglob("*.rs")):
+            if "tests" in path.name or "/bin/" in str(path):
+                continue
+            text = without_noise(path.read_text())
+            for fn, body in bodies(text):
+                calls.setdefault(fn, set()).update(re.findall(r"\b(\w+)\s*(?:::<[^>]*>)?\(", body))
+                calls[fn] |= set(re.findall(r"\b\w+::(\w+)\b", body))
+                found = operations.setdefault(fn, set())
+                for method in re.findall(r"client\s*\.(\w+)\(\)", body):
+                    if method in OPERATIONS:
+                        found.add(OPERATIONS[method])
+                if path.name == "files.rs" and "object_store" in text:
+                    for method in re.findall(r"\.(\w+)\(", body):
+                        if method in OBJECT_STORE:
+                            found.add(OBJECT_STORE[method])
+                if path.is_relative_to(ROOT / "functions" / function):
+                    roots.add(fn)
+    seen, todo = set(), list(roots)
+    while todo:
+        fn = todo.pop()
+        if fn not in seen and fn in calls:
+            seen.add(fn)
+            todo.extend(calls[fn])
+    return {operation for fn in seen for operation in operations.get(fn, ())}
+
+
+template = yaml.load((ROOT / "sam-template.yaml").read_text(), Loader)
+resources = template["Resources"]
+# Every SDK method that is used anywhere is in the table, or it would not be noticed.
+for path in (ROOT / "crates").glob("*/src/**/*.rs"):
+    if "/local/" in str(path):
+        continue
+    for method in re.findall(r"(?:self\.client|\bclient)\s*\.(\w+)\(\)\s*\.(?:\w+\([^;]*?\)\s*\.)*?send\(\)", without_noise(path.read_text())):
+        if method not in OPERATIONS:
+            errors.append(f"{path.relative_to(ROOT)}: {method}() is not in the table of this script")
+
+total = 0
+for name, resource in resources.items():
+    if resource["Type"] == "AWS::IAM::Role":
+        for policy in resource["Properties"].get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                actions = statement["Action"]
+                for action in [actions] if isinstance(actions, str) else actions:
+                    if "*" in action:
+                        errors.append(f"{name}, {statement['Sid']}: {action}: name the actions")
+                if statement["Resource"] == "*" and statement["Sid"] not in ANY_RESOURCE:
+                    errors.append(f"{name}, {statement['Sid']}: on any resource")
+    if resource["Type"] != "AWS::Serverless::Function":
+        continue
+    properties = resource["Properties"]
+    if "Policies" in properties:
+        errors.append(f"{name}: has Policies besides its role")
+    function = properties["FunctionName"].removeprefix("eaves-${Environment}-")
+    role_name = properties["Role"].split(".")[0]
+    if sum(r["Properties"].get("Role") == properties["Role"] for r in resources.values()) > 1:
+        errors.append(f"{name}: shares its role")
+    allowed = set()
+    for policy in resources[role_name]["Properties"]["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions = statement["Action"]
+            allowed |= {actions} if isinstance(actions, str) else set(actions)
+    called = set()
+    for operation in reachable(function) - {op for f, op in IGNORE if f == function}:
+        called |= PARTS.get(operation, {operation})
+    if any(action.startswith(DECRYPTS) for action in called):
+        called.add("kms:Decrypt")
+    extra = EXTRA["all"] | EXTRA.get(function, set())
+    for action in sorted(called - allowed):
+        errors.append(f"{function}: its code calls {action}, which {role_name} does not allow")
+    for action in sorted(allowed - called - extra):
+        errors.append(f"{function}: {role_name} allows {action}, which its code does not call")
+    total += len(allowed)
+
+for error in dict.fromkeys(errors):
+    print(f"check_iam: {error}", file=sys.stderr)
+if not errors:
+    print(f"{total} allowed actions, each called; no call without permission")
+sys.exit(bool(errors))

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Writes the file that `sam local … --env-vars` takes, for the platform that `eaves local up` runs.
+#   scripts/sam-local-env.sh [data folder] > env.json     HOST=host.docker.internal for Docker Desktop
+set -eu
+host=${HOST:-127.0.0.1}
+case "$host" in *[!A-Za-z0-9.-]*) host=127.0.0.1 ;; esac
+data=${1:-${EAVES_DATA_DIR:-}}
+if [ -z "$data" ]; then
+  if [ "$(id -u)" = 0 ]; then data=/var/lib/eaves; else data=${XDG_DATA_HOME:-$HOME/.local/share}/eaves; fi
+fi
+[ -f "$data/platform.json" ] || { echo "no platform runs on $data: start one with 'eaves local up', or name its folder" >&2; exit 1; }
+python3 - "$data/platform.json" "$host" <<'PY'
+import json
+import sys
+
+platform, host = json.load(open(sys.argv[1])), sys.argv[2]
+here = lambda url: url.replace("127.0.0.1", host)
+
+def database(role):
+    return {
+        "EAVES_ENVIRONMENT": "local", "EAVES_LOG": "info", "EAVES_DB_HOST": host,
+        "EAVES_DB_PORT": str(platform["database_port"]), "EAVES_DB_NAME": platform["database"],
+        "EAVES_DB_USER": role, "EAVES_DB_PASSWORD": platform["passwords"][role],
+        "EAVES_DB_AUTH": "password", "EAVES_DB_TLS": "disable", "EAVES_DB_CA_FILE": "",
+    }
+
+aws = {
+    "AWS_ENDPOINT_URL": here(platform["aws_endpoint_url"]),
+    "AWS_ENDPOINT_URL_KINESIS": here(platform["kinesis_endpoint_url"]),
+    "AWS_REGION": platform["region"], "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+}
+cache = {"EAVES_REDIS_URL": here(platform["redis_url"]), "EAVES_REDIS_URL_SECRET": "", "EAVES_REDIS_CLUSTER": "false"}
+plugins = {
+    "EAVES_REGISTRY_TABLE": platform["registry_table"], "EAVES_PLUGIN_BUCKET": platform["plugin_bucket"],
+    "EAVES_PLUGIN_KEY": platform["plugin_key"], "EAVES_PLUGIN_KEY_SECRET": "",
+}
+json.dump({
+    "IngestFunction": database("eaves_ingest") | cache | plugins | aws,
+    "FlushFunction": database("eaves_flush") | cache | plugins | aws | {"EAVES_FLUSH_RUN_S": "5"},
+    "MaintainFunction": database("eaves_flush") | aws,
+    "QueryFunction": database("eaves_query") | cache | aws | {
+        "EAVES_DB_PASSWORD_SECRET": "", "EAVES_REPLICA_HOST": host, "EAVES_REPLICA_PORT": str(platform["replica_port"]),
+        "EAVES_REPLICA_AUTH": "password", "EAVES_STREAM": platform["stream"],
+    },
+}, sys.stdout, indent=2)
+print()
+PY
