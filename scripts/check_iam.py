@@ -37,10 +37,11 @@ OPERATIONS = {
     "update_item": "dynamodb:UpdateItem",
     "get_secret_value": "secretsmanager:GetSecretValue",
     "send_message": "sqs:SendMessage",
+    "invoke": "lambda:InvokeFunction",
 }
 # A transaction is allowed by its parts.
 PARTS = {
-    "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:ConditionCheckItem"},
+    "dynamodb:TransactWriteItems": {"dynamodb:PutItem"},
     "dynamodb:TransactGetItems": {"dynamodb:GetItem"},
 }
 # crates/registry/src/files.rs goes to S3 through object_store, whose methods have common names.
@@ -62,6 +63,8 @@ EXTRA = {
     },
     # Records put into an encrypted stream.
     "query": {"kms:GenerateDataKey"},
+    # Items and objects written encrypted.
+    "plugin-admin": {"kms:GenerateDataKey"},
 }
 # What is read encrypted is decrypted by whoever reads.
 DECRYPTS = ("kinesis:GetRecords", "dynamodb:", "s3:GetObject", "secretsmanager:")
@@ -72,6 +75,10 @@ IGNORE = {
     # `Registry::push` is the command line's; `push` is also what lists have.
     ("ingest", "dynamodb:PutItem"),
     ("flush", "dynamodb:PutItem"),
+    # Likewise what changes a version's state: they only read.
+    ("ingest", "dynamodb:UpdateItem"),
+    ("flush", "dynamodb:UpdateItem"),
+    ("flush", "s3:PutObject"),
     # It looks for references to secrets, and has none.
     ("maintain", "secretsmanager:GetSecretValue"),
 }
@@ -125,9 +132,10 @@ def bodies(text):
 
 
 def without_noise(text):
-    text = re.sub(r"(?m)//.*$", "", text)
-    text = re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
-    text = re.sub(r"b?'(?:\\.|[^'\\])'", "0", text)
+    # Together: an address in a string is no comment, nor is a quote in a comment a string.
+    noise = r"""(?P<string>"(?:\\.|[^"\\])*")|(?P<comment>//[^\n]*)|(?P<char>b?'(?:\\.|[^'\\])')"""
+    short = {"string": '""', "comment": "", "char": "0"}
+    text = re.sub(noise, lambda found: short[found.lastgroup], text)
     # Tests are not deployed.
     cut = text.find("#[cfg(test)]\nmod")
     return text if cut < 0 else text[:cut]

@@ -61,7 +61,7 @@ pub const METRICS: &[Metric] = &[
     Metric { name: FLUSH_LAG_MS, unit: Unit::Milliseconds, functions: &["flush"] },
     Metric { name: STAGING_LOST, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: RECORDS_REPLAYED, unit: Unit::Count, functions: &["ingest", "flush"] },
-    Metric { name: STREAM_LOSSES, unit: Unit::Count, functions: &["ingest", "flush"] },
+    Metric { name: STREAM_LOSSES, unit: Unit::Count, functions: &["flush"] },
 ];
 
 /// A metric's unit, as CloudWatch names it.

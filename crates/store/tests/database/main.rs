@@ -15,6 +15,7 @@ mod flush;
 mod hot;
 mod migrate;
 mod operate;
+mod plugins;
 mod points;
 mod pooler;
 mod redrive;
@@ -43,6 +44,7 @@ fn main() {
     tenancy::add(&mut suite);
     search::add(&mut suite);
     operate::add(&mut suite);
+    plugins::add(&mut suite);
     rest::add(&mut suite);
     suite.run()
 }
