@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 BIN := target/debug
 
-.PHONY: help setup build plugins demo test drill lint bench sbom fmt clean
+.PHONY: build-IngestFunction build-FlushFunction build-MaintainFunction build-QueryFunction help setup build plugins demo test drill lint bench sbom fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,16 @@ sbom: ## a CycloneDX list of what is linked in, to target/sbom/
 
 fmt: ## format the Rust code
 	@$(CARGO) fmt --all
+
+# What `sam build` calls, with the folder to fill in ARTIFACTS_DIR.
+build-IngestFunction:
+	@scripts/build-function.sh ingest "$(ARTIFACTS_DIR)"
+build-FlushFunction:
+	@scripts/build-function.sh flush "$(ARTIFACTS_DIR)"
+build-MaintainFunction:
+	@scripts/build-function.sh maintain "$(ARTIFACTS_DIR)"
+build-QueryFunction:
+	@scripts/build-function.sh query "$(ARTIFACTS_DIR)"
 
 clean: ## remove build output and local data
 	@$(CARGO) clean

@@ -170,7 +170,9 @@ async fn point_in_time(server: Arc<Server>) {
     let options = PgOptions::new("restored", &copy)
         .setting("restore_command", &format!("cp {archived}/%f %p"))
         .setting("recovery_target_time", &moment)
-        .setting("recovery_target_action", "promote");
+        .setting("recovery_target_action", "promote")
+        // Not less than where the log comes from.
+        .setting("max_connections", "400");
     let mut restored = PgServer::start(options).await.unwrap();
     let superuser = Postgres { port: restored.port(), ..db.superuser.clone() };
     let sql = connect(&superuser).await;

@@ -34,8 +34,8 @@ data "aws_iam_policy_document" "key" {
     principals {
       type = "Service"
       identifiers = [
+        "budgets.amazonaws.com",
         "cloudwatch.amazonaws.com",
-        "logs.${data.aws_region.current.name}.amazonaws.com",
         "scheduler.amazonaws.com",
         "sns.amazonaws.com",
       ]
@@ -44,6 +44,24 @@ data "aws_iam_policy_document" "key" {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
       values   = [data.aws_caller_identity.current.account_id]
+    }
+  }
+
+  # CloudWatch Logs names the group it encrypts for, not the account.
+  statement {
+    sid       = "LogGroupsOfThisAccount"
+    actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"]
+    resources = ["*"]
+    principals {
+      type        = "Service"
+      identifiers = ["logs.${data.aws_region.current.name}.amazonaws.com"]
+    }
+    condition {
+      test     = "ArnLike"
+      variable = "kms:EncryptionContext:aws:logs:arn"
+      values = [
+        "arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:*",
+      ]
     }
   }
 }

@@ -93,6 +93,8 @@ impl Inner {
         let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         let mut options = PgOptions::new("tests", folder.join("db"))
             .setting("fsync", "off")
+            // Several tests at once, directly and through a pooler that keeps connections.
+            .setting("max_connections", "400")
             .setting("ssl", "on")
             .setting("ssl_cert_file", &path(&ca.certificate))
             .setting("ssl_key_file", &path(&ca.key));

@@ -43,7 +43,7 @@ impl Pooler {
         let config = format!(
             "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\npool_mode = transaction\n\
-             default_pool_size = 2\nlogfile = {}\npidfile = {}\n",
+             default_pool_size = 2\nserver_idle_timeout = 1\nmax_client_conn = 500\nlogfile = {}\npidfile = {}\n",
             server.superuser.host,
             server.superuser.port,
             folder.join("users.txt").display(),

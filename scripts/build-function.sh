@@ -1,0 +1,20 @@
+#!/bin/sh
+# Builds a function for Lambda's image and puts its `bootstrap` into a folder. Called by
+# `sam build` through the Makefile: SAM's own way of calling cargo-lambda takes no flags.
+#   EAVES_ARCH=arm64|x86_64 scripts/build-function.sh <function> <folder>
+set -eu
+cd "$(dirname "$0")/.."
+function=$1
+out=$2
+case "${EAVES_ARCH:-arm64}" in
+  arm64) arch=--arm64 ;;
+  x86_64) arch=--x86-64 ;;
+  *) echo "EAVES_ARCH=$EAVES_ARCH is not arm64 or x86_64" >&2; exit 1 ;;
+esac
+# Paths of this machine stay out of the binary, so that builds can be compared.
+RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/eaves --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+export RUSTFLAGS
+# OpenSSL is built along: the image has another one than the machine that builds.
+cargo lambda build --release --locked --bin "eaves-$function" --features vendored-tls "$arch"
+mkdir -p "$out"
+cp "target/lambda/eaves-$function/bootstrap" "$out/bootstrap"
