@@ -47,7 +47,10 @@ where
     let mut row = 0;
     for n in 1..400 {
         let entity = format!("{prefix}-{n}");
-        w.put(tenant, &entity, level(tenant, &entity, n, value)).await?;
+        // In company: a version that fails on whole batches is soon not asked any more.
+        let records = [entity.clone(), format!("calm-{entity}")];
+        let records = records.map(|e| (entity.clone(), level(tenant, &e, n, value).into_bytes()));
+        w.put_many(records.into()).await?;
         let mut good = false;
         for _ in 0..8 {
             tokio::time::sleep(std::time::Duration::from_millis(40)).await;
@@ -388,6 +391,7 @@ pub(crate) async fn a_replay_names_the_version_that_decided(w: &World) -> Result
 }
 
 /// Two hundred tenants with a plugin of their own each, in one instance of ingest within 512 MB.
+/// Compiling all of them takes minutes: it runs with `-- --include-ignored`.
 pub(crate) async fn two_hundred_plugins_fit_into_one_instance(w: &World) -> Result<()> {
     const TENANTS: usize = 200;
     w.execute(&format!("select tenant_create('many-' || n, false, 64) from generate_series(1, {TENANTS}) n"))
@@ -433,6 +437,7 @@ pub(crate) async fn two_hundred_plugins_fit_into_one_instance(w: &World) -> Resu
         "select count(*) from entity_jsonb h join tenants t using (tenant_id) where t.name like 'many-%'";
     ensure!(w.count(taken).await? == TENANTS as i64, "{} were taken", w.count(taken).await?);
     let largest = w.ingest_memory_mb()?;
+    eprintln!("{TENANTS} tenants' plugins: the largest instance of ingest has {largest:.0} MB");
     ensure!(largest < 512.0, "an instance of ingest has {largest:.0} MB");
     Ok(())
 }
