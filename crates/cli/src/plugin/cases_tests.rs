@@ -85,7 +85,9 @@ proptest! {
     fn values_are_those_that_were_written(number in any::<i64>(), text in "[a-z]{1,20}", float in -1e300..1e300_f64) {
         let file = serde_json::json!({"cases": [{"name": "c", "readings": [
             {"values": {"i": number, "s": text, "f": {"type": "float", "value": float}}, "expect": {"i": {"replace": number}}}]}]});
-        let case = parse(&file.to_string(), true).unwrap().remove(0);
+        // JSON is YAML.
+        let case = parse(&file.to_string(), false).unwrap().remove(0);
+        prop_assert_eq!(&parse(&file.to_string(), true).unwrap()[0].expected, &case.expected);
         prop_assert!(case.expected.contains(&Expected::Replace(Value::Integer(number))));
         let batch = case.into_batch(&[]);
         let of = |name: &str| {

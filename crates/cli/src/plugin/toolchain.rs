@@ -92,7 +92,8 @@ pub(super) fn c_compiler() -> Result<Command> {
 /// What makes components of Python.
 pub(super) fn componentize_py() -> Result<Command> {
     let mut command = Command::new(python_package(COMPONENTIZE_PY)?);
-    command.args(["-m", "componentize_py"]);
+    // The package has no module to run, and its script names the folder it was installed in.
+    command.args(["-c", "import sys; from componentize_py import script; sys.exit(script())"]);
     Ok(command)
 }
 

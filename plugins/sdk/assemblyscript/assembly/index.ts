@@ -7,5 +7,5 @@
 export { Plugin } from "./plugin";
 export { Reading, Attribute } from "./reading";
 export { Settings } from "./settings";
-export { Value, ValueType, Decimal } from "./value";
+export { Value, ValueType, Decimal, shown } from "./value";
 export { Verdict } from "./verdict";

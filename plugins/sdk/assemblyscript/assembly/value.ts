@@ -82,3 +82,9 @@ export class Value {
     return NaN;
   }
 }
+
+/** A number for people: without the `.0` of a whole one. */
+export function shown(number: f64): string {
+  const text = number.toString();
+  return text.endsWith(".0") ? text.slice(0, text.length - 2) : text;
+}

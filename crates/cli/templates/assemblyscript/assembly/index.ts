@@ -1,6 +1,6 @@
 // Three rules to start from: a highest temperature, how fast it may rise, and which states a
 // device may report. A temperature near the limit is marked by a value of its own.
-import { Plugin, Reading, Settings, Value, ValueType, Verdict } from "../.eaves/sdk/assemblyscript/assembly";
+import { Plugin, Reading, Settings, Value, ValueType, Verdict, shown } from "../.eaves/sdk/assemblyscript/assembly";
 
 const STATES: string[] = ["online", "offline", "fault"];
 
@@ -46,11 +46,11 @@ class Limits extends Plugin {
   private temperature(reading: Reading): Verdict {
     const degrees = reading.value.toF64();
     if (degrees > this.highest) {
-      return Verdict.reject("too_hot", degrees.toString() + " is over " + this.highest.toString());
+      return Verdict.reject("too_hot", shown(degrees) + " is over " + shown(this.highest));
     }
     const rate = reading.ratePerSecond();
     if (this.maxRise > 0 && rate > this.maxRise) {
-      return Verdict.reject("too_fast", "rose by " + rate.toString() + " a second, at most " + this.maxRise.toString() + " is plausible");
+      return Verdict.reject("too_fast", "rose by " + shown(rate) + " a second, at most " + shown(this.maxRise) + " is plausible");
     }
     if (degrees > this.highest - 5) return Verdict.accept().andDerive("near_limit", Value.boolean(true));
     return Verdict.accept();
