@@ -97,6 +97,13 @@ impl Rule {
         if self.min.is_none() && self.max.is_none() {
             return None;
         }
+        // Most values are floats within their range: two comparisons.
+        if let Value::Float(f) = value
+            && self.min.as_ref().is_none_or(|min| *f >= min.as_f64())
+            && self.max.as_ref().is_none_or(|max| *f <= max.as_f64())
+        {
+            return None;
+        }
         let Some(order) = Bound::comparing(value) else {
             let what = format!("{} is not a number, and there is a range", shown(value));
             return Some(Verdict::reject("not_a_number", what));
