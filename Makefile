@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 BIN := target/debug
 
-.PHONY: build-IngestFunction build-FlushFunction build-MaintainFunction build-QueryFunction help setup build plugins demo test drill lint bench sbom fmt clean
+.PHONY: build-IngestFunction build-FlushFunction build-MaintainFunction build-QueryFunction build-PluginAdminFunction help setup build plugins demo test drill lint bench bench-extism sbom fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,10 +32,15 @@ lint: ## formatting, clippy, licences, Terraform, the SAM template, settings, pe
 	@scripts/setup.sh lint
 	@scripts/lint.sh
 
-bench: setup ## measure (ONLY=name for one); writes target/bench.json and benches/RESULTS.md
+bench: setup bench-extism ## measure (ONLY=name for one); writes target/bench.json and benches/RESULTS.md
 	@$(CARGO) build --release --workspace --bins --locked
 	@$(MAKE) --no-print-directory plugins
 	@target/release/eaves-bench $(if $(ONLY),--only $(ONLY))
+
+# The same rules under Extism, with the wasmtime that it brings: built here and nowhere else.
+bench-extism: setup
+	@cd benches/extism && $(CARGO) build --release --quiet --locked -p extism-rules --target wasm32-unknown-unknown
+	@cd benches/extism && $(CARGO) build --release --quiet --locked -p eaves-bench-extism
 
 sbom: ## a CycloneDX list of what is linked in, to target/sbom/
 	@scripts/sbom.sh
@@ -52,7 +57,9 @@ build-MaintainFunction:
 	@scripts/build-function.sh maintain "$(ARTIFACTS_DIR)"
 build-QueryFunction:
 	@scripts/build-function.sh query "$(ARTIFACTS_DIR)"
+build-PluginAdminFunction:
+	@scripts/build-function.sh plugin-admin "$(ARTIFACTS_DIR)"
 
 clean: ## remove build output and local data
 	@$(CARGO) clean
-	@rm -rf plugins/target fuzz/target .eaves
+	@rm -rf plugins/target benches/extism/target fuzz/target .eaves

@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "a check fails by panicking")]
 
 use crate::bindings::{promotion, validation};
-use crate::columns::{Calls, Tables};
+use crate::columns::{Buffers, Calls, Tables};
 use crate::guest::Usage;
 use crate::message::{Answer, Loaded, Reply, Request, Types};
 use crate::wire::Put;
@@ -82,7 +82,7 @@ impl Bytes<'_> {
     }
 
     fn interest(&mut self) -> validation::Interest {
-        let names = |b: &mut Self| (b.byte() % 2 == 0).then(|| b.list(Self::text));
+        let names = |b: &mut Self| b.byte().is_multiple_of(2).then(|| b.list(Self::text));
         validation::Interest {
             attributes: names(self),
             entity_types: names(self),
@@ -165,7 +165,7 @@ pub fn changed_request(rows: usize, at: usize, with: u8) {
     let batch = speed::device_batch(rows);
     let tables = Tables::of(&batch);
     let time = crate::guest::Time { left: Duration::from_millis(7), limit: Duration::from_secs(1) };
-    let mut calls = Calls::new(&batch, &Interest::default()).expect("a good batch");
+    let mut calls = Calls::new(&batch, &Interest::default(), Buffers::default()).expect("a good batch");
     while let Some(call) = calls.next(&Decision::default()).expect("a good batch") {
         let columns = call.columns(&tables);
         let request = Request::Validate { id: 3, time, settings: "{}", batch: columns.clone() };
@@ -206,7 +206,7 @@ fn good_text(text: &str) -> bool {
 
 /// What `answer::decode` lets pass fits the batch.
 fn judged(raw: validation::Decision, batch: &Batch) {
-    let mut calls = Calls::new(batch, &Interest::default()).expect("a good batch");
+    let mut calls = Calls::new(batch, &Interest::default(), Buffers::default()).expect("a good batch");
     let call = calls.next(&Decision::default()).expect("a good batch").expect("rows");
     let mut decision = Decision::default();
     if answer::decode(raw, &call, &mut decision).is_err() {

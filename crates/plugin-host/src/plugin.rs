@@ -2,7 +2,7 @@
 
 use crate::bindings::promotion as raw_promotion;
 use crate::bindings::validation::{self as raw, SettingsFault, ValidateError};
-use crate::columns::{Calls, Tables};
+use crate::columns::{Buffers, Calls, Tables};
 use crate::description::{Description, Interest, described, interest};
 use crate::guest::{Guest, Time, Usage, line};
 use crate::remote::RemoteGuest;
@@ -20,6 +20,8 @@ pub struct Plugin {
     description: Description,
     /// What it wants to see, by the settings it was asked about.
     configured: Mutex<HashMap<Box<str>, Arc<Interest>>>,
+    /// Columns of an earlier batch, to be used again.
+    spare: Mutex<Option<Buffers>>,
 }
 
 /// Where a plugin runs.
@@ -104,7 +106,7 @@ impl Plugin {
     pub(crate) fn start(guest: Backend, digest: String, deadline: Duration) -> Result<Self, LoadError> {
         let (said, _) = guest.describe(Time { left: deadline, limit: deadline });
         let description = said.and_then(|said| Ok(described(said)?)).map_err(LoadError::Describe)?;
-        Ok(Self { guest, digest, description, configured: Mutex::default() })
+        Ok(Self { guest, digest, description, configured: Mutex::default(), spare: Mutex::default() })
     }
 
     /// What it says of itself.
@@ -154,12 +156,15 @@ impl Plugin {
         let interest = self.configured(settings, time(), stats)?;
         let tables = Tables::of(batch);
         let mut decision = Decision::default();
-        let mut calls = Calls::new(batch, &interest)?;
+        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = Calls::new(batch, &interest, spare().take().unwrap_or_default())?;
         while let Some(call) = calls.next(&decision)? {
             let (said, usage) = self.guest.validate(call.columns(&tables), settings, time());
             stats.add(call.rows(), usage);
             answer::decode(said?.map_err(told)?, &call, &mut decision)?;
+            calls.recycle(call);
         }
+        *spare() = Some(calls.into_spare()).filter(Buffers::is_modest);
         Ok(decision)
     }
 
