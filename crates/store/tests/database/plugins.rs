@@ -19,7 +19,7 @@ const RULES: PluginVersion<'_> =
 
 async fn versions(server: Arc<Server>) {
     let db = server.database().await;
-    let mut w = db.writer("shard").await;
+    let w = db.writer("shard").await;
     let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(10));
     let first = w.store.register_plugin_version(db.acme, &RULES).await.unwrap();
     assert_eq!(w.store.register_plugin_version(db.acme, &RULES).await.unwrap(), first);
