@@ -110,6 +110,9 @@ pub(crate) async fn assemble(
         let Asking { force, meter, time, shadows } = asking;
         let time = time.min(limit(force.ms_per_1000, batch.rows.len()));
         ruling = consult(tenant.id, force, meter, (batch, &ranges), time);
+        if let Some(why) = ruling.judged.unavailable.take() {
+            return Err(IngestError::Plugins(why));
+        }
         if let Some(shadow) = force.shadow.as_ref().filter(|_| !batch.rows.is_empty()) {
             if shadows {
                 output.seen.push(Seen {

@@ -54,6 +54,9 @@ pub(crate) fn consult(
             judge(plugin, &active.activation.settings, batch, readings, time)
         }
     };
+    if judged.unavailable.is_some() {
+        return by_active(judged);
+    }
     if asked {
         count(meter, tenant, &active.activation, Role::Active, &judged, rows);
         let turn = force.breaker.record(!is_broken(&judged, rows), Instant::now());
@@ -64,7 +67,9 @@ pub(crate) fn consult(
         let left = end.saturating_duration_since(Instant::now());
         let cost = std::mem::take(&mut judged.cost);
         let instead = judge(plugin, &activation.settings, batch, readings, left);
-        count(meter, tenant, activation, Role::Fallback, &instead, rows);
+        if instead.unavailable.is_none() {
+            count(meter, tenant, activation, Role::Fallback, &instead, rows);
+        }
         let mut ruling = Ruling { by: Some(activation.clone()), judged: instead, on_failure };
         for (kind, n) in cost.failures {
             *ruling.judged.cost.failures.entry(kind).or_default() += n;

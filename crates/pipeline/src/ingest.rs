@@ -66,6 +66,9 @@ pub enum IngestError {
     /// The plugin registry.
     #[error("find the tenant's plugin")]
     Registry(#[from] RegistryError),
+    /// No plugin can be run just now.
+    #[error("ask the tenant's plugin: {0}")]
+    Plugins(String),
     /// The stream, while reading a shard again.
     #[error("replay the shard")]
     Reread(#[from] RereadError),

@@ -20,6 +20,9 @@ pub struct Judged {
     pub failed: Vec<(u32, u32, Rejection)>,
     /// What it cost.
     pub cost: Cost,
+    /// Why nobody could be asked, where that is not the plugin's doing and may pass: the batch is
+    /// to be tried again, and nothing of this counts.
+    pub unavailable: Option<String>,
 }
 
 /// What calls of a plugin cost.
@@ -106,6 +109,10 @@ pub fn judge(
         };
         match answer {
             Ok(decision) => merge(&mut judged.decision, decision, if whole { 0 } else { from }),
+            Err(error) if error.is_retryable() => {
+                judged.unavailable = Some(error.to_string());
+                break;
+            }
             Err(error) => {
                 *judged.cost.failures.entry(kind(&error)).or_default() += 1;
                 out_of_time = matches!(error, PluginError::Deadline { .. });

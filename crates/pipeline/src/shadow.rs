@@ -46,6 +46,10 @@ pub(crate) fn look_on(meter: &Meter, seen: Vec<Seen>) {
             Ok(plugin) if !left.is_zero() => {
                 let settings = &s.shadow.activation.settings;
                 let judged = judge(plugin, settings, &s.batch, &s.readings, left);
+                if judged.unavailable.is_some() {
+                    meter.skipped(s.tenant, &s.shadow.activation);
+                    continue;
+                }
                 let rows = s.batch.rows.len();
                 count(meter, s.tenant, &s.shadow.activation, Role::Shadow, &judged, rows);
                 let failed = judged.failed_rows();

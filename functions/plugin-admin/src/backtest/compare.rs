@@ -3,6 +3,7 @@
 use super::report::{Compared, Effect, Report, Side};
 use eaves_model::batch::Batch;
 use eaves_model::verdict::{Difference, Verdict, change};
+use eaves_model::{Code, Rejection};
 use eaves_pipeline::judge::{Judged, judge};
 use eaves_plugin_host::Plugin;
 use eaves_telemetry::Histogram;
@@ -24,7 +25,15 @@ pub(super) struct Judge {
 
 impl Judge {
     fn ask(&mut self, batch: &Batch, readings: &[(u32, u32)], time: Duration, side: &mut Side) -> Judged {
-        let judged = judge(&self.plugin, &self.settings, batch, readings, time);
+        let mut judged = judge(&self.plugin, &self.settings, batch, readings, time);
+        if let Some(why) = judged.unavailable.take() {
+            // Not the plugin's doing, but not judged either.
+            judged.failed.push((
+                0,
+                batch.rows.len() as u32,
+                Rejection::new(Code::PLUGIN_FAILED, "plugin", why),
+            ));
+        }
         let cost = &judged.cost;
         side.calls += cost.calls;
         side.took_ms += cost.took.as_secs_f64() * 1e3;
