@@ -13,11 +13,15 @@ mod results;
 mod rig;
 
 use anyhow::{Context as _, Result, bail};
+use eaves_plugin_host::{RunnerCommand, run_plugins};
 use results::Figure;
+use std::process::ExitCode;
 
 /// The figures, in the order they are measured.
 const NAMES: &[&str] = &[
-    "plugin_ns_per_value",
+    plugin::NAMES[0],
+    plugin::NAMES[1],
+    plugin::NAMES[2],
     "copy_history_values_per_s",
     "e2e_device_values_per_s",
     "e2e_random_values_per_s",
@@ -27,8 +31,16 @@ const NAMES: &[&str] = &[
     "http_entity_p95_ms",
 ];
 
+fn main() -> Result<ExitCode> {
+    // Where plugins run that are measured in a process of their own.
+    if RunnerCommand::is_meant() {
+        return Ok(run_plugins());
+    }
+    bench().map(|()| ExitCode::SUCCESS)
+}
+
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn bench() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let only = match (args.next().as_deref(), args.next()) {
         (None, _) => None,
@@ -38,11 +50,11 @@ async fn main() -> Result<()> {
     };
     let wanted = |names: &[&str]| only.as_deref().is_none_or(|o| names.contains(&o));
     let mut figures: Vec<Figure> = Vec::new();
-    if wanted(&["plugin_ns_per_value"]) {
-        figures.push(plugin::measure()?);
+    if wanted(&plugin::NAMES) {
+        figures.extend(plugin::measure()?);
     }
     // The rest needs the platform; figures that come from one run are measured together.
-    if wanted(&NAMES[1..]) {
+    if wanted(&NAMES[3..]) {
         let rig = rig::Rig::start().await.context("start the platform")?;
         let outcome = measure(&rig, &wanted, &mut figures).await;
         rig.stop().await;
@@ -56,7 +68,7 @@ async fn measure(rig: &rig::Rig, wanted: &impl Fn(&[&str]) -> bool, figures: &mu
     if wanted(&["cold_start_ms"]) {
         figures.push(e2e::cold_start(rig).await?);
     }
-    if wanted(&NAMES[1..6]) {
+    if wanted(&NAMES[3..8]) {
         figures.extend(e2e::measure(rig).await?);
     }
     if wanted(&["http_entity_p95_ms"]) {

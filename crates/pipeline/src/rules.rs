@@ -2,7 +2,7 @@
 
 use eaves_model::batch::{Batch, Decision};
 use eaves_model::{Code, Rejection, TenantId};
-use eaves_plugin_host::{Host, Plugin, PluginError};
+use eaves_plugin_host::{Host, Lock, Plugin, PluginError};
 use eaves_registry::{Activation, Registry, RegistryError};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -81,8 +81,12 @@ impl Rules {
             Err(e) if e.is_retryable() => return Err(e),
             Err(e) => return Ok(Err(unavailable(e.to_string()))),
         };
+        let before = self.host.lock();
         match self.host.load(&artefact) {
             Ok(plugin) => {
+                if before.is_none() && self.host.lock() == Some(Lock::LimitsOnly) {
+                    tracing::warn!("the kernel takes no filter of system calls: see docs/security.md");
+                }
                 let plugin = Arc::new(plugin);
                 self.loaded.insert(activation.digest.clone(), plugin.clone());
                 Ok(Ok(plugin))

@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn both_engines_have_one_identity() {
-        let config = HostConfig::new(&"5a".repeat(32)).unwrap();
-        let runner = engine::runner(&config).unwrap();
+        let pool = engine::Pool { concurrency: 1, memory_bytes: 1 << 20, table_entries: 10 };
+        let runner = engine::runner(&pool).unwrap();
         assert_eq!(engine::identity(&runner), engine::identity(&engine::compiler().unwrap()));
     }
 

@@ -84,13 +84,12 @@ fn raw_type(value_type: ValueType) -> RawType {
     }
 }
 
-/// The rows of one call, and which rows of the batch they are.
+/// The columns of a call. They are used again and again: memory that was touched once costs
+/// less than fresh memory, of which each page is a fault.
 #[derive(Debug, Default)]
-pub(crate) struct Call<'a> {
-    attributes: &'a [AttributeInfo],
-    /// The batch's index of each row; empty if they are those from `first` on.
+pub(crate) struct Buffers {
+    /// The batch's index of each row; empty if they are those from the first on.
     kept: Vec<u32>,
-    first: u32,
     entity: Vec<u32>,
     attribute: Vec<u32>,
     observed_at: Vec<i64>,
@@ -104,52 +103,83 @@ pub(crate) struct Call<'a> {
     scale: Vec<u8>,
 }
 
+impl Buffers {
+    fn clear(&mut self) {
+        self.kept.clear();
+        self.entity.clear();
+        self.attribute.clear();
+        self.observed_at.clear();
+        self.bits.clear();
+        self.previous_row.clear();
+        self.previous_at.clear();
+        self.previous_bits.clear();
+        self.texts.blob.clear();
+        self.texts.offsets.clear();
+        self.low.clear();
+        self.high.clear();
+        self.scale.clear();
+    }
+
+    /// Whether they are worth keeping: not after a batch with megabytes of texts.
+    pub(crate) fn is_modest(&self) -> bool {
+        self.bits.capacity() <= 2 * limits::MAX_ROWS_PER_CALL
+            && self.texts.blob.capacity() <= 1 << 20
+            && self.texts.offsets.capacity().max(self.low.capacity()) <= 2 * limits::MAX_ROWS_PER_CALL
+    }
+}
+
+/// The rows of one call, and which rows of the batch they are.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    attributes: &'a [AttributeInfo],
+    first: u32,
+    buffers: Buffers,
+}
+
 impl<'a> Call<'a> {
     /// The value's bits; what they point at is added to the tables.
+    #[inline]
     fn bits_of(&mut self, value: &Value) -> u64 {
         match value {
             Value::Float(f) => f.to_bits(),
             Value::Integer(i) => *i as u64,
-            Value::String(s) => self.texts.push(s),
+            Value::String(s) => self.buffers.texts.push(s),
             Value::Boolean(b) => u64::from(*b),
             Value::Timestamp(t) => t.as_micros() as u64,
             Value::Decimal(d) => {
                 let coefficient = d.mantissa();
-                self.low.push(coefficient as u64);
-                self.high.push((coefficient >> 64) as i64);
+                self.buffers.low.push(coefficient as u64);
+                self.buffers.high.push((coefficient >> 64) as i64);
                 // A scale is at most 28.
-                self.scale.push(d.scale() as u8);
-                self.low.len() as u64 - 1
+                self.buffers.scale.push(d.scale() as u8);
+                self.buffers.low.len() as u64 - 1
             }
         }
     }
 
-    fn push_value(&mut self, value: &Value) {
-        let bits = self.bits_of(value);
-        self.bits.push(bits);
+    #[inline]
+    fn push(&mut self, row: &Row) {
+        let bits = self.bits_of(&row.value);
+        self.buffers.bits.push(bits);
+        self.buffers.entity.push(row.entity);
+        self.buffers.attribute.push(row.attribute);
+        self.buffers.observed_at.push(row.observed_at.as_micros());
     }
 
     /// Adds the value that was known before the row.
     pub(crate) fn push_previous(&mut self, row: usize, observed_at: Timestamp, value: &Value) {
         let bits = self.bits_of(value);
-        self.previous_row.push(row as u32);
-        self.previous_at.push(observed_at.as_micros());
-        self.previous_bits.push(bits);
-    }
-
-    /// The columns beside the values.
-    fn fill<'r>(&mut self, rows: impl Iterator<Item = &'r Row> + Clone) {
-        self.entity = rows.clone().map(|r| r.entity).collect();
-        self.attribute = rows.clone().map(|r| r.attribute).collect();
-        self.observed_at = rows.map(|r| r.observed_at.as_micros()).collect();
+        self.buffers.previous_row.push(row as u32);
+        self.buffers.previous_at.push(observed_at.as_micros());
+        self.buffers.previous_bits.push(bits);
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.bits.len()
+        self.buffers.bits.len()
     }
 
     pub(crate) fn text_bytes(&self) -> usize {
-        self.texts.blob.len()
+        self.buffers.texts.blob.len()
     }
 
     pub(crate) fn columns<'b>(&'b self, tables: &'b Tables) -> RawBatch<'b> {
@@ -163,17 +193,21 @@ impl<'a> Call<'a> {
                 types: &tables.value_types,
                 units: tables.units.lend(),
             },
-            entity: &self.entity,
-            attribute: &self.attribute,
-            observed_at: &self.observed_at,
-            bits: &self.bits,
+            entity: &self.buffers.entity,
+            attribute: &self.buffers.attribute,
+            observed_at: &self.buffers.observed_at,
+            bits: &self.buffers.bits,
             previous: RawPrevious {
-                row: &self.previous_row,
-                observed_at: &self.previous_at,
-                bits: &self.previous_bits,
+                row: &self.buffers.previous_row,
+                observed_at: &self.buffers.previous_at,
+                bits: &self.buffers.previous_bits,
             },
-            texts: self.texts.lend(),
-            decimals: DecimalsParam { low: &self.low, high: &self.high, scale: &self.scale },
+            texts: self.buffers.texts.lend(),
+            decimals: DecimalsParam {
+                low: &self.buffers.low,
+                high: &self.buffers.high,
+                scale: &self.buffers.scale,
+            },
         }
     }
 
@@ -184,12 +218,12 @@ impl<'a> Call<'a> {
 
     /// The type of the values of this call's row, which exists.
     pub(crate) fn value_type(&self, row: usize) -> ValueType {
-        self.attributes[self.attribute[row] as usize].value_type
+        self.attributes[self.buffers.attribute[row] as usize].value_type
     }
 
     /// The batch's index of this call's row.
     pub(crate) fn row_of_batch(&self, row: u32) -> u32 {
-        self.kept.get(row as usize).copied().unwrap_or(self.first + row)
+        self.buffers.kept.get(row as usize).copied().unwrap_or(self.first + row)
     }
 }
 
@@ -201,10 +235,11 @@ pub(crate) struct Calls<'a> {
     wanted_entities: Vec<bool>,
     known: Known<'a>,
     next: usize,
+    spare: Buffers,
 }
 
 impl<'a> Calls<'a> {
-    pub(crate) fn new(batch: &'a Batch, interest: &Interest) -> Result<Self, PluginError> {
+    pub(crate) fn new(batch: &'a Batch, interest: &Interest, spare: Buffers) -> Result<Self, PluginError> {
         fn marks<'n>(names: Option<&[String]>, all: impl Iterator<Item = &'n str>) -> Vec<bool> {
             let Some(names) = names else { return Vec::new() };
             let names: HashSet<&str> = names.iter().map(String::as_str).collect();
@@ -220,7 +255,18 @@ impl<'a> Calls<'a> {
             ),
             known: Known::new(batch, marks(Some(&interest.previous), names()))?,
             next: 0,
+            spare,
         })
+    }
+
+    /// Takes the columns of a call back, for the next.
+    pub(crate) fn recycle(&mut self, call: Call<'_>) {
+        self.spare = call.buffers;
+    }
+
+    /// The columns, for another batch.
+    pub(crate) fn into_spare(self) -> Buffers {
+        self.spare
     }
 
     /// The next call with rows, after `decision` was made over the calls before it.
@@ -230,6 +276,7 @@ impl<'a> Calls<'a> {
             if call.rows() > 0 {
                 return Ok(Some(call));
             }
+            self.recycle(call);
         }
         Ok(None)
     }
@@ -244,8 +291,14 @@ impl<'a> Calls<'a> {
         let first = self.next;
         let rows = &batch.rows[first..];
         let chooses = !self.wanted_attributes.is_empty() || !self.wanted_entities.is_empty();
-        let mut call = Call { attributes: &batch.attributes, first: first as u32, ..Call::default() };
-        call.bits.reserve_exact(rows.len().min(limits::MAX_ROWS_PER_CALL));
+        let mut buffers = std::mem::take(&mut self.spare);
+        buffers.clear();
+        let mut call = Call { attributes: &batch.attributes, first: first as u32, buffers };
+        let room = rows.len().min(limits::MAX_ROWS_PER_CALL);
+        call.buffers.bits.reserve(room);
+        call.buffers.entity.reserve(room);
+        call.buffers.attribute.reserve(room);
+        call.buffers.observed_at.reserve(room);
         let mut taken = 0;
         for row in rows {
             let full =
@@ -258,21 +311,14 @@ impl<'a> Calls<'a> {
                 return Err(PluginError::BadBatch { row: first + taken });
             }
             if !chooses {
-                call.push_value(&row.value);
+                call.push(row);
             } else if self.wants(row) {
-                call.kept.push((first + taken) as u32);
-                call.push_value(&row.value);
+                call.buffers.kept.push((first + taken) as u32);
+                call.push(row);
             }
             taken += 1;
         }
         self.next += taken;
-        if chooses {
-            let kept = std::mem::take(&mut call.kept);
-            call.fill(kept.iter().map(|row| &batch.rows[*row as usize]));
-            call.kept = kept;
-        } else {
-            call.fill(rows[..taken].iter());
-        }
         self.known.fill(&mut call, first..self.next, decision);
         Ok(call)
     }

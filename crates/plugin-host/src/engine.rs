@@ -1,7 +1,6 @@
 //! How wasmtime is set up. One function makes both kinds of engine, so that what is
 //! compiled in the worker is what the host can load.
 
-use crate::HostConfig;
 use sha2::{Digest, Sha256};
 use std::hash::{Hash, Hasher};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmFeatures};
@@ -22,8 +21,19 @@ pub(crate) fn compiler() -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
+/// How large the pool is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pool {
+    /// Most instances at once.
+    pub(crate) concurrency: u32,
+    /// Most memory of one, in bytes.
+    pub(crate) memory_bytes: usize,
+    /// Most entries of one table.
+    pub(crate) table_entries: usize,
+}
+
 /// An engine that runs plugins in a pool of slots.
-pub(crate) fn runner(host: &HostConfig) -> wasmtime::Result<Engine> {
+pub(crate) fn runner(host: &Pool) -> wasmtime::Result<Engine> {
     // wit-component gives a component a few small core instances beside the plugin's own; Python
     // comes as 38, linked together.
     const CORE_INSTANCES: u32 = 48;

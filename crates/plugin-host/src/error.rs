@@ -63,6 +63,9 @@ pub enum LoadError {
     /// It does not export what a plugin exports.
     #[error("the component is not a plugin for eaves:rules@1.0.0: {0}")]
     WrongWorld(String),
+    /// The process that runs plugins could not be asked.
+    #[error(transparent)]
+    Runner(PluginError),
     /// It could not say what it is.
     #[error("the plugin could not describe itself: {0}")]
     Describe(#[source] PluginError),
@@ -116,15 +119,21 @@ pub enum PluginError {
     /// All instances are in use.
     #[error("more plugin calls at once than the host has room for")]
     Busy,
-    /// The engine failed in a way that is not the plugin's doing.
-    #[error("run the plugin")]
-    Engine(#[source] wasmtime::Error),
+    /// The process that runs plugins ended during the call. Another one serves the next.
+    #[error("the process that runs plugins ended during the call: {how}")]
+    RunnerDied {
+        /// Its exit status, or what it said that it should not.
+        how: String,
+    },
+    /// The process that runs plugins could not be started.
+    #[error("start the process that runs plugins")]
+    Runner(#[source] std::io::Error),
 }
 
 impl PluginError {
     /// Whether the same call may succeed a little later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy)
+        matches!(self, Self::Busy | Self::Runner(_))
     }
 }
 

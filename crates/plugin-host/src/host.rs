@@ -1,30 +1,60 @@
 //! The host: one per process.
 
 use crate::artefact::Artefact;
+use crate::engine::Pool;
 use crate::guest::{Guest, Machine};
-use crate::plugin::Plugin;
+use crate::lockdown::Lock;
+use crate::plugin::{Backend, Plugin};
+use crate::remote::{Runner, RunnerCommand};
 use crate::ticker::Ticker;
 use crate::worker::{self, WorkerLimits};
 use crate::{CompileError, HostConfig, LoadError, StartError, engine, scan};
 use std::path::Path;
 use std::sync::Arc;
+use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Compiles, loads and runs plugins. A clone is the same host.
 #[derive(Clone)]
 pub struct Host {
     config: Arc<HostConfig>,
-    machine: Arc<Machine>,
+    /// What artefacts are compared with.
+    engine: Engine,
+    place: Place,
+}
+
+/// Where plugins run.
+#[derive(Clone)]
+enum Place {
+    Here(Arc<Machine>),
+    Runner(Arc<Runner>),
 }
 
 impl Host {
-    /// Sets up the engine, its pool of instances and the clock.
+    /// A host that runs plugins in this process: for authors, tests and measurements.
+    ///
+    /// A process that holds credentials uses [`Host::isolated`].
     pub fn new(config: HostConfig) -> Result<Self, StartError> {
-        let engine = engine::runner(&config).map_err(StartError::Engine)?;
-        let ticker = Ticker::start(&engine, config.tick).map_err(StartError::Ticker)?;
-        let (memory_bytes, table_entries) = (config.memory_bytes, config.table_entries);
-        let machine = Arc::new(Machine { engine, ticker, memory_bytes, table_entries });
-        Ok(Self { config: Arc::new(config), machine })
+        let machine = Arc::new(Machine::start(&config.pool(), config.tick)?);
+        Ok(Self { config: Arc::new(config), engine: machine.engine.clone(), place: Place::Here(machine) })
+    }
+
+    /// A host that runs plugins in a process of their own, which holds nothing and can open
+    /// nothing (`docs/security.md`). `command` must call [`crate::run_plugins`]. The process is
+    /// started when the first plugin is loaded, and again when it has ended.
+    pub fn isolated(config: HostConfig, command: RunnerCommand) -> Result<Self, StartError> {
+        let engine = engine::compiler().map_err(StartError::Engine)?;
+        let runner = Runner::new(command, config.pool(), config.tick);
+        Ok(Self { config: Arc::new(config), engine, place: Place::Runner(Arc::new(runner)) })
+    }
+
+    /// How the process that runs plugins is locked; none if plugins run in this one, or if
+    /// none was loaded yet.
+    pub fn lock(&self) -> Option<Lock> {
+        match &self.place {
+            Place::Here(_) => None,
+            Place::Runner(runner) => runner.lock(),
+        }
     }
 
     /// Scans, compiles in this process, signs, and tries whether the result is a plugin.
@@ -53,7 +83,7 @@ impl Host {
 
     /// Signs the machine code of `wasm`, and tries whether it is a plugin.
     pub fn seal(&self, wasm: &[u8], code: &[u8]) -> Result<Vec<u8>, CompileError> {
-        let artefact = Artefact::seal(&self.config.signing_key, &self.machine.engine, wasm, code);
+        let artefact = Artefact::seal(&self.config.signing_key, &self.engine, wasm, code);
         self.load(&artefact)?;
         Ok(artefact)
     }
@@ -61,17 +91,42 @@ impl Host {
     /// Loads an artefact and asks the plugin what it is.
     pub fn load(&self, artefact: &[u8]) -> Result<Plugin, LoadError> {
         let artefact = Artefact::open(&self.config.signing_key, artefact)?;
-        let body = artefact.body_for(&self.machine.engine)?;
-        #[expect(
-            unsafe_code,
-            reason = "the body is what this platform compiled and signed, for this very engine"
-        )]
-        // SAFETY: `Artefact::open` verified the signature over the body and over the identity
-        // of the engine it was compiled for, and `body_for` compared that with this engine.
-        let component =
-            unsafe { Component::deserialize(&self.machine.engine, body) }.map_err(LoadError::Load)?;
-        let guest = Guest::new(self.machine.clone(), &component)?;
-        Plugin::start(guest, artefact.digest(), self.config.describe_deadline)
+        let body = artefact.body_for(&self.engine)?;
+        let backend = match &self.place {
+            Place::Here(machine) => {
+                #[expect(
+                    unsafe_code,
+                    reason = "the body is what this platform compiled and signed, for this very engine"
+                )]
+                // SAFETY: `Artefact::open` verified the signature over the body and over the
+                // identity of the engine it was compiled for, and `body_for` compared that with
+                // this engine.
+                let component =
+                    unsafe { Component::deserialize(&machine.engine, body) }.map_err(LoadError::Load)?;
+                Backend::Here(Guest::new(machine.clone(), &component)?)
+            }
+            Place::Runner(runner) => Backend::Away(runner.load(body)?),
+        };
+        Plugin::start(backend, artefact.digest(), self.config.describe_deadline)
+    }
+}
+
+impl HostConfig {
+    fn pool(&self) -> Pool {
+        Pool {
+            concurrency: self.concurrency,
+            memory_bytes: self.memory_bytes,
+            table_entries: self.table_entries,
+        }
+    }
+}
+
+impl Machine {
+    pub(crate) fn start(pool: &Pool, tick: std::time::Duration) -> Result<Self, StartError> {
+        let engine = engine::runner(pool).map_err(StartError::Engine)?;
+        let ticker = Ticker::start(&engine, tick).map_err(StartError::Ticker)?;
+        let Pool { memory_bytes, table_entries, .. } = *pool;
+        Ok(Self { engine, ticker, memory_bytes, table_entries })
     }
 }
 

@@ -5,12 +5,16 @@
 //! the plugin answers. It refuses to give a plugin any import, to compile what
 //! [`scan`] has not passed, and to load an artefact that it has not signed itself.
 //!
-//! Start with [`Host`] and [`Plugin`]. [`worker`] compiles in a process of its own;
+//! Start with [`Host`] and [`Plugin`]. A [`Host::isolated`] runs plugins in a process that holds
+//! nothing and can open nothing ([`run_plugins`]). [`worker`] compiles in such a process, too;
 //! [`mod@component`] makes a component from a core module.
 
 mod answer;
+mod answers;
 mod artefact;
 mod bindings;
+#[doc(hidden)]
+pub mod checks;
 mod columns;
 pub mod component;
 mod config;
@@ -19,12 +23,17 @@ mod engine;
 mod error;
 mod guest;
 mod host;
+mod lockdown;
+mod message;
 mod plugin;
 mod previous;
 mod promotion;
+mod remote;
+mod runner;
 pub mod scan;
 pub mod speed;
 mod ticker;
+mod wire;
 pub mod worker;
 
 pub use artefact::Artefact;
@@ -33,7 +42,12 @@ pub use config::{BadKey, HostConfig, SigningKey};
 pub use description::{Description, Interest};
 pub use error::{BadAnswer, CompileError, LoadError, PluginError, StartError};
 pub use host::Host;
+pub use lockdown::Lock;
 pub use plugin::{CallStats, Plugin};
+pub use remote::RunnerCommand;
+#[doc(hidden)]
+pub use runner::locked;
+pub use runner::run_plugins;
 pub use worker::{compile_in_worker, compile_worker};
 
 /// The most reasons, derived values and the like that a plugin may answer with.

@@ -1,9 +1,11 @@
 //! A loaded plugin, called with batches.
 
-use crate::bindings::validation::{SettingsFault, ValidateError};
-use crate::columns::{Calls, Tables};
+use crate::bindings::promotion as raw_promotion;
+use crate::bindings::validation::{self as raw, SettingsFault, ValidateError};
+use crate::columns::{Buffers, Calls, Tables};
 use crate::description::{Description, Interest, described, interest};
 use crate::guest::{Guest, Time, Usage, line};
+use crate::remote::RemoteGuest;
 use crate::{LoadError, PluginError, answer, limits, promotion};
 use eaves_model::batch::{Batch, Decision};
 use eaves_model::promotion::{PromotionDecision, Statistics};
@@ -13,11 +15,68 @@ use std::time::{Duration, Instant};
 
 /// A plugin that is ready to be called, from several threads at once if need be.
 pub struct Plugin {
-    guest: Guest,
+    guest: Backend,
     digest: String,
     description: Description,
     /// What it wants to see, by the settings it was asked about.
     configured: Mutex<HashMap<Box<str>, Arc<Interest>>>,
+    /// Columns of an earlier batch, to be used again.
+    spare: Mutex<Option<Buffers>>,
+}
+
+/// Where a plugin runs.
+pub(crate) enum Backend {
+    Here(Guest),
+    Away(RemoteGuest),
+}
+
+type Called<T> = (Result<T, PluginError>, Usage);
+
+impl Backend {
+    fn promotes(&self) -> bool {
+        match self {
+            Self::Here(guest) => guest.promotes(),
+            Self::Away(guest) => guest.promotes(),
+        }
+    }
+
+    fn describe(&self, time: Time) -> Called<raw::Description> {
+        match self {
+            Self::Here(guest) => guest.describe(time),
+            Self::Away(guest) => guest.describe(time),
+        }
+    }
+
+    fn configure(&self, settings: &str, time: Time) -> Called<Result<raw::Interest, SettingsFault>> {
+        match self {
+            Self::Here(guest) => guest.configure(settings, time),
+            Self::Away(guest) => guest.configure(settings, time),
+        }
+    }
+
+    fn validate(
+        &self,
+        batch: raw::Batch<'_>,
+        settings: &str,
+        time: Time,
+    ) -> Called<Result<raw::Decision, ValidateError>> {
+        match self {
+            Self::Here(guest) => guest.validate(batch, settings, time),
+            Self::Away(guest) => guest.validate(batch, settings, time),
+        }
+    }
+
+    fn promote(
+        &self,
+        statistics: raw_promotion::Statistics<'_>,
+        settings: &str,
+        time: Time,
+    ) -> Called<Result<raw_promotion::Decision, String>> {
+        match self {
+            Self::Here(guest) => guest.promote(statistics, settings, time),
+            Self::Away(guest) => guest.promote(statistics, settings, time),
+        }
+    }
 }
 
 /// What calls took, added up. Failed calls count too.
@@ -27,7 +86,8 @@ pub struct CallStats {
     pub calls: u64,
     /// Values that the plugin was given. Those it does not want to see are not among them.
     pub values: u64,
-    /// Time from instantiating to the end of the instance, columns copied in and out.
+    /// Time from instantiating to the end of the instance, columns copied in and out, the way
+    /// to the process that runs it and back included.
     pub duration: Duration,
     /// The most linear memory that one instance had, in bytes.
     pub memory_peak_bytes: u64,
@@ -43,10 +103,10 @@ impl CallStats {
 }
 
 impl Plugin {
-    pub(crate) fn start(guest: Guest, digest: String, deadline: Duration) -> Result<Self, LoadError> {
+    pub(crate) fn start(guest: Backend, digest: String, deadline: Duration) -> Result<Self, LoadError> {
         let (said, _) = guest.describe(Time { left: deadline, limit: deadline });
         let description = said.and_then(|said| Ok(described(said)?)).map_err(LoadError::Describe)?;
-        Ok(Self { guest, digest, description, configured: Mutex::default() })
+        Ok(Self { guest, digest, description, configured: Mutex::default(), spare: Mutex::default() })
     }
 
     /// What it says of itself.
@@ -96,12 +156,15 @@ impl Plugin {
         let interest = self.configured(settings, time(), stats)?;
         let tables = Tables::of(batch);
         let mut decision = Decision::default();
-        let mut calls = Calls::new(batch, &interest)?;
+        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = Calls::new(batch, &interest, spare().take().unwrap_or_default())?;
         while let Some(call) = calls.next(&decision)? {
             let (said, usage) = self.guest.validate(call.columns(&tables), settings, time());
             stats.add(call.rows(), usage);
             answer::decode(said?.map_err(told)?, &call, &mut decision)?;
+            calls.recycle(call);
         }
+        *spare() = Some(calls.into_spare()).filter(Buffers::is_modest);
         Ok(decision)
     }
 

@@ -3,7 +3,7 @@
 //! Each move makes every running plugin stop and look whether its time is over. So a tick
 //! that comes late, as on a busy machine, never ends a call before its time.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak, mpsc};
 use std::thread;
 use std::time::Duration;
 use wasmtime::Engine;
@@ -28,7 +28,9 @@ impl Ticker {
         let running = Arc::<Shared>::default();
         let weak = Arc::downgrade(&running);
         let engine = engine.weak();
+        let (started, is_started) = mpsc::channel::<()>();
         thread::Builder::new().name("plugin-clock".into()).spawn(move || {
+            drop(started);
             while let Some(shared) = weak.upgrade() {
                 if !wait_for_a_call(&shared) {
                     continue;
@@ -38,6 +40,9 @@ impl Ticker {
                 tick_while_running(&engine, &weak, tick);
             }
         })?;
+        // A thread that is only just starting needs more of the kernel than one that runs: the
+        // process that runs plugins locks itself next.
+        let _ = is_started.recv();
         Ok(Self { running })
     }
 

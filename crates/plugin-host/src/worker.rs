@@ -1,9 +1,11 @@
 //! Compiling in a process of its own, which may use only so much memory and time.
 //!
-//! The worker has an empty environment: no key, no credentials. It limits itself before
-//! it reads a byte, so a compile bomb ends the worker and nothing else. What it returns
-//! is machine code: the caller signs it (see [`crate::Host::seal`]).
+//! The worker has an empty environment: no key, no credentials. It limits and locks itself
+//! before it reads a byte of the plugin, so a compile bomb ends the worker and nothing else,
+//! and whoever found a fault in the compiler could open no file and no socket. What it
+//! returns is machine code: the caller signs it (see [`crate::Host::seal`]).
 
+use crate::lockdown::{Limits, close_inherited, lock_down};
 use crate::scan::{self, ScanLimits};
 use crate::{CompileError, engine};
 use std::io::{Read, Write};
@@ -46,8 +48,9 @@ impl WorkerLimits {
     }
 }
 
-const MEMORY: &str = "EAVES_COMPILE_MEMORY_BYTES";
-const CPU: &str = "EAVES_COMPILE_CPU_SECONDS";
+/// What the worker is told before the component: bytes of memory, seconds of processor time.
+type Allowance = [u64; 2];
+
 /// Before the machine code, so that a worker that is something else is noticed.
 const GREETING: &[u8] = b"eaves-compiled\n";
 const MAX_OUTPUT: u64 = 256 << 20;
@@ -56,6 +59,7 @@ const MAX_COMPLAINT: u64 = 4 << 10;
 /// The worker's whole life: component on standard input, machine code on standard output,
 /// complaint on standard error. Call it from `main` when asked for `plugin compile-worker`.
 pub fn compile_worker() -> ExitCode {
+    close_inherited();
     match compile_stdin() {
         Ok(()) => ExitCode::SUCCESS,
         Err(complaint) => {
@@ -66,11 +70,21 @@ pub fn compile_worker() -> ExitCode {
 }
 
 fn compile_stdin() -> Result<(), String> {
-    limit_myself();
+    let mut allowance = Allowance::default();
+    let stdin = &mut std::io::stdin();
+    stdin.read_exact(bytemuck::cast_slice_mut(&mut allowance)).map_err(|e| e.to_string())?;
+    let [memory_bytes, cpu_seconds] = allowance;
+    lock_down(Limits {
+        address_space: Some(memory_bytes),
+        data: Some(memory_bytes),
+        cpu_seconds: Some(cpu_seconds),
+        file_bytes: 0,
+        descriptors: 0,
+    });
     let limits = ScanLimits::default();
     let mut wasm = Vec::new();
     let most = limits.bytes as u64 + 1;
-    std::io::stdin().take(most).read_to_end(&mut wasm).map_err(|e| e.to_string())?;
+    stdin.take(most).read_to_end(&mut wasm).map_err(|e| e.to_string())?;
     scan::scan(&wasm, &limits).map_err(|e| e.to_string())?;
     let code = precompile(&wasm)?;
     let mut out = std::io::stdout().lock();
@@ -86,20 +100,6 @@ pub(crate) fn precompile(wasm: &[u8]) -> Result<Vec<u8>, String> {
     compiler.precompile_component(wasm).map_err(|e| format!("{e:#}"))
 }
 
-fn limit_myself() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    let number = |name| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok());
-    let set = |resource, value: Option<u64>| {
-        // Best effort: the clock of the parent holds in any case.
-        let _ = value.map(|v| setrlimit(resource, Rlimit { current: Some(v), maximum: Some(v) }));
-    };
-    set(Resource::As, number(MEMORY));
-    set(Resource::Cpu, number(CPU));
-    set(Resource::Core, Some(0));
-    // No files can be written: standard output is a pipe.
-    set(Resource::Fsize, Some(0));
-}
-
 /// Runs `exe args…` (which must call [`compile_worker`]) on a component and returns the
 /// machine code, unsigned.
 pub fn compile_in_worker(
@@ -111,15 +111,15 @@ pub fn compile_in_worker(
     let mut child = Command::new(exe)
         .args(args)
         .env_clear()
-        .env(MEMORY, limits.memory_bytes.to_string())
-        .env(CPU, limits.cpu_seconds.to_string())
+        .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(CompileError::Worker)?;
     let deadline = Instant::now() + limits.wall_clock;
-    let said = converse(&mut child, wasm, limits.wall_clock);
+    let allowance: Allowance = [limits.memory_bytes, limits.cpu_seconds];
+    let said = converse(&mut child, [bytemuck::cast_slice(&allowance), wasm].concat(), limits.wall_clock);
     // Its outputs are closed a moment before it is gone: killing it then would turn a
     // success into a failure.
     let ended = said.is_ok() && wait_until(&mut child, deadline.max(Instant::now() + Duration::from_secs(1)));
@@ -141,14 +141,17 @@ pub fn compile_in_worker(
 }
 
 /// Feeds the child and collects what it says, until both its outputs are closed.
-fn converse(child: &mut Child, wasm: &[u8], patience: Duration) -> Result<(Vec<u8>, String), CompileError> {
+fn converse(
+    child: &mut Child,
+    input: Vec<u8>,
+    patience: Duration,
+) -> Result<(Vec<u8>, String), CompileError> {
     let missing = || CompileError::Worker(std::io::ErrorKind::BrokenPipe.into());
     let mut stdin = child.stdin.take().ok_or_else(missing)?;
     let stdout = child.stdout.take().ok_or_else(missing)?;
     let stderr = child.stderr.take().ok_or_else(missing)?;
-    let wasm = wasm.to_vec();
     // A worker that stops reading closes the pipe: its status says why.
-    thread::spawn(move || drop(stdin.write_all(&wasm)));
+    thread::spawn(move || drop(stdin.write_all(&input)));
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let complaints = thread::spawn(move || read_up_to(stderr, MAX_COMPLAINT));

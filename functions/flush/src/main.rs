@@ -3,18 +3,29 @@
 mod handler;
 mod recovery;
 
+use eaves_plugin_host::{RunnerCommand, run_plugins};
 use eaves_settings::{Flush, Postgres, ProcessEnv};
 use eaves_store::flush::FlushStore;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use recovery::Recovery;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
+fn main() -> Result<ExitCode, lambda_runtime::Error> {
+    // The same program runs the plugins of a replay, in a process that holds nothing: before
+    // any thread is started or file opened.
+    if RunnerCommand::is_meant() {
+        return Ok(run_plugins());
+    }
+    serve().map(|()| ExitCode::SUCCESS)
+}
+
 // Two threads: decoding and plugins of a replay must not hold up the flush.
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<(), lambda_runtime::Error> {
+async fn serve() -> Result<(), lambda_runtime::Error> {
     eaves_telemetry::init();
     let database = Postgres::primary(&ProcessEnv)?;
     let rhythm = Flush::read(&ProcessEnv)?;
@@ -24,7 +35,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let recovery = Arc::new(Mutex::new(Recovery::new(&ProcessEnv).await?));
     let (stop, stopped) = watch::channel(false);
 
-    let serve = run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
+    let served = run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
         let (flush, beat, rhythm, stopped) = (flush.clone(), beat.clone(), rhythm.clone(), stopped.clone());
         let recovery = recovery.clone();
         async move {
@@ -36,7 +47,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     }));
     let mut term = signal(SignalKind::terminate())?;
     tokio::select! {
-        done = serve => done,
+        done = served => done,
         () = async {
             term.recv().await;
             // The running flush ends and its answer goes out.

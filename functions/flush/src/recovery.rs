@@ -2,7 +2,7 @@
 //! only wakes for records.
 
 use eaves_pipeline::{Ingest, Rules};
-use eaves_plugin_host::{Host, HostConfig};
+use eaves_plugin_host::{Host, HostConfig, RunnerCommand};
 use eaves_registry::Registry;
 use eaves_settings::{Cache, Postgres, Registry as RegistrySettings, Vars};
 use eaves_store::ingest::IngestStore;
@@ -26,7 +26,8 @@ pub(crate) struct Recovery {
 impl Recovery {
     pub(crate) async fn new(env: &impl Vars) -> Result<Self, lambda_runtime::Error> {
         let settings = RegistrySettings::read(env)?;
-        let host = Host::new(HostConfig::new(settings.signing_key.expose())?)?;
+        let config = HostConfig::new(settings.signing_key.expose())?;
+        let host = Host::isolated(config, RunnerCommand::this_program()?)?;
         let aws = aws_config::load_from_env().await;
         let rules = Rules::new(host, Registry::connect(&aws, &settings).await?, settings.refresh);
         let cache = Cache::read(env)?.map(|settings| eaves_cache::Cache::connect(&settings)).transpose()?;

@@ -17,6 +17,11 @@ pub struct Bound {
 const EXACT_IN_FLOAT: u64 = 1 << 53;
 
 impl Bound {
+    /// The nearest double: what a float is compared with.
+    pub fn as_f64(&self) -> f64 {
+        self.float
+    }
+
     /// How a value compares with any bound; `None` if it is no number.
     pub fn comparing(value: &Value<'_>) -> Option<impl Fn(&Bound) -> Ordering> {
         let (float, exact) = match value {

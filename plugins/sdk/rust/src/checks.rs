@@ -18,6 +18,13 @@ pub fn range(value: &Value<'_>, min: Option<&Bound>, max: Option<&Bound>) -> Opt
     if min.is_none() && max.is_none() {
         return None;
     }
+    // Most values are floats within their range: two comparisons.
+    if let Value::Float(f) = value
+        && min.is_none_or(|min| *f >= min.as_f64())
+        && max.is_none_or(|max| *f <= max.as_f64())
+    {
+        return None;
+    }
     let Some(order) = Bound::comparing(value) else {
         let what = format!("{} is not a number, and there is a range", shown(value));
         return Some(Verdict::reject("not_a_number", what));

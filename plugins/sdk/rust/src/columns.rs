@@ -172,10 +172,10 @@ impl Answer {
         self.decision.rejected_reason.push(index);
     }
 
-    fn derived_attribute(&mut self, name: &Cow<'static, str>, value_type: ValueType) -> Result<u32, String> {
+    fn derived_attribute(&mut self, name: &str, value_type: ValueType) -> Result<u32, String> {
         let known = &mut self.decision.derived_attributes;
         // A plugin derives a handful of attributes: a scan beats hashing.
-        match known.iter().position(|a| a.name == *name) {
+        match known.iter().position(|a| a.name == name) {
             Some(index) if known[index].type_ == value_type => Ok(index as u32),
             Some(index) => {
                 let first = known[index].type_;

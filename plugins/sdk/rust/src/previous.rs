@@ -108,3 +108,39 @@ impl Hasher for PairHasher {
         self.0 = (self.0.rotate_left(32) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Sample;
+    use crate::{Reading, Verdict};
+
+    fn may_not_fall(reading: &Reading<'_>, _: &serde_json::Value) -> Verdict {
+        let before = reading.previous().and_then(|p| p.value.as_f64());
+        match before.zip(reading.value().as_f64()) {
+            Some((before, now)) if now < before => Verdict::reject("falls", format!("{before}")),
+            Some((_, 9.0)) => Verdict::replace(90.0),
+            _ => Verdict::accept(),
+        }
+    }
+
+    #[test]
+    fn the_value_before_is_what_was_accepted_or_put_in_its_place() {
+        let value = |s: Sample, v: f64| s.after(1.0).value("count", "", v.into());
+        let first = value(Sample::of("pump-7", "pump"), 5.0);
+        let judged = [4.0, 9.0, 50.0, 91.0].into_iter().fold(first, value).judge("{}", may_not_fall).unwrap();
+        let falls = |before: &'static str| Verdict::reject("falls", before);
+        let wanted = [Verdict::accept(), falls("5"), Verdict::replace(90.0), falls("90"), Verdict::accept()];
+        assert_eq!(judged, wanted);
+    }
+
+    #[test]
+    fn the_platforms_value_counts_until_a_later_one_was_seen() {
+        let known =
+            Sample::of("pump-7", "pump").value("count", "", 5.0.into()).with_previous(60.0, 6.0.into());
+        // A value that comes late changes nothing for those after it.
+        let late =
+            known.after(-100.0).value("count", "", 7.0.into()).after(200.0).value("count", "", 6.5.into());
+        let judged = late.judge("{}", may_not_fall).unwrap();
+        assert_eq!(judged, [Verdict::reject("falls", "6"), Verdict::accept(), Verdict::accept()]);
+    }
+}

@@ -1,6 +1,8 @@
-//! `eaves-plugin-tool componentize <core.wasm> <component.wasm>` and
-//! `eaves-plugin-tool compile-worker`: what builds and tests of plugins need, without
-//! the whole `eaves` command line.
+//! What builds and tests of plugins need, without the whole `eaves` command line:
+//! `componentize <core.wasm> <component.wasm>`, `compile-worker`, `run-plugins`, and `probe`,
+//! which tries what a locked process must not be able to do.
+
+mod probe;
 
 use std::process::ExitCode;
 
@@ -9,6 +11,9 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["compile-worker"] => eaves_plugin_host::compile_worker(),
+        ["run-plugins"] => eaves_plugin_host::run_plugins(),
+        ["probe"] => probe::run(true),
+        ["probe", "unlocked"] => probe::run(false),
         ["componentize", core, component] => match componentize(core, component) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
@@ -17,7 +22,10 @@ fn main() -> ExitCode {
             }
         },
         _ => {
-            eprintln!("usage: eaves-plugin-tool componentize <core.wasm> <component.wasm> | compile-worker");
+            eprintln!(
+                "usage: eaves-plugin-tool componentize <core.wasm> <component.wasm> | compile-worker \
+                 | run-plugins | probe [unlocked]"
+            );
             ExitCode::from(2)
         }
     }
