@@ -16,7 +16,7 @@ build: setup ## the functions, the command line and the example plugins
 	@$(CARGO) build --workspace --bins --locked
 	@$(MAKE) --no-print-directory plugins
 
-plugins: ## the example plugins, to target/plugins/
+plugins: ## the standard plugin and the examples, to target/plugins/
 	@plugins/build.sh
 
 demo: build ## start the platform, play a fleet into Kinesis, ask queries (KEEP=1: keep running)

@@ -18,7 +18,7 @@ impl Attributes {
     }
 
     /// The values of a reading, of their attributes' types. A value that does not fit is an error.
-    pub(super) fn resolve(&mut self, reading: Reading) -> Result<Vec<(Box<str>, Value)>> {
+    pub(super) fn resolve(&mut self, reading: Reading) -> Result<Named> {
         if let Some((why, _)) = reading.refused.first() {
             bail!("{why}");
         }
@@ -37,6 +37,9 @@ impl Attributes {
         self.known.get(name).map(|(_, unit)| unit.clone()).unwrap_or_default()
     }
 }
+
+/// Values by the names of their attributes.
+pub(super) type Named = Vec<(Box<str>, Value)>;
 
 /// A value of an entity, with its time.
 pub(super) type Latest = HashMap<(Box<str>, Box<str>), (Timestamp, Value)>;
@@ -64,7 +67,7 @@ impl Batcher {
         entity: &str,
         entity_type: &str,
         at: Timestamp,
-        values: Vec<(Box<str>, Value)>,
+        values: Named,
         types: &Attributes,
     ) -> usize {
         let batch = &mut self.batch;

@@ -1,6 +1,6 @@
 //! Files of cases: readings, and what a plugin is expected to say of each value.
 
-use super::batch::{self, Attributes, Batcher, Latest};
+use super::batch::{self, Attributes, Batcher, Latest, Named};
 use anyhow::{Context as _, Result, bail};
 use eaves_model::batch::Batch;
 use eaves_model::{Timestamp, Value, ValueType};
@@ -103,7 +103,7 @@ pub(super) struct Case {
     /// By row.
     pub(super) expected: Vec<Expected>,
     /// By the reading's first row: its last row, and what is derived from it.
-    pub(super) derived: Vec<(std::ops::Range<usize>, Vec<(Box<str>, Value)>)>,
+    pub(super) derived: Vec<(std::ops::Range<usize>, Named)>,
 }
 
 impl Case {
@@ -210,11 +210,7 @@ fn add(case: &mut Case, raw: &RawReading, otherwise: i64, types: &mut Attributes
     Ok(())
 }
 
-fn resolve(
-    raw: &RawReading,
-    otherwise: i64,
-    types: &mut Attributes,
-) -> Result<(Timestamp, Vec<(Box<str>, Value)>)> {
+fn resolve(raw: &RawReading, otherwise: i64, types: &mut Attributes) -> Result<(Timestamp, Named)> {
     let at = match &raw.observed_at {
         Some(text) => text.parse().map_err(|e| anyhow::anyhow!("observed_at: {e}"))?,
         None => Timestamp::from_micros(otherwise).unwrap_or_else(Timestamp::now),

@@ -122,7 +122,7 @@ fn differences(plugin: &Plugin, case: Case) -> Result<String> {
     let batch = case.into_batch(&interest.previous);
     let decision = match plugin.validate(&batch, &settings, DEADLINE) {
         Ok(decision) => decision,
-        Err(error @ (PluginError::Busy | PluginError::Runner(_))) => bail!("case {name:?}: {error}"),
+        Err(error) if error.is_retryable() => bail!("case {name:?}: {error}"),
         Err(error) => return Ok(differs("batch", "judged", &error.to_string())),
     };
     let mut text = String::new();

@@ -16,7 +16,7 @@ pub(crate) enum Language {
     Assemblyscript,
     /// C
     C,
-    /// Python: the largest and slowest plugins
+    /// Python: builds, but the platform does not take its components yet
     #[value(alias = "py")]
     Python,
 }

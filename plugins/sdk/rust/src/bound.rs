@@ -18,7 +18,7 @@ const EXACT_IN_FLOAT: u64 = 1 << 53;
 
 impl Bound {
     /// The nearest double: what a float is compared with.
-    pub(crate) fn as_f64(&self) -> f64 {
+    pub fn as_f64(&self) -> f64 {
         self.float
     }
 
