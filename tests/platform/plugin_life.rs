@@ -331,7 +331,7 @@ pub(crate) async fn a_plugin_without_end_costs_its_own_tenant_only(w: &World) ->
     // One key, hence one batch for both.
     let both = |n: usize| {
         let (tenant, entity) =
-            if n % 2 == 0 { (t, format!("spun-{n}")) } else { ("globex", format!("calm-{n}")) };
+            if n.is_multiple_of(2) { (t, format!("spun-{n}")) } else { ("globex", format!("calm-{n}")) };
         ("spinning/k".to_owned(), level(tenant, &entity, 1, 1.0).into_bytes())
     };
     w.put_many((0..20).map(both).collect()).await?;

@@ -91,7 +91,6 @@ pub(crate) async fn register(
 }
 
 /// Turns `work` into points and hot rows, asking the tenant's plugin.
-#[expect(clippy::too_many_arguments, reason = "the parts of one write path, borrowed separately")]
 pub(crate) async fn assemble(
     directory: &mut Directory,
     store: &mut IngestStore,

@@ -156,11 +156,9 @@ impl Rules {
                 force.fallback_tried = true;
             }
         }
-        let force = self.tenants.get_mut(&tenant);
-        Ok(force.map(|f| {
-            f.used = Instant::now();
-            f
-        }))
+        let Some(force) = self.tenants.get_mut(&tenant) else { return Ok(None) };
+        force.used = Instant::now();
+        Ok(Some(force))
     }
 
     async fn load(
