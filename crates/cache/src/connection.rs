@@ -15,7 +15,7 @@ pub(crate) enum Connection {
     /// One server, or the primary that one name stands for.
     Single(ConnectionManager),
     /// A cluster: each key goes to the shard that has it.
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 /// A cluster's connections, made when they are first needed.
@@ -51,7 +51,7 @@ impl Connection {
                 .response_timeout(PIPELINE_TIMEOUT)
                 .retries(1);
             let client = builder.build().map_err(CacheError::BadUrl)?;
-            return Ok(Self::Cluster(Cluster { client, ready: Arc::default() }));
+            return Ok(Self::Cluster(Box::new(Cluster { client, ready: Arc::default() })));
         }
         let client = match tls {
             None => Client::open(url),
