@@ -1,5 +1,10 @@
 //! A crash empties staging; what was acknowledged comes back from the stream.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test binary without a harness")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test binary without a harness"
+)]
 
 #[path = "support/mod.rs"]
 mod support;
