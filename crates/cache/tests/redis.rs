@@ -195,6 +195,7 @@ async fn refused(settings: &Settings) -> String {
     loop {
         match cache.ping().await {
             Ok(()) => panic!("a connection to somebody else"),
+            Err(CacheError::Read(e)) if e.is_timeout() => {}
             Err(CacheError::Read(e)) => return format!("{e:?}"),
             // A handshake may take longer than a read may.
             Err(CacheError::TimedOut | CacheError::Resting) => {}
