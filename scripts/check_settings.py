@@ -106,7 +106,7 @@ local = (ROOT / "crates/local/src/endpoints.rs").read_text()
 for name in set(re.findall(r'"(EAVES_\w+)"', local)) - set(documented):
     errors.append(f"crates/local sets {name}, which docs/configuration.md does not list")
 
-for error in errors:
+for error in dict.fromkeys(errors):
     print(f"check_settings: {error}", file=sys.stderr)
 if not errors:
     print(f"{len(documented)} variables, {len(written)} parameters: named alike everywhere")

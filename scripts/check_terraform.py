@@ -161,7 +161,7 @@ if not errors:
         if one(values.get("environment")) != expected:
             errors.append(f"{path.name}: environment is {values.get('environment')!r}, not {expected!r}")
 
-for error in errors:
+for error in dict.fromkeys(errors):
     print(f"check_terraform: {error}", file=sys.stderr)
 if not errors:
     print(f"infra/: {len(children) + 1} modules, "

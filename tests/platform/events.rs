@@ -74,8 +74,9 @@ pub(crate) async fn every_recorded_event_is_answered(w: &World) -> Result<()> {
     let answer = query.invoke(&take("query/entity.json")?).await?;
     ensure!(answer["statusCode"] == 200, "{answer}");
     let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default())?;
-    ensure!(body["attributes"]["recorded_temperature"]["value"] == 73.25, "{body}");
-    ensure!(body["attributes"]["recorded_status"]["value"] == "online", "{body}");
+    let attributes = &body["entity"]["attributes"];
+    ensure!(attributes["recorded_temperature"]["value"] == 73.25, "{body}");
+    ensure!(attributes["recorded_status"]["value"] == "online", "{body}");
     for (name, status) in
         [("query/telemetry.json", 202), ("query/health.json", 200), ("query/without-token.json", 401)]
     {

@@ -7,15 +7,35 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{Client, Cmd, FromRedisValue, RedisError, Script, TlsCertificates};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::OnceCell;
 
 /// A connection that is opened by its first use and again whenever it broke; clones share it.
 #[derive(Clone)]
 pub(crate) enum Connection {
     /// One server, or the primary that one name stands for.
-    Single(ConnectionManager),
+    Single(Single),
     /// A cluster: each key goes to the shard that has it.
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
+}
+
+/// One server's connection.
+#[derive(Clone)]
+pub(crate) struct Single {
+    manager: ConnectionManager,
+    opening: Arc<AtomicBool>,
+}
+
+impl Single {
+    /// The connection. The first to ask has it opened by a task of its own: a handshake may
+    /// take longer than a caller waits, and would begin anew with every caller.
+    fn connection(&self) -> ConnectionManager {
+        if !self.opening.swap(true, Ordering::Relaxed) {
+            let mut manager = self.manager.clone();
+            tokio::spawn(async move { redis::cmd("PING").query_async::<String>(&mut manager).await });
+        }
+        self.manager.clone()
+    }
 }
 
 /// A cluster's connections, made when they are first needed.
@@ -51,7 +71,7 @@ impl Connection {
                 .response_timeout(PIPELINE_TIMEOUT)
                 .retries(1);
             let client = builder.build().map_err(CacheError::BadUrl)?;
-            return Ok(Self::Cluster(Cluster { client, ready: Arc::default() }));
+            return Ok(Self::Cluster(Box::new(Cluster { client, ready: Arc::default() })));
         }
         let client = match tls {
             None => Client::open(url),
@@ -64,13 +84,15 @@ impl Connection {
             .set_number_of_retries(0)
             .set_pipeline_buffer_size(1024);
         let single = client.and_then(|client| client.get_connection_manager_lazy(config));
-        single.map(Self::Single).map_err(CacheError::BadUrl)
+        single
+            .map(|manager| Self::Single(Single { manager, opening: Arc::default() }))
+            .map_err(CacheError::BadUrl)
     }
 
     /// Sends one command.
     pub(crate) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         match self {
-            Self::Single(single) => command.query_async(&mut single.clone()).await,
+            Self::Single(single) => command.query_async(&mut single.connection()).await,
             Self::Cluster(cluster) => command.query_async(&mut cluster.connection().await?).await,
         }
     }
@@ -83,7 +105,7 @@ impl Connection {
                 for command in commands {
                     pipeline.add_command(command.clone());
                 }
-                pipeline.query_async(&mut single.clone()).await
+                pipeline.query_async(&mut single.connection()).await
             }
             // A pipeline would have to stay on one shard.
             Self::Cluster(cluster) => {
@@ -100,7 +122,7 @@ impl Connection {
     /// Makes a script known, on every shard.
     pub(crate) async fn load(&self, script: &Script) -> Result<(), RedisError> {
         let _: String = match self {
-            Self::Single(single) => script.load_async(&mut single.clone()).await?,
+            Self::Single(single) => script.load_async(&mut single.connection()).await?,
             Self::Cluster(cluster) => script.load_async(&mut cluster.connection().await?).await?,
         };
         Ok(())

@@ -1,6 +1,11 @@
 //! Secrets by reference against an emulator of Secrets Manager.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and tells by printing"
+)]
 
 use eaves_secrets::resolved;
 use eaves_settings::{Cache, ProcessEnv, Registry, Vars as _};

@@ -1,5 +1,10 @@
 //! A crash empties staging; what was acknowledged comes back from the stream.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test binary without a harness")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test binary without a harness"
+)]
 
 #[path = "support/mod.rs"]
 mod support;
@@ -175,9 +180,11 @@ async fn point_in_time(server: Arc<Server>) {
         .setting("max_connections", "400");
     let mut restored = PgServer::start(options).await.unwrap();
     let superuser = Postgres { port: restored.port(), ..db.superuser.clone() };
+    // The test's database itself only comes with the log.
+    let any = connect(&Postgres { database: "postgres".into(), ..superuser.clone() }).await;
+    let recovering = async || support::text(&any, "select pg_is_in_recovery()").await;
+    until("the end of recovery", async || recovering().await == "f").await;
     let sql = connect(&superuser).await;
-    until("the end of recovery", async || support::text(&sql, "select pg_is_in_recovery()").await == "f")
-        .await;
     println!("brought back to a point in time in {:.1} s", since.elapsed().as_secs_f64());
 
     let mut writer = Writer::connect(&role(&superuser, "eaves_ingest"), w.tenant, "s").await;
