@@ -159,7 +159,7 @@ async fn multipart(request: Request) -> Result<Parts, Problem> {
 async fn compile(context: &Arc<Context>, wasm: Bytes) -> Result<Result<(Vec<u8>, String), String>, Problem> {
     let context = context.clone();
     let work = tokio::task::spawn_blocking(move || {
-        let limits = WorkerLimits::default();
+        let limits = WorkerLimits::for_component(wasm.len());
         let host = &context.host;
         let artefact = host.check_and_compile_in_worker(&context.compiler, &COMPILER, &wasm, &limits)?;
         let schema = host.load(&artefact)?.describe().settings_schema.clone();
