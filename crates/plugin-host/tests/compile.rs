@@ -58,9 +58,9 @@ fn modules_beyond_measure_are_refused() {
     refused(&module(&format!("(func (local {}))", "i64 ".repeat(3_000))), "locals of a function");
     refused(&module(&format!("(type (func (param {})))", "i32 ".repeat(100))), "parameters of a function");
     refused(&module(&"(func)".repeat(20_001)), "functions");
-    refused(&module(&format!("(func {})", "nop ".repeat(300_000))), "bytes of a function");
-    refused(&format!("(component {})", "(core module)".repeat(9)), "modules: 9");
-    refused(&module(&format!("(data \"{}\")", "x".repeat(5 << 20))), "bytes: ");
+    refused(&module(&format!("(func {})", "nop ".repeat(600_000))), "bytes of a function");
+    refused(&format!("(component {})", "(core module)".repeat(49)), "modules: 49");
+    refused(&module(&format!("(data \"{}\")", "x".repeat(25 << 20))), "bytes: ");
 }
 
 #[test]
