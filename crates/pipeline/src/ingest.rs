@@ -152,6 +152,7 @@ impl<R: Reread> Ingest<R> {
             match done {
                 Ok(position) => {
                     self.checkpoints.insert(place, position);
+                    self.tell(&report).await;
                     return Ok(report);
                 }
                 Err(Interrupted::Moved) => restarts += 1,
@@ -169,6 +170,11 @@ impl<R: Reread> Ingest<R> {
             }
         }
         Err(IngestError::Contended { shard: batch.shard.clone() })
+    }
+
+    /// What plugins cost and decided, once in a while.
+    pub(crate) async fn tell(&self, report: &Report) {
+        self.rules.meter.write_after(report.accepted + report.rejected, &self.store).await;
     }
 
     /// Writes all of `records`, in as many transactions as it takes. Answers with the

@@ -29,7 +29,6 @@ mod source;
 mod work;
 
 pub use ingest::{Ingest, IngestError, Record, ShardBatch};
-pub use meter::Meter;
 pub use report::Report;
 pub use rules::Rules;
 pub use source::{Found, Reread, RereadError, arrival};

@@ -1,5 +1,5 @@
-//! What plugins cost and decided, and what happened to them, kept in memory and written
-//! every few seconds: the batches do not wait for it.
+//! What plugins cost and decided, and what happened to them: kept in memory, and written after
+//! a batch, on its connection, every few seconds.
 
 use crate::judge::Cost;
 use eaves_model::TenantId;
@@ -9,11 +9,12 @@ use eaves_store::ingest::{IngestStore, PluginFigures, PluginVersion};
 use eaves_telemetry::Histogram;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::task::JoinHandle;
+use std::time::{Duration, Instant};
 
-/// How often figures are written.
+/// How often figures are written under load.
 const PACE: Duration = Duration::from_secs(2);
+/// Batches below this many values are told at once: there are few of them, or nobody waits.
+const LARGE: u64 = 1_000;
 /// Most codes of a version between two writes; others go together.
 const CODES: usize = 50;
 /// Most samples of a shadow between two writes.
@@ -42,10 +43,13 @@ impl Role {
     }
 }
 
+type Figures = HashMap<(TenantId, String, Role), (PluginFigures, Histogram)>;
+
 #[derive(Debug, Default)]
 struct Pending {
-    figures: HashMap<(TenantId, String, Role), (PluginFigures, Histogram)>,
+    figures: Figures,
     events: Vec<Event>,
+    written: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
@@ -59,38 +63,34 @@ struct Event {
 }
 
 /// Collects figures. A clone is the same one.
-#[derive(Debug, Clone)]
-pub struct Meter {
+///
+/// Nothing is written in the background: between two invocations a Lambda instance is frozen,
+/// and a statement under way with it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter {
     pending: Arc<Mutex<Pending>>,
-    _task: Option<Arc<Writer>>,
-}
-
-#[derive(Debug)]
-struct Writer(JoinHandle<()>);
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Meter {
-    /// Writes what it collects through `store`, in the background.
-    pub fn start(mut store: IngestStore) -> Self {
-        let pending: Arc<Mutex<Pending>> = Arc::default();
-        let shared = pending.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(PACE).await;
-                write(&mut store, &shared).await;
+    /// Writes what waits, if it is time after a batch of so many values: large batches follow
+    /// each other closely and are told together, small ones may be the last for long. At full
+    /// load the figures of the last second or two wait for the next batch.
+    ///
+    /// Figures that cannot be written are lost, and it is logged: they are no reason to hold
+    /// anything up. Events are tried again.
+    pub(crate) async fn write_after(&self, values: u64, store: &IngestStore) {
+        let (figures, events) = {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            let waited = pending.written.is_none_or(|at| at.elapsed() >= PACE);
+            let nothing = pending.figures.is_empty() && pending.events.is_empty();
+            if nothing || !(waited || values < LARGE) {
+                return;
             }
-        });
-        Self { pending, _task: Some(Arc::new(Writer(task))) }
-    }
-
-    /// Collects and writes nothing.
-    pub fn idle() -> Self {
-        Self { pending: Arc::default(), _task: None }
+            pending.written = Some(Instant::now());
+            (std::mem::take(&mut pending.figures), std::mem::take(&mut pending.events))
+        };
+        let left = write(store, figures, events).await;
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).events.extend(left);
     }
 
     /// A version judged a batch of so many values.
@@ -191,11 +191,8 @@ impl Meter {
     }
 }
 
-/// Writes what waits. Figures that cannot be written are lost, and it is logged: they are no
-/// reason to hold anything up. Events are tried again.
-async fn write(store: &mut IngestStore, pending: &Mutex<Pending>) {
-    let Pending { figures, events } =
-        std::mem::take(&mut *pending.lock().unwrap_or_else(PoisonError::into_inner));
+/// Answers with the events that could not be written.
+async fn write(store: &IngestStore, figures: Figures, events: Vec<Event>) -> Vec<Event> {
     let figures: Vec<PluginFigures> = figures
         .into_values()
         .map(|(figures, times)| PluginFigures { times: times.to_map(), ..figures })
@@ -220,7 +217,5 @@ async fn write(store: &mut IngestStore, pending: &Mutex<Pending>) {
             left.push(event);
         }
     }
-    if !left.is_empty() {
-        pending.lock().unwrap_or_else(PoisonError::into_inner).events.extend(left);
-    }
+    left
 }

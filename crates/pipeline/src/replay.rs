@@ -61,6 +61,7 @@ impl<R: Reread> Ingest<R> {
             // Deliveries to the shard are somebody else's.
             self.checkpoints.remove(&place);
         }
+        self.tell(&report).await;
         (report, failed)
     }
 

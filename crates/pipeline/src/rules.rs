@@ -72,14 +72,8 @@ impl Force {
 impl Rules {
     /// Rules from `registry`, trusting what was read for `refresh`.
     pub fn new(host: Host, registry: Registry, refresh: Duration) -> Self {
-        let meter = Meter::idle();
+        let meter = Meter::default();
         Self { host, registry, refresh, meter, tenants: HashMap::new(), loaded: HashMap::new() }
-    }
-
-    /// The same, with figures and events kept by `meter`.
-    #[must_use]
-    pub fn metered(self, meter: Meter) -> Self {
-        Self { meter, ..self }
     }
 
     /// Brings what is known of these tenants up to date. An error means that the registry is

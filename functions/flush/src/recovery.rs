@@ -1,7 +1,7 @@
 //! Replay of shards that nobody delivers to: beside the flush, since the ingest function
 //! only wakes for records.
 
-use eaves_pipeline::{Ingest, Meter, Rules};
+use eaves_pipeline::{Ingest, Rules};
 use eaves_plugin_host::{Host, HostConfig, RunnerCommand};
 use eaves_registry::Registry;
 use eaves_settings::functions::Ingest as Settings;
@@ -28,9 +28,8 @@ impl Recovery {
         let config = HostConfig::new(settings.registry.signing_key.expose())?;
         let host = Host::isolated(config, RunnerCommand::this_program()?)?;
         let aws = aws_config::load_from_env().await;
-        let meter = Meter::start(IngestStore::new(&settings.database));
         let registry = Registry::connect(&aws, &settings.registry).await?;
-        let rules = Rules::new(host, registry, settings.registry.refresh).metered(meter);
+        let rules = Rules::new(host, registry, settings.registry.refresh);
         let cache = settings.cache.as_ref().map(eaves_cache::Cache::connect).transpose()?;
         let store = IngestStore::new(&settings.database);
         Ok(Self { ingest: Ingest::new(store, rules, cache, Kinesis::new(&aws)) })

@@ -2,7 +2,7 @@
 
 mod handler;
 
-use eaves_pipeline::{Ingest, Meter, Rules};
+use eaves_pipeline::{Ingest, Rules};
 use eaves_plugin_host::{Host, HostConfig, RunnerCommand, run_plugins};
 use eaves_registry::Registry;
 use eaves_settings::{ProcessEnv, functions::Ingest as Settings};
@@ -31,8 +31,7 @@ async fn serve() -> Result<(), lambda_runtime::Error> {
     let host = Host::isolated(config, RunnerCommand::this_program()?)?;
     let aws = aws_config::load_from_env().await;
     let registry = Registry::connect(&aws, &settings.registry).await?;
-    let meter = Meter::start(IngestStore::new(&settings.database));
-    let rules = Rules::new(host, registry, settings.registry.refresh).metered(meter);
+    let rules = Rules::new(host, registry, settings.registry.refresh);
     let cache = settings.cache.as_ref().map(eaves_cache::Cache::connect).transpose()?;
     // Connects with the first batch: a database that is away hands batches back, and does
     // not keep the function from starting.
