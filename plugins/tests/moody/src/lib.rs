@@ -27,7 +27,9 @@ fn validate(reading: &Reading<'_>, settings: &Settings) -> Verdict {
         std::hint::black_box(entity);
     }
     match reading.value() {
-        Value::Float(f) if f > settings.max => Verdict::reject("above_max", format!("{f} is over {}", settings.max)),
+        Value::Float(f) if f > settings.max => {
+            Verdict::reject("above_max", format!("{f} is over {}", settings.max))
+        }
         _ => Verdict::accept(),
     }
 }
