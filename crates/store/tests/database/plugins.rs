@@ -41,7 +41,7 @@ async fn versions(server: Arc<Server>) {
         ..PluginFigures::default()
     };
     // Two instances tell what they did: it adds up.
-    w.store.plugin_metrics_add(&[figures.clone()]).await.unwrap();
+    w.store.plugin_metrics_add(std::slice::from_ref(&figures)).await.unwrap();
     w.store.plugin_metrics_add(&[PluginFigures { memory_peak: 1024, ..figures }]).await.unwrap();
     let hours = reader.plugin_metrics(db.acme, "rules", time(0)).await.unwrap();
     assert_eq!(hours.len(), 1, "{hours:?}");
