@@ -1,10 +1,11 @@
 //! What is in force for each tenant: found, loaded, kept up to date.
 
 use crate::breaker::{Breaker, Pass};
+use crate::ingest::IngestError;
 use crate::meter::Meter;
 use eaves_model::{Code, Rejection, TenantId};
 use eaves_plugin_host::{Host, Lock, Plugin};
-use eaves_registry::{Activation, Pointer, Registry, RegistryError};
+use eaves_registry::{Activation, Pointer, Registry};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,7 +79,7 @@ impl Rules {
 
     /// Brings what is known of these tenants up to date. An error means that the registry is
     /// away: the batch is to be tried again, not to be let through unvalidated.
-    pub(crate) async fn refresh(&mut self, tenants: &[TenantId]) -> Result<(), RegistryError> {
+    pub(crate) async fn refresh(&mut self, tenants: &[TenantId]) -> Result<(), IngestError> {
         let stale = |t: &&TenantId| self.tenants.get(t).is_none_or(|f| f.read.elapsed() >= self.refresh);
         let stale: Vec<TenantId> = tenants.iter().filter(stale).copied().collect();
         if stale.is_empty() {
@@ -138,7 +139,7 @@ impl Rules {
     }
 
     /// What is in force for a tenant. Call [`Self::refresh`] first.
-    pub(crate) async fn of(&mut self, tenant: TenantId) -> Result<Option<&mut Force>, RegistryError> {
+    pub(crate) async fn of(&mut self, tenant: TenantId) -> Result<Option<&mut Force>, IngestError> {
         let Some(force) = self.tenants.get(&tenant) else { return Ok(None) };
         let failing = force.breaker.pass(Instant::now()) != Pass::Closed
             || force.active.as_ref().is_some_and(|a| a.plugin.is_err());
@@ -159,7 +160,7 @@ impl Rules {
         &mut self,
         tenant: TenantId,
         activation: Option<&Activation>,
-    ) -> Result<Option<Loaded>, RegistryError> {
+    ) -> Result<Option<Loaded>, IngestError> {
         let Some(activation) = activation else { return Ok(None) };
         let settings = self.registry.settings(tenant, &activation.name, &activation.settings_digest).await?;
         let activation = Arc::new(Activation { settings, ..activation.clone() });
@@ -174,7 +175,7 @@ impl Rules {
     async fn plugin(
         &mut self,
         activation: &Activation,
-    ) -> Result<Result<Arc<Plugin>, Rejection>, RegistryError> {
+    ) -> Result<Result<Arc<Plugin>, Rejection>, IngestError> {
         if let Some(plugin) = self.loaded.get(&activation.artefact_key) {
             return Ok(Ok(plugin.clone()));
         }
@@ -185,7 +186,7 @@ impl Rules {
         };
         let artefact = match self.registry.artefact(activation).await {
             Ok(artefact) => artefact,
-            Err(e) if e.is_retryable() => return Err(e),
+            Err(e) if e.is_retryable() => return Err(e.into()),
             Err(e) => return Ok(Err(unavailable(e.to_string()))),
         };
         let before = self.host.lock();
@@ -198,6 +199,8 @@ impl Rules {
                 self.loaded.insert(activation.artefact_key.clone(), plugin.clone());
                 Ok(Ok(plugin))
             }
+            // The process that runs plugins could not be started: not this plugin's doing.
+            Err(e) if e.is_retryable() => Err(IngestError::Plugins(e.to_string())),
             Err(e) => Ok(Err(unavailable(e.to_string()))),
         }
     }

@@ -130,6 +130,24 @@ pub enum PluginError {
     Runner(#[source] std::io::Error),
 }
 
+impl CompileError {
+    /// Whether it says nothing of the plugin, and the same may succeed a little later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Worker(_) => true,
+            Self::NotAPlugin(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+}
+
+impl LoadError {
+    /// Whether it says nothing of the plugin, and the same may succeed a little later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Runner(error) | Self::Describe(error) if error.is_retryable())
+    }
+}
+
 impl PluginError {
     /// Whether the same call may succeed a little later.
     pub fn is_retryable(&self) -> bool {

@@ -139,7 +139,14 @@ impl Context {
             return Err(Problem::conflict(detail));
         }
         let artefact = self.registry.artefact_of(version).await?;
-        let loaded = self.host.load(&artefact).map_err(|e| Problem::conflict(e.to_string()))?;
-        Ok(Arc::new(loaded))
+        match self.host.load(&artefact) {
+            Ok(loaded) => Ok(Arc::new(loaded)),
+            // Ours, not the plugin's.
+            Err(e) if e.is_retryable() => {
+                tracing::error!(error = &e as &dyn std::error::Error, "plugin_admin.load_failed");
+                Err(Problem::unavailable("the plugin could not be loaded just now"))
+            }
+            Err(e) => Err(Problem::conflict(e.to_string())),
+        }
     }
 }

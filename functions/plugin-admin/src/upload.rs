@@ -168,9 +168,9 @@ async fn compile(context: &Arc<Context>, wasm: Bytes) -> Result<Result<(Vec<u8>,
     match work.await {
         Ok(Ok(done)) => Ok(Ok(done)),
         // Ours, not the plugin's.
-        Ok(Err(e @ CompileError::Worker(_))) => {
-            tracing::error!(error = %e, "plugin_admin.compiler_failed");
-            Err(Problem::unavailable("the compiler could not be started"))
+        Ok(Err(e)) if e.is_retryable() => {
+            tracing::error!(error = &e as &dyn std::error::Error, "plugin_admin.compiler_failed");
+            Err(Problem::unavailable("the component could not be checked just now"))
         }
         Ok(Err(e)) => Ok(Err(e.to_string())),
         Err(e) => {
