@@ -188,7 +188,10 @@ fn a_process_that_is_killed_costs_the_call_and_no_other() {
     assert_ne!(other, pid);
     signal(other, "KILL");
     let end = Instant::now() + DEADLINE;
-    while std::fs::read_to_string(format!("/proc/{other}/stat")).is_ok_and(|s| !s.contains(") Z ")) {
+    // Its first thread may be gone before the others: only then can it be waited for.
+    let threads = || std::fs::read_dir(format!("/proc/{other}/task")).map_or(0, Iterator::count);
+    let ended = || std::fs::read_to_string(format!("/proc/{other}/stat")).is_ok_and(|s| s.contains(") Z "));
+    while !(threads() == 1 && ended()) {
         assert!(Instant::now() < end, "{other} does not end");
     }
     let error = plugin.validate(&floats(), "{}", Duration::from_millis(50)).unwrap_err();
@@ -242,8 +245,14 @@ fn a_program_that_cannot_be_started_is_said() {
     let artefact = host().check_and_compile(&built("echo")).unwrap();
     let error = runner("/nowhere/eaves", &[]).load(&artefact).unwrap_err();
     assert!(matches!(&error, LoadError::Runner(e @ PluginError::Runner(_)) if e.is_retryable()), "{error}");
+    assert!(error.is_retryable(), "callers are to try again, not to blame the plugin");
     let error = runner("/bin/true", &[]).load(&artefact).unwrap_err();
     assert!(matches!(&error, LoadError::Runner(PluginError::Runner(_))), "{error}");
+    let error = runner("/nowhere/eaves", &[]).check_and_compile(&built("echo")).unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    // A component that is no plugin stays refused.
+    let error = host().check_and_compile(&wat::parse_str("(component)").unwrap()).unwrap_err();
+    assert!(!error.is_retryable(), "{error}");
 }
 
 #[test]
