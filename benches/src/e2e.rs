@@ -85,7 +85,8 @@ pub(crate) async fn measure(rig: &Rig) -> Result<Vec<Figure>> {
             "MiB",
             256.0,
             SHARDS as u64,
-            "largest resident set of an ingest instance; baseline: the bound".into(),
+            "largest resident sets of an ingest instance and its process for plugins; baseline: the bound"
+                .into(),
         ),
     ])
 }
@@ -197,9 +198,20 @@ pub(crate) async fn cold_start(rig: &Rig) -> Result<Figure> {
     ))
 }
 
+/// What a memory limit must hold: the process with those it started (that of the plugins), each
+/// at its largest.
 fn rss_mb(pid: u32) -> Option<f64> {
+    let mut all = high_water_mb(pid)?;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        // A task that has just ended has no children any more.
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        all += children.split_whitespace().filter_map(|pid| high_water_mb(pid.parse().ok()?)).sum::<f64>();
+    }
+    Some(all)
+}
+
+fn high_water_mb(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    // The high-water mark: what a memory limit must hold.
     let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024.0)

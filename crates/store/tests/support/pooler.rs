@@ -6,11 +6,14 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::mpsc;
 
 /// A running PgBouncer, ended with the test.
 pub struct Pooler {
     child: Child,
     pub port: u16,
+    /// Ends the thread that started it, after it.
+    _thread: mpsc::Sender<()>,
 }
 
 impl Drop for Pooler {
@@ -68,10 +71,23 @@ impl Pooler {
         } else {
             Command::new(program)
         };
-        let child =
-            command.arg("--quiet").arg(folder.join("pgbouncer.ini")).current_dir("/").spawn().unwrap();
-        let pooler = Self { child, port };
+        command.arg("--quiet").arg(folder.join("pgbouncer.ini")).current_dir("/");
+        let (child, thread) = spawn_on_own_thread(command);
+        let pooler = Self { child, port, _thread: thread };
         until("PgBouncer", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
         pooler
     }
+}
+
+/// Starts a process from a thread that lasts until the sender is dropped: the parent-death signal
+/// fires when the *thread* that forked ends, and a test's thread ends before the last tests do.
+fn spawn_on_own_thread(mut command: Command) -> (Child, mpsc::Sender<()>) {
+    let (child, started) = mpsc::channel();
+    let (thread, ended) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        child.send(command.spawn()).unwrap();
+        // Nothing is sent: it ends with the sender.
+        let _ = ended.recv();
+    });
+    (started.recv().unwrap().unwrap(), thread)
 }
