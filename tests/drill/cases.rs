@@ -6,6 +6,7 @@ use aws_sdk_kinesis::primitives::Blob;
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -395,17 +396,20 @@ async fn turn_of(
         // An error, and a cancelled statement: the transaction is given up.
         0 => drop(transaction.query("select 1 / 0", &[]).await),
         1 => {
-            let cancelling = async {
-                // Once it runs, and once.
-                let running = "select count(*) from pg_stat_activity
-                               where state = 'active' and usename = 'eaves_query' and query like '%pg_sleep%'";
-                stage.until(20, "the statement", || async { Ok(stage.count(running).await? == 1) }).await?;
-                anyhow::Ok(cancel.cancel_query(tokio_postgres::NoTls).await?)
-            };
+            let running = "select count(*) from pg_stat_activity
+                           where state = 'active' and usename = 'eaves_query' and query like '%pg_sleep%'";
+            let runs = stage.until(20, "the statement", || async { Ok(stage.count(running).await? >= 1) });
             let slow = transaction.simple_query("select pg_sleep(30)");
-            let (slow, cancelled) = futures_util::join!(slow, cancelling);
-            cancelled?;
-            ensure!(slow.is_err(), "a cancelled statement went on");
+            let (mut runs, mut slow) = (pin!(runs), pin!(slow));
+            // Cancelled once it runs, and once. What ends it before that is told.
+            tokio::select! {
+                ended = &mut slow => drop(ended.context("the statement, before it was cancelled")?),
+                runs = &mut runs => {
+                    runs?;
+                    cancel.cancel_query(tokio_postgres::NoTls).await?;
+                    ensure!(slow.await.is_err(), "a cancelled statement went on");
+                }
+            }
         }
         _ => {
             let sql =
