@@ -11,29 +11,44 @@
 
 use crate::{Bound, Reading, Value, Verdict};
 use std::cmp::Ordering;
+use std::fmt::{self, Write as _};
 
 /// Rejects what is outside (`below_range`, `above_range`) and what is no number
 /// (`not_a_number`). Bounds are inside. Exact for integers and decimals.
+#[inline]
 pub fn range(value: &Value<'_>, min: Option<&Bound>, max: Option<&Bound>) -> Option<Verdict> {
-    if min.is_none() && max.is_none() {
-        return None;
-    }
     // Most values are floats within their range: two comparisons.
-    if let Value::Float(f) = value
-        && min.is_none_or(|min| *f >= min.as_f64())
-        && max.is_none_or(|max| *f <= max.as_f64())
-    {
-        return None;
-    }
+    let inside = match value {
+        Value::Float(f) => {
+            min.is_none_or(|min| *f >= min.as_f64()) && max.is_none_or(|max| *f <= max.as_f64())
+        }
+        _ => min.is_none() && max.is_none(),
+    };
+    if inside { None } else { out_of_range(value, min, max) }
+}
+
+#[inline(never)]
+fn out_of_range(value: &Value<'_>, min: Option<&Bound>, max: Option<&Bound>) -> Option<Verdict> {
     let Some(order) = Bound::comparing(value) else {
-        let what = format!("{} is not a number, and there is a range", shown(value));
+        let what = format!("{} is not a number, and there is a range", Shown(value));
         return Some(Verdict::reject("not_a_number", what));
     };
     if let Some(min) = min.filter(|min| order(min) == Ordering::Less) {
-        return Some(Verdict::reject("below_range", format!("{} is below {min}", shown(value))));
+        return Some(Verdict::reject(
+            "below_range",
+            sentence(format_args!("{} is below {min}", Shown(value))),
+        ));
     }
     let max = max.filter(|max| order(max) == Ordering::Greater)?;
-    Some(Verdict::reject("above_range", format!("{} is above {max}", shown(value))))
+    Some(Verdict::reject("above_range", sentence(format_args!("{} is above {max}", Shown(value)))))
+}
+
+/// A text of usual length, without growing on the way.
+fn sentence(text: fmt::Arguments<'_>) -> String {
+    let mut sentence = String::with_capacity(64);
+    // Writing to a string does not fail.
+    let _ = sentence.write_fmt(text);
+    sentence
 }
 
 /// Rejects what is none of these texts (`not_allowed`). Values of other types are compared as
@@ -44,8 +59,13 @@ pub fn one_of<T: AsRef<str>>(value: &Value<'_>, allowed: &[T]) -> Option<Verdict
         Value::String(s) => among(s),
         other => among(&shown(other)),
     };
-    let all = || allowed.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    (!found).then(|| Verdict::reject("not_allowed", format!("{} is none of {}", shown(value), all())))
+    if found { None } else { Some(not_allowed(value, allowed)) }
+}
+
+#[inline(never)]
+fn not_allowed<T: AsRef<str>>(value: &Value<'_>, allowed: &[T]) -> Verdict {
+    let all = allowed.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    Verdict::reject("not_allowed", format!("{} is none of {all}", Shown(value)))
 }
 
 /// Rejects texts of another shape, and what is no text (`wrong_pattern`): `#` is a digit, `@` a
@@ -101,13 +121,22 @@ pub fn rate_per_second(reading: &Reading<'_>, value: &Value<'_>) -> Option<f64> 
 
 /// The value as a person would write it, cut to 40 characters.
 pub fn shown(value: &Value<'_>) -> String {
-    match value {
-        Value::String(s) => s.chars().take(40).collect(),
-        Value::Integer(i) => i.to_string(),
-        Value::Float(f) => f.to_string(),
-        Value::Decimal(d) => d.to_string(),
-        Value::Boolean(b) => b.to_string(),
-        Value::Timestamp(t) => t.0.to_string(),
+    Shown(value).to_string()
+}
+
+/// The same, as part of a longer text.
+struct Shown<'a>(&'a Value<'a>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::String(s) => f.write_str(s.char_indices().nth(40).map_or(s, |(end, _)| &s[..end])),
+            Value::Integer(i) => i.fmt(f),
+            Value::Float(number) => number.fmt(f),
+            Value::Decimal(d) => d.fmt(f),
+            Value::Boolean(b) => b.fmt(f),
+            Value::Timestamp(t) => t.0.fmt(f),
+        }
     }
 }
 

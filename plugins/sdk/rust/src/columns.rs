@@ -5,6 +5,7 @@ use crate::verdict::{More, Outcome};
 use crate::{Attribute, Decimal, Entity, Previous, Timestamp, Value, ValueType};
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// The longest text of a reason that the platform takes, in bytes.
 const MAX_REASON_BYTES: usize = 500;
@@ -88,11 +89,13 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// One past the last row of the reading that starts at `row`.
-    pub(crate) fn reading_end(&self, row: usize) -> usize {
+    /// The rows of the reading that `row` is of.
+    pub(crate) fn reading_of(&self, row: usize) -> Range<usize> {
         let (entity, time) = (self.batch.entity[row], self.batch.observed_at[row]);
         let same = |r: &usize| self.batch.entity[*r] == entity && self.batch.observed_at[*r] == time;
-        row + (row..self.len()).take_while(same).count()
+        let before = (0..row).rev().take_while(same).count();
+        let from_here = (row..self.len()).take_while(same).count();
+        row - before..row + from_here
     }
 }
 
@@ -108,7 +111,9 @@ fn decimal(decimals: &Decimals, index: usize) -> Decimal {
 #[derive(Debug)]
 pub(crate) struct Answer {
     decision: Decision,
-    reasons: HashMap<(Cow<'static, str>, Cow<'static, str>), u32>,
+    /// Where a reason of this hash is. Of two with one hash only the later one is found again: that
+    /// the same reason stands there twice is no harm.
+    reasons: HashMap<u64, u32>,
 }
 
 impl Answer {
@@ -132,10 +137,12 @@ impl Answer {
     }
 
     /// Adds the verdict on `row`, whose attribute holds values of `value_type`.
-    pub(crate) fn add(&mut self, row: u32, value_type: ValueType, verdict: &More) -> Result<(), String> {
-        match &verdict.outcome {
+    // Not a part of the loop over the rows, which is to stay small: most rows are just accepted.
+    #[inline(never)]
+    pub(crate) fn add(&mut self, row: u32, value_type: ValueType, verdict: More) -> Result<(), String> {
+        match verdict.outcome {
             Outcome::Accept => {}
-            Outcome::Reject { code, text } => self.reject(row, code.clone(), text.clone()),
+            Outcome::Reject { code, text } => self.reject(row, code, text),
             Outcome::Replace(value) => {
                 if value.value_type() != value_type {
                     let got = value.value_type();
@@ -143,7 +150,7 @@ impl Answer {
                         "row {row}: a {got:?} cannot replace a value of type {value_type:?}"
                     ));
                 }
-                let bits = self.bits(value);
+                let bits = self.bits(&value);
                 self.decision.replaced_row.push(row);
                 self.decision.replaced_bits.push(bits);
             }
@@ -163,13 +170,15 @@ impl Answer {
     }
 
     fn reject(&mut self, row: u32, code: Cow<'static, str>, text: Cow<'static, str>) {
+        let known = self.reasons.entry(hash(&code, &text)).or_insert(u32::MAX);
         let reasons = &mut self.decision.reasons;
-        let index = *self.reasons.entry((code, text)).or_insert_with_key(|(code, text)| {
-            reasons.push(Reason { code: code.to_string(), text: one_line(text) });
-            reasons.len() as u32 - 1
-        });
+        let text = one_line(text);
+        if !reasons.get(*known as usize).is_some_and(|is| is.code == code && is.text == text) {
+            *known = reasons.len() as u32;
+            reasons.push(Reason { code: code.into_owned(), text });
+        }
         self.decision.rejected_row.push(row);
-        self.decision.rejected_reason.push(index);
+        self.decision.rejected_reason.push(*known);
     }
 
     fn derived_attribute(&mut self, name: &str, value_type: ValueType) -> Result<u32, String> {
@@ -214,10 +223,19 @@ impl Answer {
     }
 }
 
-pub(crate) fn one_line(text: &str) -> String {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+/// FNV-1a of both.
+fn hash(code: &str, text: &str) -> u64 {
+    let bytes = code.bytes().chain([0]).chain(text.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+pub(crate) fn one_line(text: Cow<'_, str>) -> String {
+    let plain = text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if plain && text.len() <= MAX_REASON_BYTES {
+        return text.into_owned();
+    }
     let mut line = String::with_capacity(text.len().min(MAX_REASON_BYTES));
-    for c in plain {
+    for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
         if line.len() + c.len_utf8() > MAX_REASON_BYTES {
             break;
         }

@@ -105,7 +105,13 @@ impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.high < 0 { "-" } else { "" };
         let scale = usize::from(self.scale);
-        let digits = format!("{:0>width$}", self.coefficient().unsigned_abs(), width = scale + 1);
+        let magnitude = self.coefficient().unsigned_abs();
+        // Most fit in 64 bits, and dividing 128 takes long.
+        let digits = match u64::try_from(magnitude) {
+            Ok(small) if scale == 0 => return write!(f, "{sign}{small}"),
+            Ok(small) => format!("{small:0>width$}", width = scale + 1),
+            Err(_) => format!("{magnitude:0>width$}", width = scale + 1),
+        };
         let (whole, fraction) = digits.split_at(digits.len() - scale);
         let point = if scale == 0 { "" } else { "." };
         write!(f, "{sign}{whole}{point}{fraction}")

@@ -31,30 +31,33 @@ pub fn validate<S: DeserializeOwned>(
     let previous = interest(&settings).previous;
     let mut tracker = Tracker::new(&columns, |name| previous.iter().any(|p| p == name));
     let mut answer = Answer::new();
-    judge_all(&columns, &mut tracker, |row, reading| {
-        let verdict = judge(reading, &settings);
-        if let Some(more) = verdict.more.as_deref() {
-            answer.add(row as u32, columns.attribute(row).value_type, more).map_err(ValidateError::Failed)?;
-        }
-        Ok(verdict)
-    })?;
+    judge_all(
+        &columns,
+        &mut tracker,
+        |reading| judge(reading, &settings),
+        |row, verdict| match verdict.more {
+            None => Ok(()),
+            Some(more) => answer.add(row as u32, columns.attribute(row).value_type, *more),
+        },
+    )
+    .map_err(ValidateError::Failed)?;
     Ok(answer.finish())
 }
 
-/// Asks about every row, in order, and keeps track of what was decided.
+/// Asks about every row, in order, keeps track of what was decided, and hands it over.
+// A function of its own: a compiler of one pass has few registers for a loop inside another.
+#[inline(never)]
 pub(crate) fn judge_all<'a, E>(
-    columns: &'a Columns<'a>,
+    columns: &Columns<'a>,
     tracker: &mut Tracker<'a>,
-    mut judge: impl FnMut(usize, &Reading<'a>) -> Result<Verdict, E>,
+    judge: impl Fn(&Reading<'_>) -> Verdict,
+    mut take: impl FnMut(usize, Verdict) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut rows = 0..0;
     for row in 0..columns.len() {
-        if row == rows.end {
-            rows = row..columns.reading_end(row);
-        }
         let previous = tracker.before(columns, row);
-        let verdict = judge(row, &Reading::new(columns, row, rows.clone(), previous))?;
+        let verdict = judge(&Reading::new(columns, row, previous.as_ref()));
         tracker.after(columns, row, verdict.more.as_deref());
+        take(row, verdict)?;
     }
     Ok(())
 }

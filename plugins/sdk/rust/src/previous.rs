@@ -47,6 +47,7 @@ impl<'a> Tracker<'a> {
         self.look_up(columns, row)
     }
 
+    #[inline(never)]
     fn look_up(&mut self, columns: &Columns<'a>, row: usize) -> Option<Previous<'a>> {
         let pair = columns.pair(row);
         if !self.tracks(pair.1) {
@@ -64,9 +65,13 @@ impl<'a> Tracker<'a> {
     /// Takes note of what became of `row`. A rejected value is none.
     #[inline]
     pub(crate) fn after(&mut self, columns: &Columns<'a>, row: usize, verdict: Option<&More>) {
-        if self.tracked.is_empty() {
-            return;
+        if !self.tracked.is_empty() {
+            self.take_note(columns, row, verdict);
         }
+    }
+
+    #[inline(never)]
+    fn take_note(&mut self, columns: &Columns<'a>, row: usize, verdict: Option<&More>) {
         let pair = columns.pair(row);
         if !self.tracks(pair.1) {
             return;

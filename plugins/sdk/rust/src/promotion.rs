@@ -125,7 +125,7 @@ pub fn promote<S: DeserializeOwned>(
         decision.row.push(change.attribute as u32);
         decision.verdict.push(if change.hot { raw::Verdict::Promote } else { raw::Verdict::Demote });
         decision.reason.push(i as u32);
-        decision.reasons.push(raw::Reason { code: change.code.into_owned(), text: one_line(&change.text) });
+        decision.reasons.push(raw::Reason { code: change.code.into_owned(), text: one_line(change.text) });
     }
     Ok(decision)
 }

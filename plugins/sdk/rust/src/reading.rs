@@ -2,7 +2,6 @@
 
 use crate::columns::Columns;
 use crate::{Previous, Timestamp, Value, ValueType};
-use std::ops::Range;
 
 /// The entity a value is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +30,14 @@ pub struct Attribute<'a> {
 pub struct Reading<'a> {
     columns: &'a Columns<'a>,
     row: usize,
-    rows: Range<usize>,
-    previous: Option<Previous<'a>>,
+    /// Lent: as a value, it would be copied for every row, and it is large.
+    previous: Option<&'a Previous<'a>>,
 }
 
 impl<'a> Reading<'a> {
     #[inline]
-    pub(crate) fn new(
-        columns: &'a Columns<'a>,
-        row: usize,
-        rows: Range<usize>,
-        previous: Option<Previous<'a>>,
-    ) -> Self {
-        Self { columns, row, rows, previous }
+    pub(crate) fn new(columns: &'a Columns<'a>, row: usize, previous: Option<&'a Previous<'a>>) -> Self {
+        Self { columns, row, previous }
     }
 
     /// The latest value that is known of this entity and attribute: that of the hot projection
@@ -52,7 +46,7 @@ impl<'a> Reading<'a> {
     /// `interest:` of [`crate::export_plugin!`]) and, for the first value in a batch, if the
     /// attribute is hot.
     pub fn previous(&self) -> Option<&Previous<'a>> {
-        self.previous.as_ref()
+        self.previous
     }
 
     /// The value.
@@ -80,12 +74,13 @@ impl<'a> Reading<'a> {
     /// some attributes sees only those here.
     pub fn siblings(&self) -> impl Iterator<Item = (&'a Attribute<'a>, Value<'a>)> {
         let columns = self.columns;
-        self.rows.clone().map(move |row| (columns.attribute(row), columns.value(row)))
+        columns.reading_of(self.row).map(move |row| (columns.attribute(row), columns.value(row)))
     }
 
     /// The value of another attribute in the same reading.
     pub fn sibling(&self, attribute: &str) -> Option<Value<'a>> {
-        let row = self.rows.clone().find(|row| self.columns.attribute(*row).name == attribute)?;
+        let row =
+            self.columns.reading_of(self.row).find(|row| self.columns.attribute(*row).name == attribute)?;
         Some(self.columns.value(row))
     }
 }

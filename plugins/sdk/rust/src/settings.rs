@@ -55,19 +55,30 @@ enum Found {
 
 impl<T> ByAttribute<T> {
     /// What is set for an attribute.
+    #[inline]
     pub fn get(&self, attribute: &Attribute<'_>) -> Option<&T> {
+        let known = self.found.borrow().get(attribute.index).copied();
+        let found = match known {
+            None | Some(Found::Unknown) => self.look_up(attribute),
+            Some(known) => known,
+        };
+        match found {
+            Found::At(at) => Some(&self.entries[at as usize].1),
+            _ => None,
+        }
+    }
+
+    // Once for each attribute of a batch: not a part of the loop over its rows.
+    #[inline(never)]
+    fn look_up(&self, attribute: &Attribute<'_>) -> Found {
+        let at = self.entries.binary_search_by(|(name, _)| name.as_str().cmp(attribute.name));
+        let now = at.map_or(Found::Nothing, |at| Found::At(at as u32));
         let mut found = self.found.borrow_mut();
         if attribute.index >= found.len() {
             found.resize(attribute.index + 1, Found::Unknown);
         }
-        if let Found::Unknown = found[attribute.index] {
-            let at = self.entries.binary_search_by(|(name, _)| name.as_str().cmp(attribute.name));
-            found[attribute.index] = at.map_or(Found::Nothing, |at| Found::At(at as u32));
-        }
-        match found[attribute.index] {
-            Found::At(at) => Some(&self.entries[at as usize].1),
-            _ => None,
-        }
+        found[attribute.index] = now;
+        now
     }
 
     /// All entries, by name.

@@ -129,11 +129,15 @@ impl Sample {
         let columns = Columns::new(&self.batch);
         let mut verdicts = Vec::new();
         let mut tracker = Tracker::new(&columns, |_| true);
-        let asked = dispatch::judge_all(&columns, &mut tracker, |_, reading| {
-            let verdict = judge(reading, &settings);
-            verdicts.push(verdict.clone());
-            Ok::<_, std::convert::Infallible>(verdict)
-        });
+        let asked = dispatch::judge_all(
+            &columns,
+            &mut tracker,
+            |reading| judge(reading, &settings),
+            |_, verdict| {
+                verdicts.push(verdict);
+                Ok::<_, std::convert::Infallible>(())
+            },
+        );
         asked.map(|()| verdicts).map_err(|never| match never {})
     }
 }
