@@ -1,5 +1,6 @@
 //! `eaves query`: ask the HTTP API, and see how fresh the answer is.
 
+mod attributes;
 mod expression;
 
 use crate::target::{Data, Target};
@@ -24,6 +25,8 @@ Examples:
   eaves query history pump-7 temperature --tenant acme --from 1h
   eaves query search 'status=online temperature>70' --tenant acme
   eaves query search '{\"or\": [{\"attribute\": \"status\", \"eq\": \"fault\"}]}' --tenant acme --json
+  eaves query attributes --tenant acme         what is written and asked for, and what is hot
+  eaves query attribute temperature --tenant acme
   eaves query freshness --tenant acme
 
 For a deployed platform set EAVES_API_URL and EAVES_TOKEN (scope query:read).";
@@ -83,6 +86,25 @@ enum Command {
         /// Only these attributes, separated by commas
         #[arg(long, value_delimiter = ',', value_name = "NAMES")]
         fields: Option<Vec<String>>,
+        #[command(flatten)]
+        demand: Demand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Attributes: which are hot, what is written to them, what queries ask of them
+    Attributes {
+        /// Most attributes
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+        #[command(flatten)]
+        demand: Demand,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// One attribute likewise
+    Attribute {
+        /// The attribute
+        name: String,
         #[command(flatten)]
         demand: Demand,
         #[command(flatten)]
@@ -181,6 +203,21 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             }
             let answer = api.post(url, &body).await?;
             print(&common, &answer, found)
+        }
+        Command::Attributes { limit, demand, common } => {
+            let api = Api::find(&common).await?;
+            let mut url = api.url(&["v1", "attributes"])?;
+            url.query_pairs_mut().append_pair("limit", &limit.to_string());
+            demand.add(&mut url);
+            let answer = api.get(url).await?;
+            print(&common, &answer, attributes::list)
+        }
+        Command::Attribute { name, demand, common } => {
+            let api = Api::find(&common).await?;
+            let mut url = api.url(&["v1", "attributes", &name])?;
+            demand.add(&mut url);
+            let answer = api.get(url).await?;
+            print(&common, &answer, |answer| attributes::one(&answer["attribute"]))
         }
         Command::Freshness { common } => {
             let api = Api::find(&common).await?;

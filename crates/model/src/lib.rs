@@ -13,8 +13,10 @@ pub mod position;
 pub mod promotion;
 pub mod reading;
 pub mod rejection;
+pub mod sketch;
 pub mod tenant;
 pub mod time;
+pub mod usage;
 pub mod value;
 pub mod verdict;
 

@@ -48,6 +48,13 @@ impl FlushStore {
         self.db.query_one("the heartbeat", "select heartbeat()", &[]).await.map(drop)
     }
 
+    /// Takes what was counted of attributes into their statistics. Returns how many rows that
+    /// were; 0 also if another is at it.
+    pub async fn fold_statistics(&self) -> Result<u64, StoreError> {
+        let row = self.db.query_one("folding statistics", "select statistics_fold()", &[]).await?;
+        Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+
     /// What is left to flush.
     pub async fn backlog(&self) -> Result<Backlog, StoreError> {
         let sql = "select pipeline_status()::text, unacknowledged_losses()";

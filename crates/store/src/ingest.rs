@@ -8,6 +8,7 @@ mod hot;
 mod place;
 mod plugins;
 mod refused;
+mod statistics;
 mod tenants;
 
 pub use guarded::{Correction, Decided, Guard, Held};
@@ -17,6 +18,7 @@ pub(crate) use tenants::limit;
 use crate::StoreError;
 use crate::db::{Db, MaybeStore, Parameter, connect};
 use eaves_model::batch::Point;
+use eaves_model::usage::WriteMeter;
 use eaves_model::{AttributeId, EntityId, PluginId, Position, Rejection, TenantId, Timestamp, ValueType};
 use eaves_settings::Postgres;
 use std::collections::HashMap;
@@ -30,6 +32,7 @@ pub use plugins::{HotValue, PluginFigures, PluginVersion};
 /// Logs in as `eaves_ingest`: it can add to staging and call functions, nothing else.
 pub struct IngestStore {
     db: Db,
+    meter: WriteMeter,
 }
 
 /// An entity as registered.
@@ -294,12 +297,12 @@ impl MaybeStore for CommitError {
 impl IngestStore {
     /// Connects now, so that wrong settings show at start.
     pub async fn connect(settings: &Postgres) -> Result<Self, StoreError> {
-        Ok(Self { db: connect(settings).await? })
+        Ok(Self { db: connect(settings).await?, meter: WriteMeter::default() })
     }
 
     /// Connects when it is first used.
     pub fn new(settings: &Postgres) -> Self {
-        Self { db: Db::new(settings) }
+        Self { db: Db::new(settings), meter: WriteMeter::default() }
     }
 
     /// Those of the named tenants that exist, with their rules.
@@ -422,7 +425,7 @@ impl IngestStore {
     /// all or nothing. On return it is acknowledged: it survives everything but a crash of
     /// the database, after which [`CommitError::StagingLost`] asks for it again.
     pub async fn commit(&mut self, commit: &Commit<'_>) -> Result<Committed, CommitError> {
-        self.db.guarded("taking a batch", commit::run(&self.db, commit, None)).await
+        self.run(commit, None).await
     }
 
     /// Like [`Self::commit`] for a batch with guarded points: `guard` is told what they
@@ -433,7 +436,17 @@ impl IngestStore {
         commit: &Commit<'_>,
         guard: Guard<'_>,
     ) -> Result<Committed, CommitError> {
-        self.db.guarded("taking a batch", commit::run(&self.db, commit, Some(guard))).await
+        self.run(commit, Some(guard)).await
+    }
+
+    async fn run(&mut self, commit: &Commit<'_>, guard: Option<Guard<'_>>) -> Result<Committed, CommitError> {
+        let work = commit::run(&self.db, &mut self.meter, commit, guard);
+        let done = self.db.guarded("taking a batch", work).await;
+        if done.is_err() {
+            // What the meter told of may have been rolled back, or lost with staging.
+            self.meter.forget();
+        }
+        done
     }
 }
 

@@ -13,12 +13,14 @@ mod plugins;
 mod quarantine;
 mod search;
 mod status;
+mod usage;
 
 pub use entity::{AttributeRow, EntityRow};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
 pub use search::SearchQuery;
 pub use status::{PipelineStatus, SourceStatus};
+pub use usage::{Asked, AttributeUsage, DayFigures};
 
 use crate::{Db, StoreError};
 use eaves_model::TenantId;

@@ -18,6 +18,8 @@ const BEAT: Duration = Duration::from_millis(200);
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How often metrics are written.
 const METRICS: Duration = Duration::from_secs(10);
+/// How often what was counted of attributes is taken into their statistics.
+const STATISTICS: Duration = Duration::from_secs(5);
 /// A leaf with fewer rows can wait for the next turn: each flush has a fixed cost.
 const WORTH_ANOTHER: u64 = 20_000;
 
@@ -77,6 +79,7 @@ async fn flush_until(
 ) -> Result<Summary, StoreError> {
     let mut summary = Summary::default();
     let mut told = (Instant::now(), 0);
+    let mut folded = None;
     while Instant::now() < end && !*stopped.borrow() {
         let turn = Instant::now();
         let pause = match store.stage_flush(1).await {
@@ -96,6 +99,10 @@ async fn flush_until(
             }
             Err(e) => return Err(e),
         };
+        if folded.is_none_or(|at: Instant| at.elapsed() >= STATISTICS) {
+            fold(store).await;
+            folded = Some(Instant::now());
+        }
         if told.0.elapsed() >= METRICS {
             tell(store, summary.rows - told.1).await;
             told = (Instant::now(), summary.rows);
@@ -126,6 +133,13 @@ async fn beat_until(store: &FlushStore, end: Instant, mut stopped: watch::Receiv
         let _ = tokio::time::timeout(wait, stopped.wait_for(|stop| *stop)).await;
     }
     beats
+}
+
+/// Statistics can wait for the next time; the flush cannot.
+async fn fold(store: &FlushStore) {
+    if let Err(e) = store.fold_statistics().await {
+        tracing::warn!(error = &e as &dyn std::error::Error, "folding statistics failed");
+    }
 }
 
 /// Writes metrics; their failure is none of the flush.

@@ -4,6 +4,7 @@ use crate::memory::{Memory, Recall};
 use crate::problem::Problem;
 use crate::sources::{Server, Sources};
 use crate::stream::{Kinesis, Stream};
+use crate::usage::Usage;
 use eaves_cache::{Cache, CacheError, Named};
 use eaves_model::TenantId;
 use eaves_model::tenant::Tenant;
@@ -35,6 +36,7 @@ pub struct Context {
     pub(crate) cache: Option<Cache>,
     pub(crate) stream: Arc<dyn Stream>,
     pub(crate) memory: Memory,
+    pub(crate) usage: Usage,
 }
 
 impl Context {
@@ -55,7 +57,8 @@ impl Context {
         let primary = server(&settings.primary);
         let replica = settings.replica.as_ref().map(server);
         let cache = settings.cache.as_ref().map(Cache::connect).transpose()?;
-        Ok(Self { sources: Sources { primary, replica }, cache, stream, memory: Memory::new() })
+        let sources = Sources { primary, replica };
+        Ok(Self { sources, cache, stream, memory: Memory::new(), usage: Usage::default() })
     }
 
     /// The tenant of this name, if it is registered.

@@ -68,6 +68,11 @@ impl Filter {
         &self.json
     }
 
+    /// The attributes that it compares, as often as it does.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.attributes.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The path of the first part that names the attribute.
     pub fn path_of(&self, attribute: &str) -> &str {
         let found = self.attributes.iter().find(|(name, _)| name == attribute);

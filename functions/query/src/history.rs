@@ -20,6 +20,7 @@ use eaves_store::read::{AttributeRow, HistoryPoint, HistoryQuery};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use std::time::Instant;
 use utoipa::ToSchema;
 
 const DAY: i64 = 86_400_000_000;
@@ -163,6 +164,7 @@ pub(crate) async fn get_history(
     let attribute = checked("attribute", &attribute)?;
     let tenant = caller.tenant.id;
 
+    let began = Instant::now();
     let mut attempt = context.sources.attempt(demand, Need::History, None);
     loop {
         let (route, server) = attempt.next().await?;
@@ -207,6 +209,8 @@ pub(crate) async fn get_history(
         };
         let done = server.reader.history(&query).await;
         let Some((points, lag)) = attempt.take(route, server, done)? else { continue };
+        context.usage.note(tenant, &[], &[attribute], began.elapsed());
+        context.usage.write(tenant, &context.sources.primary, false).await;
         let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
         let more = points.len() > limit as usize;
         let points = points.into_iter().take(limit as usize).map(|p| Point::new(p, corrections)).collect();

@@ -6,6 +6,7 @@
 //! shape of an endpoint and `sources` for how a source is chosen, tried and left.
 
 mod answer;
+mod attributes;
 mod caller;
 mod context;
 mod docs;
@@ -24,6 +25,7 @@ mod search;
 mod sources;
 mod stream;
 mod telemetry;
+mod usage;
 
 pub use context::{Context, StartError};
 pub use openapi::document;

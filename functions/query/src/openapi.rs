@@ -19,6 +19,7 @@ use utoipa::{Modify, OpenApi as _};
     ),
     tags(
         (name = "entities", description = "Latest values and history"),
+        (name = "attributes", description = "What is registered, written and asked for"),
         (name = "telemetry", description = "Readings of devices"),
         (name = "quarantine", description = "What could not be taken: look at it, send it again, give it up"),
         (name = "freshness", description = "How far every part is"),
@@ -71,7 +72,7 @@ const HEADERS: [(&str, &str); 9] = [
 /// Adds the headers that all data answers share.
 pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
-        if !path.starts_with("/v1/entities") {
+        if !["/v1/entities", "/v1/attributes"].iter().any(|start| path.starts_with(start)) {
             continue;
         }
         for operation in [&mut item.get, &mut item.post].into_iter().flatten() {

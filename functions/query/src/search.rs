@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 use utoipa::ToSchema;
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -121,6 +122,13 @@ pub(crate) async fn search_entities(
         limit: limit + 1,
     };
 
+    // What is asked in vain is asked: an attribute that is not hot may be worth making so.
+    let began = Instant::now();
+    let asked = |took| {
+        let filters: Vec<&str> = filter.iter().flat_map(Filter::attributes).collect();
+        let returns: Vec<&str> = body.fields.iter().flatten().map(String::as_str).collect();
+        context.usage.note(caller.tenant.id, &filters, &returns, took);
+    };
     let mut attempt = context.sources.attempt(demand, Need::Hot, None);
     let (mut rows, route, lag) = loop {
         let (route, server) = attempt.next().await?;
@@ -129,9 +137,15 @@ pub(crate) async fn search_entities(
         match attempt.take(route, server, done) {
             Ok(Some((rows, lag))) => break (rows, route, lag),
             Ok(None) => {}
-            Err(e) => return Err(refused(e, filter.as_ref())),
+            Err(e) => {
+                asked(began.elapsed());
+                context.usage.write(caller.tenant.id, &context.sources.primary, false).await;
+                return Err(refused(e, filter.as_ref()));
+            }
         }
     };
+    asked(began.elapsed());
+    context.usage.write(caller.tenant.id, &context.sources.primary, false).await;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let next_cursor = rows.last().filter(|_| more).map(|last| to_cursor(last.entity));

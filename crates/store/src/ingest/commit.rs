@@ -2,14 +2,16 @@
 
 use super::{
     Checkpoint, Commit, CommitError, Committed, Correction, Guard, HotState, copy, guarded, hot, refused,
+    statistics,
 };
 use crate::StoreError;
 use crate::db::{Db, Parameter};
 use crate::micros::Micros;
 use eaves_model::delivery::Refusal;
+use eaves_model::usage::{Batch, WriteMeter};
 use eaves_model::{EntityId, Position, TenantId, Timestamp};
 use futures_util::SinkExt as _;
-use futures_util::future::join5;
+use futures_util::future::{join, join5};
 use std::pin::pin;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Row, Transaction};
@@ -54,6 +56,7 @@ pub(super) fn checkpoint(row: &Row) -> Result<Checkpoint, StoreError> {
 
 pub(super) async fn run(
     db: &Db,
+    meter: &mut WriteMeter,
     commit: &Commit<'_>,
     guard: Option<Guard<'_>>,
 ) -> Result<Committed, CommitError> {
@@ -97,20 +100,27 @@ pub(super) async fn run(
     if !commit.points.is_empty() {
         stage(&transaction, slot, &commit, stamp).await.map_err(&failed)?;
     }
+    // What an operator has read again was counted when it was first taken.
+    let measured = match commit.consumer.starts_with("replay-") {
+        true => Batch::default(),
+        false => meter.measure(commit.points, Timestamp::now()),
+    };
     // Sent together: one round trip.
     let again = found.replay_to.is_some();
-    let (changed, quarantined, corrected, settled, finished) = join5(
+    let written = join5(
         upsert(&transaction, &commit),
         refused::quarantine(&transaction, &commit, again),
         guarded::correct(&transaction, &commit, corrections, stamp.unwrap_or(ingested_at)),
         refused::settle(&transaction, &commit),
         finish(&transaction, slot, &commit),
-    )
-    .await;
+    );
+    let ((changed, quarantined, corrected, settled, finished), counted) =
+        join(written, statistics::add(&transaction, &measured)).await;
     let hot = changed.map_err(&failed)?;
     quarantined.map_err(&failed)?;
     corrected.map_err(&failed)?;
     finished.map_err(&failed)?;
+    counted.map_err(&failed)?;
     if !settled.map_err(&failed)? {
         return Err(CommitError::RedriveSettled);
     }

@@ -63,7 +63,7 @@ pub(super) fn entity_row(row: &Row) -> Result<EntityRow, ReadError> {
     })
 }
 
-fn attribute_row(row: &Row) -> Result<AttributeRow, ReadError> {
+pub(super) fn attribute_row(row: &Row) -> Result<AttributeRow, ReadError> {
     let value_type: &str = row.try_get(2)?;
     Ok(AttributeRow {
         name: row.try_get(0)?,

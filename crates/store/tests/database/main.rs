@@ -23,6 +23,7 @@ mod register;
 mod rest;
 mod schema;
 mod search;
+mod statistics;
 mod tenancy;
 mod tls;
 
@@ -44,6 +45,7 @@ fn main() {
     tenancy::add(&mut suite);
     search::add(&mut suite);
     operate::add(&mut suite);
+    statistics::add(&mut suite);
     plugins::add(&mut suite);
     rest::add(&mut suite);
     suite.run()

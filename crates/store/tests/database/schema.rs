@@ -138,7 +138,8 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
          select replication_heartbeat, select stream_losses, select tenants\n\
          eaves_flush insert entity_values_ingest_N, select staging_slot\n\
          eaves_ingest insert entity_values_ingest_N, select staging_slot\n\
-         eaves_query select attributes, select entities, select entity_attribute_stats, select entity_jsonb, \
+         eaves_query select attribute_sketches, select attribute_statistics, select attribute_statistics_state, \
+         select attributes, select entities, select entity_attribute_stats, select entity_jsonb, \
          select entity_value_corrections, select entity_values_ts, select flush_state, select ingest_ledger, select plugin_events, select plugin_metrics, select plugin_versions, \
          select quarantine, select replication_heartbeat, select tenants";
     assert_eq!(rights, expected);
@@ -160,7 +161,8 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
          ingest_finish, ingest_rewind, ingest_tenants, longest_outage, loss_note, plugin_event_add, \
          plugin_metrics_add, points_forget, \
          quarantine_add, quarantine_replayed, redrive_check, redrive_settle, register_attributes, \
-         register_entities, register_plugin, register_plugin_version, stale_shards, tenants_by_name, upsert_hot_attrs, \
+         register_entities, register_plugin, register_plugin_version, stale_shards, statistics_add_writes, \
+         tenants_by_name, upsert_hot_attrs, \
          upsert_hot_batch"
     );
     for forbidden in [

@@ -16,6 +16,8 @@ pub(crate) async fn the_description_is_complete(world: &World) {
     let paths = document["paths"].as_object().unwrap();
     let expect = [
         "/healthz",
+        "/v1/attributes",
+        "/v1/attributes/{name}",
         "/v1/entities/search",
         "/v1/entities/{external_id}",
         "/v1/entities/{external_id}/history/{attribute}",
@@ -36,7 +38,7 @@ pub(crate) async fn the_description_is_complete(world: &World) {
                 assert!(operation["security"][0]["jwt"].is_array(), "{path}");
                 assert!(operation["responses"]["401"].is_object(), "{path}");
             }
-            if path.starts_with("/v1/entities") {
+            if path.starts_with("/v1/entities") || path.starts_with("/v1/attributes") {
                 let headers = operation["responses"]["200"]["headers"].as_object().unwrap();
                 assert_eq!(headers.len(), 9, "{path}");
             }
@@ -125,6 +127,9 @@ pub(crate) async fn answers_are_as_described(world: &World) {
             "get",
         ),
         (world.search(&tenant, &json!({})).await, "/v1/entities/search", "post"),
+        (world.get(&tenant, "/v1/attributes").await, "/v1/attributes", "get"),
+        (world.get(&tenant, "/v1/attributes/t").await, "/v1/attributes/{name}", "get"),
+        (world.get(&tenant, "/v1/attributes/none").await, "/v1/attributes/{name}", "get"),
         (world.get(&tenant, "/v1/freshness").await, "/v1/freshness", "get"),
         (world.get(&tenant, "/healthz").await, "/healthz", "get"),
         (world.post(&tenant, "application/json", reading.to_string()).await, "/v1/telemetry", "post"),

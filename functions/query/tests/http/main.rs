@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at what it does not expect")]
 
+mod attributes;
 mod auth;
 mod away;
 mod described;
@@ -52,6 +53,8 @@ fn main() {
         search::filters_find_what_they_describe,
         search::pages_and_fields,
         search::what_cannot_be_searched_is_named,
+        attributes::usage_is_told_by_attribute,
+        attributes::a_list_has_pages_and_one_tenant,
         telemetry::readings_go_to_the_stream_with_the_callers_tenant,
         telemetry::bad_readings_are_listed_with_their_place,
         telemetry::bad_bodies_are_refused,

@@ -372,7 +372,8 @@ async fn flush(settings: Postgres, on: Arc<AtomicBool>) {
                 } else {
                     Ok(())
                 };
-                if flushed.is_err() || store.heartbeat().await.is_err() {
+                let folded = store.fold_statistics().await;
+                if flushed.is_err() || folded.is_err() || store.heartbeat().await.is_err() {
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;

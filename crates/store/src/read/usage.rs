@@ -1,0 +1,168 @@
+//! How attributes are used (`V42__attribute_statistics.sql`).
+
+use super::entity::attribute_row;
+use super::{AttributeRow, Parameter, ReadError, Reader, Snapshot, Statement};
+use crate::micros::Micros;
+use eaves_model::sketch::Sketch;
+use eaves_model::usage::{Usage, window_seconds};
+use eaves_model::{TenantId, Timestamp};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+/// The last 24 hours are those of `mv_entity_attribute_stats`, as of its last refresh.
+const USAGES: &str = "select a.attribute_name, a.attribute_id, a.value_type, a.unit, a.is_hot, \
+       a.created_at, clock_timestamp(), greatest(b.began_at, a.created_at), \
+       s.\"values\", s.bytes, s.compared, s.changed, s.queries, s.filters, s.returns, s.query_us, \
+       s.last_written_at, k.entities, k.distinct_values, \
+       d.value_count, d.entity_count, d.min_value, d.max_value, d.avg_value, d.refreshed_at \
+     from attribute_statistics_state b \
+     cross join lateral ( \
+       select * from attributes where tenant_id = $1 and attribute_name > $2 \
+         and ($3::text is null or attribute_name = $3) \
+       order by attribute_name limit $4 \
+     ) a \
+     cross join lateral ( \
+       select coalesce(sum(\"values\"), 0)::int8 as \"values\", coalesce(sum(bytes), 0)::int8 as bytes, \
+         coalesce(sum(compared), 0)::int8 as compared, coalesce(sum(changed), 0)::int8 as changed, \
+         coalesce(sum(queries), 0)::int8 as queries, coalesce(sum(filters), 0)::int8 as filters, \
+         coalesce(sum(returns), 0)::int8 as returns, coalesce(sum(query_us), 0)::int8 as query_us, \
+         max(last_written_at) as last_written_at \
+       from attribute_statistics s where s.tenant_id = $1 and s.attribute_id = a.attribute_id \
+         and s.period >= floor(extract(epoch from now()) / 43200) - 1 \
+     ) s \
+     cross join lateral ( \
+       select coalesce(array_agg(entities), '{}') as entities, \
+         coalesce(array_agg(distinct_values), '{}') as distinct_values \
+       from attribute_sketches k where k.tenant_id = $1 and k.attribute_id = a.attribute_id \
+         and k.period >= floor(extract(epoch from now()) / 43200) - 1 \
+     ) k \
+     left join entity_attribute_stats d on d.tenant_id = $1 and d.attribute_id = a.attribute_id \
+     order by a.attribute_name";
+
+const ADD: &str = "select statistics_add_queries($1, $2, $3, $4, $5)";
+
+/// An attribute and how it is used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttributeUsage {
+    /// What is registered of it.
+    pub attribute: AttributeRow,
+    /// Since when it is.
+    pub created_at: Timestamp,
+    /// The last twelve to twenty-four hours.
+    pub usage: Usage,
+    /// The 24 hours before the last refresh, counted in history.
+    pub day: Option<DayFigures>,
+}
+
+/// What `mv_entity_attribute_stats` has of an attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DayFigures {
+    /// Values.
+    pub values: i64,
+    /// Entities with any.
+    pub entities: i64,
+    /// The least, if it is a number.
+    pub min: Option<f64>,
+    /// The greatest.
+    pub max: Option<f64>,
+    /// The mean.
+    pub mean: Option<f64>,
+    /// When it was counted.
+    pub refreshed_at: Timestamp,
+}
+
+/// What queries of one tenant asked of an attribute.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Its name.
+    pub name: String,
+    /// Queries that name it.
+    pub queries: u64,
+    /// Those that filter by it.
+    pub filters: u64,
+    /// Those that want it returned.
+    pub returns: u64,
+    /// Their time, in microseconds.
+    pub query_us: u64,
+}
+
+fn estimate(sketches: &[Vec<u8>]) -> Result<u64, ReadError> {
+    let mut all = Sketch::default();
+    match sketches.iter().all(|registers| all.merge(registers)) {
+        true => Ok(all.estimate()),
+        false => Err(ReadError::Unreadable("a sketch")),
+    }
+}
+
+fn day(row: &Row) -> Result<Option<DayFigures>, ReadError> {
+    let Some(values) = row.try_get(19)? else { return Ok(None) };
+    Ok(Some(DayFigures {
+        values,
+        entities: row.try_get(20)?,
+        min: row.try_get(21)?,
+        max: row.try_get(22)?,
+        mean: row.try_get(23)?,
+        refreshed_at: row.try_get::<_, Micros>(24)?.0,
+    }))
+}
+
+fn attribute_usage(row: &Row) -> Result<AttributeUsage, ReadError> {
+    let count = |column: usize| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
+    let Micros(now) = row.try_get(6)?;
+    let Micros(since) = row.try_get(7)?;
+    Ok(AttributeUsage {
+        attribute: attribute_row(row)?,
+        created_at: row.try_get::<_, Micros>(5)?.0,
+        usage: Usage {
+            window_seconds: window_seconds(now, since),
+            values: count(8)?,
+            bytes: count(9)?,
+            compared: count(10)?,
+            changed: count(11)?,
+            queries: count(12)?,
+            filters: count(13)?,
+            returns: count(14)?,
+            query_us: count(15)?,
+            last_written_at: row.try_get::<_, Option<Micros>>(16)?.map(|m| m.0),
+            entities: estimate(&row.try_get::<_, Vec<Vec<u8>>>(17)?)?,
+            distinct_values: estimate(&row.try_get::<_, Vec<Vec<u8>>>(18)?)?,
+        },
+        day: day(row)?,
+    })
+}
+
+impl Reader {
+    /// A tenant's attributes and how they are used, by name: those after `after`, at most
+    /// `most`; only the one called `only`, if that is given.
+    pub async fn attribute_usages(
+        &self,
+        tenant: TenantId,
+        after: &str,
+        only: Option<&str>,
+        most: u32,
+    ) -> Result<Snapshot<Vec<AttributeUsage>>, ReadError> {
+        let most = i64::from(most);
+        let parameters: [Parameter<'_>; 4] =
+            [(&tenant.0, Type::INT4), (&after, Type::TEXT), (&only, Type::TEXT), (&most, Type::INT8)];
+        let done = self.unit(Some(tenant), &[Statement { sql: USAGES, parameters: &parameters }]).await?;
+        done.try_map(|results| results.iter().flatten().map(attribute_usage).collect())
+    }
+
+    /// Adds what queries of the tenant asked. Only the primary takes it.
+    pub async fn add_queries(&self, tenant: TenantId, asked: &[Asked]) -> Result<(), ReadError> {
+        let count = |of: fn(&Asked) -> u64| -> Vec<i64> {
+            asked.iter().map(|a| i64::try_from(of(a)).unwrap_or(i64::MAX)).collect()
+        };
+        let names: Vec<&str> = asked.iter().map(|a| a.name.as_str()).collect();
+        let (queries, filters) = (count(|a| a.queries), count(|a| a.filters));
+        let (returns, query_us) = (count(|a| a.returns), count(|a| a.query_us));
+        let parameters: [Parameter<'_>; 5] = [
+            (&names, Type::TEXT_ARRAY),
+            (&queries, Type::INT8_ARRAY),
+            (&filters, Type::INT8_ARRAY),
+            (&returns, Type::INT8_ARRAY),
+            (&query_us, Type::INT8_ARRAY),
+        ];
+        self.write(tenant, &[Statement { sql: ADD, parameters: &parameters }]).await.map(drop)
+    }
+}
