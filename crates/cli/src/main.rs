@@ -9,6 +9,7 @@ mod attribute;
 mod audit;
 mod db;
 mod demo;
+mod hot;
 mod local;
 mod losses;
 mod out;
@@ -66,6 +67,8 @@ enum Command {
     Send(send::Args),
     /// Ask for entities, histories, searches and freshness
     Query(query::Args),
+    /// What would be in the hot projection
+    Hot(hot::Args),
     /// Play a fleet of devices
     Simulate(simulate::Args),
     /// See everything work, in a temporary platform
@@ -120,6 +123,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plugin(args) => return plugin::run(args).await,
         Command::Send(args) => send::run(args).await,
         Command::Query(args) => query::run(args).await,
+        Command::Hot(args) => hot::run(args).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Quarantine(args) => quarantine::run(args).await,

@@ -134,7 +134,7 @@ struct Demand {
 }
 
 #[derive(clap::Args)]
-struct Common {
+pub(crate) struct Common {
     /// The tenant to ask for
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
@@ -228,14 +228,14 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 }
 
 /// The API with a token.
-struct Api {
+pub(crate) struct Api {
     base: Url,
     token: String,
     client: reqwest::Client,
 }
 
 impl Api {
-    async fn find(common: &Common) -> Result<Self> {
+    pub(crate) async fn find(common: &Common) -> Result<Self> {
         // A platform here is only needed for what the user did not give.
         let target = if common.url.is_some() && common.token.is_some() {
             None
@@ -264,7 +264,7 @@ impl Api {
         Ok(Self { base, token, client })
     }
 
-    fn url(&self, segments: &[&str]) -> Result<Url> {
+    pub(crate) fn url(&self, segments: &[&str]) -> Result<Url> {
         let mut url = self.base.clone();
         match url.path_segments_mut() {
             Ok(mut path) => path.pop_if_empty().extend(segments.iter().map(|s| escaped(s))),
@@ -277,7 +277,7 @@ impl Api {
         self.send(self.client.request(Method::GET, url)).await
     }
 
-    async fn post(&self, url: Url, body: &Value) -> Result<Value> {
+    pub(crate) async fn post(&self, url: Url, body: &Value) -> Result<Value> {
         self.send(self.client.request(Method::POST, url).json(body)).await
     }
 
@@ -333,7 +333,7 @@ pub(crate) fn time(name: &str, text: &str) -> Result<String> {
         .to_string())
 }
 
-fn print(common: &Common, answer: &Value, readable: impl Fn(&Value) -> Vec<String>) -> Result<()> {
+pub(crate) fn print(common: &Common, answer: &Value, readable: impl Fn(&Value) -> Vec<String>) -> Result<()> {
     if common.json {
         return out::line(serde_json::to_string_pretty(answer)?);
     }
@@ -368,7 +368,7 @@ fn freshness_line(freshness: &Value) -> Option<String> {
     ))
 }
 
-fn cell(value: &Value) -> String {
+pub(crate) fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),

@@ -20,7 +20,7 @@ pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
 pub use search::SearchQuery;
 pub use status::{PipelineStatus, SourceStatus};
-pub use usage::{Asked, AttributeUsage, DayFigures};
+pub use usage::{Asked, AttributeUsage, DayFigures, HotStatistics};
 
 use crate::{Db, StoreError};
 use eaves_model::TenantId;

@@ -15,6 +15,7 @@ mod entity_name;
 mod filter;
 mod freshness;
 mod history;
+mod hot;
 mod memory;
 mod openapi;
 mod params;

@@ -72,7 +72,7 @@ const HEADERS: [(&str, &str); 9] = [
 /// Adds the headers that all data answers share.
 pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
-        if !["/v1/entities", "/v1/attributes"].iter().any(|start| path.starts_with(start)) {
+        if !["/v1/entities", "/v1/attributes", "/v1/hot"].iter().any(|start| path.starts_with(start)) {
             continue;
         }
         for operation in [&mut item.get, &mut item.post].into_iter().flatten() {

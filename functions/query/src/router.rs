@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{attributes, docs, entity, freshness, history, openapi, quarantine, search, telemetry};
+use crate::{attributes, docs, entity, freshness, history, hot, openapi, quarantine, search, telemetry};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -19,6 +19,7 @@ pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(search::search_entities))
         .routes(routes!(attributes::list_attributes))
         .routes(routes!(attributes::get_attribute))
+        .routes(routes!(hot::simulate_hot))
         .routes(routes!(telemetry::post_telemetry))
         .routes(routes!(quarantine::list_quarantine))
         .routes(routes!(quarantine::redrive_many))

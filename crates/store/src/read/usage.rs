@@ -3,41 +3,50 @@
 use super::entity::attribute_row;
 use super::{AttributeRow, Parameter, ReadError, Reader, Snapshot, Statement};
 use crate::micros::Micros;
+use eaves_model::promotion::Statistics;
 use eaves_model::sketch::Sketch;
 use eaves_model::usage::{Usage, window_seconds};
 use eaves_model::{TenantId, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-/// The last 24 hours are those of `mv_entity_attribute_stats`, as of its last refresh.
-const USAGES: &str = "select a.attribute_name, a.attribute_id, a.value_type, a.unit, a.is_hot, \
-       a.created_at, clock_timestamp(), greatest(b.began_at, a.created_at), \
-       s.\"values\", s.bytes, s.compared, s.changed, s.queries, s.filters, s.returns, s.query_us, \
-       s.last_written_at, k.entities, k.distinct_values, \
-       d.value_count, d.entity_count, d.min_value, d.max_value, d.avg_value, d.refreshed_at \
-     from attribute_statistics_state b \
-     cross join lateral ( \
-       select * from attributes where tenant_id = $1 and attribute_name > $2 \
-         and ($3::text is null or attribute_name = $3) \
-       order by attribute_name limit $4 \
-     ) a \
-     cross join lateral ( \
-       select coalesce(sum(\"values\"), 0)::int8 as \"values\", coalesce(sum(bytes), 0)::int8 as bytes, \
-         coalesce(sum(compared), 0)::int8 as compared, coalesce(sum(changed), 0)::int8 as changed, \
-         coalesce(sum(queries), 0)::int8 as queries, coalesce(sum(filters), 0)::int8 as filters, \
-         coalesce(sum(returns), 0)::int8 as returns, coalesce(sum(query_us), 0)::int8 as query_us, \
-         max(last_written_at) as last_written_at \
-       from attribute_statistics s where s.tenant_id = $1 and s.attribute_id = a.attribute_id \
-         and s.period >= floor(extract(epoch from now()) / 43200) - 1 \
-     ) s \
-     cross join lateral ( \
-       select coalesce(array_agg(entities), '{}') as entities, \
-         coalesce(array_agg(distinct_values), '{}') as distinct_values \
-       from attribute_sketches k where k.tenant_id = $1 and k.attribute_id = a.attribute_id \
-         and k.period >= floor(extract(epoch from now()) / 43200) - 1 \
-     ) k \
-     left join entity_attribute_stats d on d.tenant_id = $1 and d.attribute_id = a.attribute_id \
-     order by a.attribute_name";
+/// Attributes as `which` has it, with `$1` the tenant; sketches of those that are `sketched`. The
+/// last 24 hours are those of `mv_entity_attribute_stats`, as of its last refresh.
+fn usages(which: &str, sketched: &str) -> String {
+    format!(
+        "select a.attribute_name, a.attribute_id, a.value_type, a.unit, a.is_hot, \
+           a.created_at, clock_timestamp(), greatest(b.began_at, a.created_at), \
+           s.\"values\", s.bytes, s.compared, s.changed, s.queries, s.filters, s.returns, s.query_us, \
+           s.last_written_at, k.entities, k.distinct_values, \
+           d.value_count, d.entity_count, d.min_value, d.max_value, d.avg_value, d.refreshed_at \
+         from attribute_statistics_state b \
+         cross join lateral (select * from attributes where tenant_id = $1 {which}) a \
+         cross join lateral ( \
+           select coalesce(sum(\"values\"), 0)::int8 as \"values\", coalesce(sum(bytes), 0)::int8 as bytes, \
+             coalesce(sum(compared), 0)::int8 as compared, coalesce(sum(changed), 0)::int8 as changed, \
+             coalesce(sum(queries), 0)::int8 as queries, coalesce(sum(filters), 0)::int8 as filters, \
+             coalesce(sum(returns), 0)::int8 as returns, coalesce(sum(query_us), 0)::int8 as query_us, \
+             max(last_written_at) as last_written_at \
+           from attribute_statistics s where s.tenant_id = $1 and s.attribute_id = a.attribute_id \
+             and s.period >= floor(extract(epoch from now()) / 43200) - 1 \
+         ) s \
+         cross join lateral ( \
+           select coalesce(array_agg(entities), '{{}}') as entities, \
+             coalesce(array_agg(distinct_values), '{{}}') as distinct_values \
+           from attribute_sketches k where k.tenant_id = $1 and k.attribute_id = a.attribute_id \
+             and k.period >= floor(extract(epoch from now()) / 43200) - 1 and {sketched} \
+         ) k \
+         left join entity_attribute_stats d on d.tenant_id = $1 and d.attribute_id = a.attribute_id \
+         order by a.attribute_name"
+    )
+}
+
+/// A page, or one attribute.
+const PAGE: &str = "and attribute_name > $2 and ($3::text is null or attribute_name = $3) \
+     order by attribute_name limit $4";
+
+/// Most attributes that a rule looks at.
+const MOST_JUDGED: u32 = 20_000;
 
 const ADD: &str = "select statistics_add_queries($1, $2, $3, $4, $5)";
 
@@ -69,6 +78,15 @@ pub struct DayFigures {
     pub mean: Option<f64>,
     /// When it was counted.
     pub refreshed_at: Timestamp,
+}
+
+/// What a rule of promotion looks at.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HotStatistics {
+    /// The attributes, by name, and the default byte budget.
+    pub statistics: Statistics,
+    /// How many attributes of the tenant become hot by themselves.
+    pub hot_limit: u32,
 }
 
 /// What queries of one tenant asked of an attribute.
@@ -131,6 +149,22 @@ fn attribute_usage(row: &Row) -> Result<AttributeUsage, ReadError> {
     })
 }
 
+fn statistics(all: &[AttributeUsage]) -> Statistics {
+    let now = Timestamp::now();
+    let of = |a: &AttributeUsage| {
+        let row = &a.attribute;
+        let settled = now.seconds_since(a.created_at).max(0.0);
+        a.usage.statistics((&row.name, row.value_type, &row.unit), row.is_hot, settled)
+    };
+    Statistics {
+        window_seconds: all.iter().map(|a| a.usage.window_seconds).fold(0.0, f64::max),
+        // An entity has at least one attribute, so it is at least as many.
+        tenant_entities: all.iter().map(|a| a.usage.entities).max().unwrap_or_default(),
+        byte_budget: eaves_model::hot::BYTE_BUDGET,
+        attributes: all.iter().map(of).collect(),
+    }
+}
+
 impl Reader {
     /// A tenant's attributes and how they are used, by name: those after `after`, at most
     /// `most`; only the one called `only`, if that is given.
@@ -144,8 +178,32 @@ impl Reader {
         let most = i64::from(most);
         let parameters: [Parameter<'_>; 4] =
             [(&tenant.0, Type::INT4), (&after, Type::TEXT), (&only, Type::TEXT), (&most, Type::INT8)];
-        let done = self.unit(Some(tenant), &[Statement { sql: USAGES, parameters: &parameters }]).await?;
+        let sql = usages(PAGE, "true");
+        let done = self.unit(Some(tenant), &[Statement { sql: &sql, parameters: &parameters }]).await?;
         done.try_map(|results| results.iter().flatten().map(attribute_usage).collect())
+    }
+
+    /// All that a rule of promotion looks at. Of attributes that are neither hot nor asked for,
+    /// entities and values are not counted: they do not become hot.
+    pub async fn hot_statistics(&self, tenant: TenantId) -> Result<Snapshot<HotStatistics>, ReadError> {
+        let sql = usages("order by attribute_id limit $2", "(a.is_hot or s.filters + s.returns > 0)");
+        let most = i64::from(MOST_JUDGED);
+        let attributes: [Parameter<'_>; 2] = [(&tenant.0, Type::INT4), (&most, Type::INT8)];
+        let limit: [Parameter<'_>; 1] = [(&tenant.0, Type::INT4)];
+        let statements = [
+            Statement { sql: &sql, parameters: &attributes },
+            Statement { sql: "select hot_limit from tenants where tenant_id = $1", parameters: &limit },
+        ];
+        let done = self.unit(Some(tenant), &statements).await?;
+        done.try_map(|results| {
+            let [attributes, limit] = results.as_slice() else {
+                return Err(ReadError::Unreadable("statistics"));
+            };
+            let hot_limit = limit.first().map(|r| r.try_get::<_, i32>(0)).transpose()?.unwrap_or_default();
+            let all: Vec<AttributeUsage> =
+                attributes.iter().map(attribute_usage).collect::<Result<_, _>>()?;
+            Ok(HotStatistics { statistics: statistics(&all), hot_limit: hot_limit.unsigned_abs() })
+        })
     }
 
     /// Adds what queries of the tenant asked. Only the primary takes it.

@@ -22,6 +22,7 @@ pub(crate) async fn the_description_is_complete(world: &World) {
         "/v1/entities/{external_id}",
         "/v1/entities/{external_id}/history/{attribute}",
         "/v1/freshness",
+        "/v1/hot/simulate",
         "/v1/quarantine",
         "/v1/quarantine/redrive",
         "/v1/quarantine/{id}",
@@ -38,7 +39,7 @@ pub(crate) async fn the_description_is_complete(world: &World) {
                 assert!(operation["security"][0]["jwt"].is_array(), "{path}");
                 assert!(operation["responses"]["401"].is_object(), "{path}");
             }
-            if path.starts_with("/v1/entities") || path.starts_with("/v1/attributes") {
+            if ["/v1/entities", "/v1/attributes", "/v1/hot"].iter().any(|start| path.starts_with(start)) {
                 let headers = operation["responses"]["200"]["headers"].as_object().unwrap();
                 assert_eq!(headers.len(), 9, "{path}");
             }
@@ -130,6 +131,8 @@ pub(crate) async fn answers_are_as_described(world: &World) {
         (world.get(&tenant, "/v1/attributes").await, "/v1/attributes", "get"),
         (world.get(&tenant, "/v1/attributes/t").await, "/v1/attributes/{name}", "get"),
         (world.get(&tenant, "/v1/attributes/none").await, "/v1/attributes/{name}", "get"),
+        (world.simulate(&tenant, &json!({"promote": ["t"]})).await, "/v1/hot/simulate", "post"),
+        (world.simulate(&tenant, &json!({"share": 2})).await, "/v1/hot/simulate", "post"),
         (world.get(&tenant, "/v1/freshness").await, "/v1/freshness", "get"),
         (world.get(&tenant, "/healthz").await, "/healthz", "get"),
         (world.post(&tenant, "application/json", reading.to_string()).await, "/v1/telemetry", "post"),

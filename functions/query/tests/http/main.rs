@@ -9,6 +9,7 @@ mod away;
 mod described;
 mod entity;
 mod history;
+mod hot;
 mod quarantine;
 mod search;
 mod telemetry;
@@ -55,6 +56,8 @@ fn main() {
         search::what_cannot_be_searched_is_named,
         attributes::usage_is_told_by_attribute,
         attributes::a_list_has_pages_and_one_tenant,
+        hot::a_simulation_says_what_would_change_and_changes_nothing,
+        hot::settings_out_of_range_are_refused,
         telemetry::readings_go_to_the_stream_with_the_callers_tenant,
         telemetry::bad_readings_are_listed_with_their_place,
         telemetry::bad_bodies_are_refused,

@@ -259,6 +259,12 @@ impl World {
             .await
     }
 
+    pub(crate) async fn simulate(&self, tenant: &Tenant, body: &Json) -> Answer {
+        let claims = Some(claims(tenant, "query:read"));
+        let path = "/v1/hot/simulate?consistency=strong";
+        self.send(Method::POST, path, claims, &[], &body.to_string()).await
+    }
+
     pub(crate) async fn post(&self, tenant: &Tenant, content_type: &str, body: impl Into<Vec<u8>>) -> Answer {
         let claims = Some(claims(tenant, "telemetry:write"));
         self.send_bytes(Method::POST, "/v1/telemetry", claims, &[("content-type", content_type)], body.into())
