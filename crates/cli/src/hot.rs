@@ -1,18 +1,20 @@
 //! `eaves hot`: what is, or would be, in the hot projection.
 
-use crate::out;
-use crate::query::{Api, Common, cell, print};
+mod simulate;
+mod verify;
+
 use anyhow::Result;
 use clap::Subcommand;
-use serde_json::{Map, Value};
 
 const EXAMPLES: &str = "\
 Examples:
   eaves hot simulate --tenant acme                        what the built-in rule would change
   eaves hot simulate --tenant acme --share 0.95 --byte-budget 4000
   eaves hot simulate --tenant acme --promote serial,site --demote debug
+  eaves hot verify acme                                   the projection against history
+  eaves hot verify acme --sample 1000 --repair
 
-Nothing is changed. See docs/hot.md.";
+See docs/hot.md.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -24,85 +26,14 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// What a rule, or a change by hand, would do: attributes, row size, writes, queries
-    Simulate {
-        /// Share of the queries that hot attributes are to serve, 0 to 1 [default: 0.8]
-        #[arg(long)]
-        share: Option<f64>,
-        /// By how much an attribute must be asked for more than a hot one [default: 1.5]
-        #[arg(long)]
-        hysteresis: Option<f64>,
-        /// Attributes younger than so many seconds are left as they are [default: 86400]
-        #[arg(long, value_name = "SECONDS")]
-        cooldown: Option<f64>,
-        /// Most hot attributes [default: the tenant's limit]
-        #[arg(long)]
-        most: Option<u32>,
-        /// Bytes of hot values of a mean entity [default: 1600]
-        #[arg(long, value_name = "BYTES")]
-        byte_budget: Option<u32>,
-        /// Instead of the rule: make these hot, separated by commas
-        #[arg(long, value_delimiter = ',', value_name = "NAMES")]
-        promote: Vec<String>,
-        /// Instead of the rule: make these cease to be hot
-        #[arg(long, value_delimiter = ',', value_name = "NAMES")]
-        demote: Vec<String>,
-        #[command(flatten)]
-        common: Common,
-    },
+    Simulate(simulate::Args),
+    /// Compare hot values with the latest of history, and repair them
+    Verify(verify::Args),
 }
 
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let Command::Simulate { share, hysteresis, cooldown, most, byte_budget, promote, demote, common } =
-        args.command;
-    let mut body = Map::new();
-    let settings = [
-        ("share", share.map(Value::from)),
-        ("hysteresis", hysteresis.map(Value::from)),
-        ("cooldown_seconds", cooldown.map(Value::from)),
-        ("most", most.map(Value::from)),
-        ("byte_budget", byte_budget.map(Value::from)),
-        ("promote", (!promote.is_empty()).then(|| promote.into())),
-        ("demote", (!demote.is_empty()).then(|| demote.into())),
-    ];
-    for (name, value) in settings {
-        value.map(|v| body.insert(name.to_owned(), v));
+    match args.command {
+        Command::Simulate(args) => simulate::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
     }
-    let api = Api::find(&common).await?;
-    let answer = api.post(api.url(&["v1", "hot", "simulate"])?, &body.into()).await?;
-    print(&common, &answer, shown)
-}
-
-fn shown(answer: &Value) -> Vec<String> {
-    let number = |v: &Value, digits: usize| v.as_f64().map_or_else(String::new, |n| format!("{n:.digits$}"));
-    let changes = answer["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut lines = Vec::new();
-    if changes.is_empty() {
-        lines.push("Nothing would change.".to_owned());
-    } else {
-        let rows = changes.iter().map(|c| {
-            vec![
-                cell(&c["change"]),
-                cell(&c["attribute"]),
-                number(&c["queries_per_second"], 4),
-                number(&c["row_bytes"], 0),
-                cell(&c["reason"]),
-            ]
-        });
-        lines.push(out::table(&["CHANGE", "ATTRIBUTE", "QUERIES/S", "ROW BYTES", "WHY"], rows));
-    }
-    let (before, after) = (&answer["before"], &answer["after"]);
-    let row = |name: &str, key: &str, digits: usize| {
-        vec![name.to_owned(), number(&before[key], digits), number(&after[key], digits)]
-    };
-    let rows = [
-        row("hot attributes", "attributes", 0),
-        row("bytes of a mean hot row", "row_bytes", 0),
-        row("values written per value", "write_amplification", 2),
-        row("filters/s from the projection", "fast_filters_per_second", 4),
-        row("share of the queries that name hot ones", "demand_share", 3),
-    ];
-    lines.push(out::table(&["", "NOW", "THEN"], rows));
-    let hours = answer["window_seconds"].as_f64().unwrap_or_default() / 3600.0;
-    lines.push(format!("By the figures of {hours:.1} h; byte budget {}.", cell(&answer["byte_budget"])));
-    lines
 }

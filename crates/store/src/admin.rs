@@ -1,10 +1,13 @@
 //! What an operator does: tenants, counts over all tenants, health, passwords.
 
 mod audit;
+mod hot;
 mod quarantine;
 mod rules;
 
 pub use audit::{AuditHeld, AuditLine, AuditShard, AuditSnapshot, HeldOfRecord, PointKey};
+pub(crate) use hot::check as hot_check;
+pub use hot::{HotCheck, HotDifference};
 pub use rules::{AttributeSettings, LimitChange, TenantChange, TenantSettings};
 
 use crate::StoreError;

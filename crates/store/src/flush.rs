@@ -1,6 +1,7 @@
 //! The flush loop's and the maintain function's side of the database.
 
 use crate::StoreError;
+use crate::admin::{HotCheck, hot_check};
 use crate::db::{Db, connect};
 use eaves_settings::Postgres;
 use serde::Deserialize;
@@ -53,6 +54,14 @@ impl FlushStore {
     pub async fn fold_statistics(&self) -> Result<u64, StoreError> {
         let row = self.db.query_one("folding statistics", "select statistics_fold()", &[]).await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+
+    /// Compares so many entities of a tenant chosen at random with history, and repairs what
+    /// differs.
+    pub async fn verify_hot_some(&self, entities: u32) -> Result<HotCheck, StoreError> {
+        let entities = i32::try_from(entities).unwrap_or(i32::MAX);
+        let sql = "select hot_verify_some(null, $1, true)::text";
+        hot_check(&self.db, sql, &[(&entities, Type::INT4)]).await
     }
 
     /// What is left to flush.

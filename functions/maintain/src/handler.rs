@@ -6,11 +6,18 @@ use eaves_store::flush::FlushStore;
 use serde::Serialize;
 use std::time::Instant;
 
+/// Entities whose hot values are compared with history each time.
+const VERIFIED: u32 = 500;
+
 /// What an invocation did.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     /// Partitions of history there are now.
     partitions: u32,
+    /// Entities whose hot values were compared with history.
+    hot_entities: u64,
+    /// Hot values that were not the latest of history.
+    hot_differences: u64,
     /// How long all took.
     duration_ms: u64,
 }
@@ -18,9 +25,21 @@ pub(crate) struct Summary {
 pub(crate) async fn handle(store: &FlushStore) -> Result<Summary, StoreError> {
     let began = Instant::now();
     let partitions = store.maintain_partitions().await;
-    store.refresh_statistics().await?;
+    let refreshed = store.refresh_statistics().await;
+    let verified = store.verify_hot_some(VERIFIED).await;
+    refreshed?;
+    let verified = verified?;
+    if let Some(first) = verified.differences.first() {
+        tracing::error!(
+            hot.differences = verified.found,
+            hot.repaired = verified.repaired,
+            ?first,
+            "hot values differ from history"
+        );
+    }
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let summary = Summary { partitions: partitions?, duration_ms };
+    let (hot_entities, hot_differences) = (verified.entities, verified.found);
+    let summary = Summary { partitions: partitions?, hot_entities, hot_differences, duration_ms };
     tracing::info!(maintain.partitions = summary.partitions, duration_ms, "maintained");
     Ok(summary)
 }

@@ -26,6 +26,7 @@ mod search;
 mod statistics;
 mod tenancy;
 mod tls;
+mod verify;
 
 fn main() {
     let mut suite = support::Suite::new();
@@ -46,6 +47,7 @@ fn main() {
     search::add(&mut suite);
     operate::add(&mut suite);
     statistics::add(&mut suite);
+    verify::add(&mut suite);
     plugins::add(&mut suite);
     rest::add(&mut suite);
     suite.run()

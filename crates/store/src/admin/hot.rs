@@ -1,0 +1,84 @@
+//! The hot projection against the fold of history (`V43__hot_verify.sql`).
+
+use super::AdminStore;
+use crate::StoreError;
+use crate::db::{Db, Parameter};
+use eaves_model::{EntityId, TenantId};
+use serde::Deserialize;
+use tokio_postgres::types::Type;
+
+/// What a comparison found.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct HotCheck {
+    /// Entities that were looked at.
+    pub entities: u64,
+    /// Their hot values, in the projection or in history.
+    pub values: u64,
+    /// The last of these entities; `None` if there was none left.
+    pub last: Option<i64>,
+    /// Entities whose row was repaired.
+    pub repaired: u64,
+    /// Differences.
+    pub found: u64,
+    /// The first hundred of them.
+    pub differences: Vec<HotDifference>,
+}
+
+/// A hot value that is not the latest of history.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct HotDifference {
+    /// The tenant's own name for the entity.
+    pub entity: String,
+    /// The attribute.
+    pub attribute: String,
+    /// `missing`, `stale`, `value` or `ahead`.
+    pub kind: String,
+    /// The value in the projection.
+    pub projected: serde_json::Value,
+    /// Its time, in microseconds since 1970.
+    pub projected_at: Option<i64>,
+    /// The latest value of history.
+    pub folded: serde_json::Value,
+    /// Its time, likewise.
+    pub folded_at: Option<i64>,
+}
+
+/// Runs a statement that answers with a comparison as text.
+pub(crate) async fn check(db: &Db, sql: &str, parameters: &[Parameter<'_>]) -> Result<HotCheck, StoreError> {
+    let row = db.query_one("comparing hot values with history", sql, parameters).await?;
+    serde_json::from_str(row.get(0)).map_err(|_| StoreError::Unreadable("a comparison of hot values"))
+}
+
+impl AdminStore {
+    /// Compares some of a tenant's entities, those after `after`, with history, and repairs what
+    /// differs if `repair` is set. At most 1,000 at once; a flush is slower meanwhile.
+    pub async fn hot_verify(
+        &self,
+        tenant: TenantId,
+        after: EntityId,
+        entities: u32,
+        repair: bool,
+    ) -> Result<HotCheck, StoreError> {
+        let entities = i32::try_from(entities).unwrap_or(i32::MAX);
+        let parameters: &[Parameter<'_>] = &[
+            (&tenant.0, Type::INT4),
+            (&after.0, Type::INT8),
+            (&entities, Type::INT4),
+            (&repair, Type::BOOL),
+        ];
+        check(&self.db, "select hot_verify($1, $2, $3, $4)::text", parameters).await
+    }
+
+    /// The same for entities from a place chosen at random.
+    pub async fn hot_verify_some(
+        &self,
+        tenant: TenantId,
+        entities: u32,
+        repair: bool,
+    ) -> Result<HotCheck, StoreError> {
+        let entities = i32::try_from(entities).unwrap_or(i32::MAX);
+        let parameters: &[Parameter<'_>] =
+            &[(&tenant.0, Type::INT4), (&entities, Type::INT4), (&repair, Type::BOOL)];
+        check(&self.db, "select hot_verify_some($1, $2, $3)::text", parameters).await
+    }
+}
