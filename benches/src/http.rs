@@ -14,7 +14,7 @@ pub(crate) async fn measure(rig: &Rig) -> Result<Figure> {
     let token = rig.token(DEVICE_TENANT).await?;
     let mut took = Vec::with_capacity(REQUESTS);
     for n in 0..WARM_UP + REQUESTS {
-        let url = format!("{}/v1/entities/dev-90-{}", rig.http_url(), n % 100);
+        let url = format!("{}/v1/entities/dev-91-{}", rig.http_url(), n % 100);
         let started = Instant::now();
         let answer = client.get(url).bearer_auth(&token).send().await?;
         let status = answer.status();

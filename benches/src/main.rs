@@ -9,6 +9,7 @@ mod baseline;
 mod e2e;
 mod events;
 mod http;
+mod languages;
 mod plugin;
 mod recovery;
 mod results;
@@ -36,6 +37,10 @@ const NAMES: &[&str] = &[
     "guaranteed_values_per_s",
     "recovery_first_value_s",
     "replay_values_per_s",
+    languages::NAMES[0],
+    languages::NAMES[1],
+    languages::NAMES[2],
+    languages::NAMES[3],
 ];
 
 fn main() -> Result<ExitCode> {
@@ -60,6 +65,7 @@ async fn bench() -> Result<()> {
     if wanted(&plugin::NAMES) {
         figures.extend(plugin::measure()?);
     }
+    figures.extend(languages::measure(&wanted)?);
     // The rest needs the platform; figures that come from one run are measured together.
     if wanted(&NAMES[3..12]) {
         let rig = rig::Rig::start(Options::ephemeral()).await.context("start the platform")?;

@@ -157,15 +157,6 @@ impl<'a> Call<'a> {
         }
     }
 
-    #[inline]
-    fn push(&mut self, row: &Row) {
-        let bits = self.bits_of(&row.value);
-        self.buffers.bits.push(bits);
-        self.buffers.entity.push(row.entity);
-        self.buffers.attribute.push(row.attribute);
-        self.buffers.observed_at.push(row.observed_at.as_micros());
-    }
-
     /// Adds the value that was known before the row.
     pub(crate) fn push_previous(&mut self, row: usize, observed_at: Timestamp, value: &Value) {
         let bits = self.bits_of(value);
@@ -296,9 +287,6 @@ impl<'a> Calls<'a> {
         let mut call = Call { attributes: &batch.attributes, first: first as u32, buffers };
         let room = rows.len().min(limits::MAX_ROWS_PER_CALL);
         call.buffers.bits.reserve(room);
-        call.buffers.entity.reserve(room);
-        call.buffers.attribute.reserve(room);
-        call.buffers.observed_at.reserve(room);
         let mut taken = 0;
         for row in rows {
             let full =
@@ -310,13 +298,26 @@ impl<'a> Calls<'a> {
             if expected != Some(row.value.value_type()) || row.entity as usize >= batch.entities.len() {
                 return Err(PluginError::BadBatch { row: first + taken });
             }
-            if !chooses {
-                call.push(row);
-            } else if self.wants(row) {
-                call.buffers.kept.push((first + taken) as u32);
-                call.push(row);
+            if !chooses || self.wants(row) {
+                let bits = call.bits_of(&row.value);
+                call.buffers.bits.push(bits);
+                if chooses {
+                    call.buffers.kept.push((first + taken) as u32);
+                }
             }
             taken += 1;
+        }
+        // Column by column: a list that is extended by many asks for room once.
+        let Buffers { kept, entity, attribute, observed_at, .. } = &mut call.buffers;
+        if chooses {
+            let row = |i: &u32| &batch.rows[*i as usize];
+            entity.extend(kept.iter().map(|i| row(i).entity));
+            attribute.extend(kept.iter().map(|i| row(i).attribute));
+            observed_at.extend(kept.iter().map(|i| row(i).observed_at.as_micros()));
+        } else {
+            entity.extend(rows[..taken].iter().map(|row| row.entity));
+            attribute.extend(rows[..taken].iter().map(|row| row.attribute));
+            observed_at.extend(rows[..taken].iter().map(|row| row.observed_at.as_micros()));
         }
         self.next += taken;
         self.known.fill(&mut call, first..self.next, decision);

@@ -1,0 +1,97 @@
+//! What a value costs in each language that plugins are written in: the project that
+//! `eaves plugin new` makes, built by `eaves plugin build`.
+
+use crate::results::{Figure, percentile};
+use anyhow::{Context as _, Result, ensure};
+use eaves_model::batch::Batch;
+use eaves_plugin_host::{Host, HostConfig, speed};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+const VALUES: usize = 10_000;
+
+/// The language, the figure, and at most how many nanoseconds a value are wanted.
+const LANGUAGES: [(&str, &str, f64, usize); 4] = [
+    ("rust", NAMES[0], 30.0, 200),
+    ("c", NAMES[1], 30.0, 200),
+    ("assemblyscript", NAMES[2], 30.0, 200),
+    ("js", NAMES[3], 1_500.0, 50),
+];
+
+pub(crate) const NAMES: [&str; 4] = [
+    "plugin_rust_ns_per_value",
+    "plugin_c_ns_per_value",
+    "plugin_assemblyscript_ns_per_value",
+    "plugin_js_ns_per_value",
+];
+
+pub(crate) fn measure(wanted: &impl Fn(&[&str]) -> bool) -> Result<Vec<Figure>> {
+    let asked = LANGUAGES.into_iter().filter(|(_, name, ..)| wanted(&[name]));
+    asked.map(|(language, name, target, calls)| one(language, name, target, calls)).collect()
+}
+
+fn one(language: &str, name: &'static str, target: f64, calls: usize) -> Result<Figure> {
+    let wasm = built(language).with_context(|| format!("the {language} project"))?;
+    let host = Host::new(HostConfig::new(&"5a".repeat(32))?)?;
+    let start = Instant::now();
+    let artefact = host.check_and_compile(&wasm)?;
+    let compiled = start.elapsed();
+    let mut loads = Vec::new();
+    for _ in 0..10 {
+        let start = Instant::now();
+        std::hint::black_box(host.load(&artefact)?);
+        loads.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let plugin = host.load(&artefact)?;
+    let speed = speed::measure(&plugin, &batch(), "{}", calls)?;
+    let note = format!(
+        "{VALUES} values a call, the rules of `eaves plugin new --lang {language}`, a fresh instance per call; \
+         p95 {:.1} ns; component {} KiB, compiled in {:.2} s, artefact of {} KiB loaded in {:.2} ms; baseline: \
+         the target",
+        speed.p95_ns,
+        wasm.len() >> 10,
+        compiled.as_secs_f64(),
+        artefact.len() >> 10,
+        percentile(&mut loads, 50.0),
+    );
+    Ok(Figure::new(name, speed.median_ns, "ns", target, calls as u64, note))
+}
+
+/// Values of the two attributes that the project's rules want to see.
+fn batch() -> Batch {
+    let mut batch = speed::device_batch(VALUES / 2 * 10);
+    let seen: Vec<bool> =
+        batch.attributes.iter().map(|a| matches!(&*a.name, "temperature" | "status")).collect();
+    batch.rows.retain(|row| seen[row.attribute as usize]);
+    batch
+}
+
+/// Makes the project anew and builds it.
+fn built(language: &str) -> Result<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace folder")?;
+    let folder = root.join("target/bench-languages");
+    let project = folder.join(language);
+    if project.exists() {
+        std::fs::remove_dir_all(&project)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    let name = format!("measured-{language}");
+    eaves(root, &folder, &["plugin", "new", &name, "--lang", language, "--folder", language])?;
+    eaves(root, &project, &["plugin", "build"])?;
+    Ok(std::fs::read(project.join("build/plugin.wasm"))?)
+}
+
+fn eaves(root: &Path, folder: &Path, args: &[&str]) -> Result<()> {
+    let mut program: PathBuf = std::env::current_exe()?;
+    program.set_file_name("eaves");
+    let mut command = Command::new(&program);
+    command.args(args).current_dir(folder);
+    if std::env::var_os("EAVES_TOOLS_DIR").is_none() {
+        command.env("EAVES_TOOLS_DIR", root.join(".tools/plugins"));
+    }
+    let output = command.output().with_context(|| format!("run {}", program.display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "eaves {}: {said}", args.join(" "));
+    Ok(())
+}
