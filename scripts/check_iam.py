@@ -46,7 +46,10 @@ PARTS = {
     "dynamodb:TransactGetItems": {"dynamodb:GetItem"},
 }
 # crates/registry/src/files.rs goes to S3 through object_store, whose methods have common names.
-OBJECT_STORE = {"get": "s3:GetObject", "put": "s3:PutObject", "put_opts": "s3:PutObject", "list": "s3:ListBucket"}
+OBJECT_STORE = {
+    "get": "s3:GetObject", "head": "s3:GetObject", "put": "s3:PutObject", "put_opts": "s3:PutObject",
+    "delete": "s3:DeleteObject", "list": "s3:ListBucket",
+}
 # Allowed though no code of ours calls it: the platform does, with the function's role.
 EXTRA = {
     "all": {

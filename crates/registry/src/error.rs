@@ -85,6 +85,22 @@ pub enum RegistryError {
         /// The limit.
         most: u64,
     },
+    /// Nothing was put for the invitation, or it was not the tenant's, or it is over.
+    #[error(
+        "nothing was uploaded as {id:?}: ask for a place, put the component there, and name it within the hour"
+    )]
+    NoUpload {
+        /// Its number.
+        id: String,
+    },
+    /// What was put is not what was announced.
+    #[error("what was uploaded as {id} has {what}")]
+    WrongUpload {
+        /// Its number.
+        id: String,
+        /// In what it differs.
+        what: String,
+    },
     /// The tenant has as many versions as it may have.
     #[error("the tenant has {most} versions, its limit: none more can be taken")]
     TooManyVersions {

@@ -37,6 +37,26 @@ impl Registry {
         upload: &Upload<'_>,
         wasm: Bytes,
     ) -> Result<Version, RegistryError> {
+        self.take(tenant, upload, wasm, true).await
+    }
+
+    /// The same with what was [`Self::received`]: its invitation was counted as an upload.
+    pub async fn upload_received(
+        &self,
+        tenant: TenantId,
+        upload: &Upload<'_>,
+        wasm: Bytes,
+    ) -> Result<Version, RegistryError> {
+        self.take(tenant, upload, wasm, false).await
+    }
+
+    async fn take(
+        &self,
+        tenant: TenantId,
+        upload: &Upload<'_>,
+        wasm: Bytes,
+        counts: bool,
+    ) -> Result<Version, RegistryError> {
         let policy = self.policy(tenant).await?;
         let size = wasm.len() as u64;
         if size > policy.max_bytes {
@@ -51,7 +71,9 @@ impl Registry {
                 Some(by.map(|(name, _)| name.clone()).ok_or(RegistryError::BadSignature)?)
             }
         };
-        self.count_upload(tenant, policy.uploads_per_hour).await?;
+        if counts {
+            self.count_upload(tenant, policy.uploads_per_hour).await?;
+        }
         let versions = self.versions(tenant).await?;
         let known = versions.iter().any(|v| v.name == upload.name && v.version == upload.version);
         if !known && versions.len() >= policy.max_versions as usize {

@@ -11,6 +11,7 @@ mod body;
 mod caller;
 mod context;
 mod force;
+mod invite;
 mod openapi;
 mod plugins;
 mod policy;

@@ -126,7 +126,10 @@ impl From<RegistryError> for Problem {
         let text = error.to_string();
         match &error {
             E::BadName { what: "plugin name", .. } => Self::bad_body("name", text),
+            E::BadName { what: "sha256", .. } => Self::bad_body("sha256", text),
             E::BadName { .. } => Self::bad_body("version", text),
+            E::NoUpload { .. } => Self::not_found("upload", text),
+            E::WrongUpload { .. } => Self::bad_body("upload", text),
             E::BadSettings(_) => Self::bad_body("settings", text),
             E::BadPolicy { field, problem } => Self::bad_body(field, problem.clone()),
             E::NoSuchVersion { .. } => Self::not_found("version", text),

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{backtests, force, openapi, plugins, policy, upload, watch};
+use crate::{backtests, force, invite, openapi, plugins, policy, upload, watch};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -18,6 +18,7 @@ const MOST: usize = 6 << 20;
 pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(plugins::list_plugins, upload::post_plugin))
+        .routes(routes!(invite::post_upload))
         .routes(routes!(plugins::list_versions))
         .routes(routes!(force::activate))
         .routes(routes!(force::shadow))

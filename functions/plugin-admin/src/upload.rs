@@ -35,8 +35,10 @@ pub(crate) struct UploadBody {
     /// The version: 1 to 64 letters, digits, dots, hyphens, plus signs and underscores.
     #[schema(example = "1.0.0")]
     version: String,
-    /// The WebAssembly component, in base64.
-    wasm_base64: String,
+    /// The WebAssembly component, in base64: up to 4 MiB of it fit into a request.
+    wasm_base64: Option<String>,
+    /// Or the number of an upload (`POST /v1/plugins/uploads`), of any size that is allowed.
+    upload: Option<String>,
     /// A publisher's ed25519 signature over `eaves-plugin-v1:<SHA-256 of the component in
     /// hex>`, in hex.
     signature: Option<String>,
@@ -47,9 +49,17 @@ pub(crate) struct UploadBody {
 struct Parts {
     name: String,
     version: String,
-    wasm: Bytes,
+    component: Component,
     signature: Option<String>,
     why: Option<String>,
+}
+
+/// Where a component is.
+enum Component {
+    /// In the request.
+    Here(Bytes),
+    /// It was put for an invitation of this number.
+    Received(String),
 }
 
 /// Takes a component, checks and compiles it. Afterwards the version is `checked`, and can be
@@ -75,8 +85,13 @@ pub(crate) async fn post_plugin(
     caller.writes()?;
     let parts = parts(request).await?;
     let why = body::why(parts.why)?;
+    let registry = &context.registry;
+    let (wasm, received) = match parts.component {
+        Component::Here(wasm) => (wasm, None),
+        Component::Received(id) => (registry.received(caller.tenant, &id).await?, Some(id)),
+    };
     // Bytes 4 to 7: version 1 of layer 0 is a core module.
-    if parts.wasm.starts_with(b"\0asm\x01\0\0\0") {
+    if wasm.starts_with(b"\0asm\x01\0\0\0") {
         let detail = "it is a core module, not a component: `eaves plugin build` makes one of it";
         return Err(Problem::not_a_plugin(detail));
     }
@@ -87,9 +102,14 @@ pub(crate) async fn post_plugin(
         by: &caller.subject,
         why: &why,
     };
-    let registry = &context.registry;
-    let uploaded = registry.upload(caller.tenant, &upload, parts.wasm.clone()).await?;
-    let compiled = compile(&context, parts.wasm).await?;
+    let uploaded = match &received {
+        None => registry.upload(caller.tenant, &upload, wasm.clone()).await?,
+        Some(_) => registry.upload_received(caller.tenant, &upload, wasm.clone()).await?,
+    };
+    let compiled = compile(&context, wasm).await?;
+    if let Some(id) = &received {
+        registry.forget_received(caller.tenant, id).await?;
+    }
     match compiled {
         Ok((artefact, schema)) => {
             let by = &caller.subject;
@@ -113,10 +133,20 @@ async fn parts(request: Request) -> Result<Parts, Problem> {
     }
     let bytes = axum::body::to_bytes(request.into_body(), MOST).await;
     let bytes = bytes.map_err(|_| Problem::bad_body("body", "cannot be read, or is over 6 MiB"))?;
-    let UploadBody { name, version, wasm_base64, signature, why } = body::json(&bytes)?;
-    let wasm = STANDARD.decode(wasm_base64.trim());
-    let wasm = wasm.map_err(|e| Problem::bad_body("wasm_base64", format!("is not base64: {e}")))?;
-    Ok(Parts { name, version, wasm: wasm.into(), signature, why })
+    let UploadBody { name, version, wasm_base64, upload, signature, why } = body::json(&bytes)?;
+    let component = match (wasm_base64, upload) {
+        (Some(text), None) => {
+            let wasm = STANDARD.decode(text.trim());
+            let wasm = wasm.map_err(|e| Problem::bad_body("wasm_base64", format!("is not base64: {e}")))?;
+            Component::Here(wasm.into())
+        }
+        (None, Some(id)) => Component::Received(id),
+        (None, None) => return Err(Problem::bad_body("wasm_base64", "is missing, and so is upload")),
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad_body("upload", "is given together with wasm_base64: give one of them"));
+        }
+    };
+    Ok(Parts { name, version, component, signature, why })
 }
 
 async fn multipart(request: Request) -> Result<Parts, Problem> {
@@ -148,7 +178,7 @@ async fn multipart(request: Request) -> Result<Parts, Problem> {
     Ok(Parts {
         name: name.ok_or_else(missing("name"))?,
         version: version.ok_or_else(missing("version"))?,
-        wasm: wasm.ok_or_else(missing("wasm"))?,
+        component: Component::Here(wasm.ok_or_else(missing("wasm"))?),
         signature,
         why,
     })

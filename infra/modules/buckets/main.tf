@@ -155,6 +155,24 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  # Components that were put for an upload and never taken (docs/plugins.md, "Upload").
+  dynamic "rule" {
+    for_each = each.key == "plugins" ? [1] : []
+    content {
+      id     = "abandoned-uploads"
+      status = "Enabled"
+      filter {
+        prefix = "uploads/"
+      }
+      expiration {
+        days = rule.value
+      }
+      noncurrent_version_expiration {
+        noncurrent_days = 1
+      }
+    }
+  }
+
   dynamic "rule" {
     for_each = each.key == "logs" ? [400] : []
     content {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use reqwest::{Method, Url};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 /// What the tokens made here allow.
@@ -15,6 +16,9 @@ const SCOPE: &str = "plugins:read plugins:write";
 const TTL: Duration = Duration::from_secs(3600);
 /// Longest wait for an answer: an upload is compiled meanwhile.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of a component that a request can carry: Lambda takes 6 MB, base64 a third of that.
+pub(super) const IN_A_REQUEST: usize = 4 << 20;
 
 /// The API with a token.
 pub(super) struct Api {
@@ -68,6 +72,27 @@ impl Api {
 
     pub(super) async fn post(&self, path: &[&str], body: &Value) -> Result<Value> {
         self.send(self.client.request(Method::POST, self.url(path)?).json(body)).await
+    }
+
+    /// Puts a large component where the API says. Returns the upload's number.
+    pub(super) async fn put_component(&self, wasm: Vec<u8>) -> Result<String> {
+        let body = serde_json::json!({"bytes": wasm.len(), "sha256": hex::encode(Sha256::digest(&wasm))});
+        let place = self.post(&["plugins", "uploads"], &body).await?;
+        let word = |v: &Value| v.as_str().map(str::to_owned);
+        let url = word(&place["url"]).context("the API named no place for the component")?;
+        let mut put = self.client.put(url);
+        for (name, value) in place["headers"].as_object().into_iter().flatten() {
+            // The body brings its own length.
+            if name != "content-length" {
+                put = put.header(name, value.as_str().unwrap_or_default());
+            }
+        }
+        let answer = put.body(wasm).send().await.context("the object store does not answer")?;
+        if !answer.status().is_success() {
+            let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap_or_default());
+            bail!("the object store did not take the component ({status}): {text}");
+        }
+        word(&place["upload"]).context("the API gave the upload no number")
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {

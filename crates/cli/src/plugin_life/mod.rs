@@ -141,8 +141,12 @@ pub(crate) async fn run(command: Command) -> Result<()> {
         Command::Upload { file, name, version, signature, why, common } => {
             let wasm = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
             let api = Api::find(&common).await?;
-            let mut body =
-                json!({"name": name, "version": version, "why": why, "wasm_base64": api::base64(&wasm)});
+            let mut body = json!({"name": name, "version": version, "why": why});
+            if wasm.len() > api::IN_A_REQUEST {
+                body["upload"] = api.put_component(wasm).await?.into();
+            } else {
+                body["wasm_base64"] = api::base64(&wasm).into();
+            }
             if let Some(signature) = signature {
                 body["signature"] = signature.into();
             }
