@@ -102,13 +102,17 @@ impl<'a> ByRow<'a> {
     /// Adds up the verdicts: `accepted`, `replaced`, `failed`, `rejected:<code>`, `derived`.
     pub fn count(&self, into: &mut BTreeMap<String, u64>) {
         let mut plain = [0u64; 3];
+        let mut rejected: BTreeMap<&str, u64> = BTreeMap::new();
         for said in &self.rows {
             match said.verdict {
                 Verdict::Accepted => plain[0] += 1,
                 Verdict::Replaced => plain[1] += 1,
                 Verdict::Failed => plain[2] += 1,
-                Verdict::Rejected => add(into, &format!("rejected:{}", said.code), 1),
+                Verdict::Rejected => *rejected.entry(said.code).or_default() += 1,
             }
+        }
+        for (code, count) in rejected {
+            add(into, &format!("rejected:{code}"), count);
         }
         add(into, "accepted", plain[0]);
         add(into, "replaced", plain[1]);

@@ -194,6 +194,55 @@ impl Reader {
         rows.iter().map(value).collect()
     }
 
+    /// For each entity, attribute and time the last value of history before that time, in the
+    /// order asked; none where there is none.
+    pub async fn values_before(
+        &self,
+        tenant: TenantId,
+        points: &[(EntityId, AttributeId, Timestamp)],
+    ) -> Result<Vec<Option<(Timestamp, Value)>>, ReadError> {
+        let mut found = vec![None; points.len()];
+        if points.is_empty() {
+            return Ok(found);
+        }
+        let sql = "select w.nth, v.* \
+                   from unnest($2, $3, $4) with ordinality as w (entity_id, attribute_id, before, nth) \
+                   cross join lateral (\
+                     select h.attribute_id, h.observed_at, h.value_bool, h.value_int, h.value_float, \
+                            h.value_decimal, h.value_timestamp, h.value \
+                     from entity_values_ts h \
+                     where h.tenant_id = $1 and h.entity_id = w.entity_id \
+                       and h.attribute_id = w.attribute_id and h.observed_at < w.before \
+                     order by h.observed_at desc limit 1) v";
+        let entities: Vec<i64> = points.iter().map(|p| p.0.0).collect();
+        let attributes: Vec<i32> = points.iter().map(|p| p.1.0).collect();
+        let times: Vec<Micros> = points.iter().map(|p| Micros(p.2)).collect();
+        let parameters: [Parameter<'_>; 4] = [
+            (&tenant.0, Type::INT4),
+            (&entities, Type::INT8_ARRAY),
+            (&attributes, Type::INT4_ARRAY),
+            (&times, Type::TIMESTAMPTZ_ARRAY),
+        ];
+        for row in self.one_statement(tenant, sql, &parameters).await? {
+            let nth = usize::try_from(row.try_get::<_, i64>(0)? - 1).ok();
+            if let Some(place) = nth.and_then(|nth| found.get_mut(nth)) {
+                *place = Some((row.try_get::<_, Micros>(2)?.0, stored(&row)?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The identifiers of these entities; those that are not registered are left out.
+    pub async fn entity_ids(
+        &self,
+        tenant: TenantId,
+        names: &[&str],
+    ) -> Result<Vec<(String, EntityId)>, ReadError> {
+        let sql = "select external_id, entity_id from entities where external_id = any($1)";
+        let rows = self.one_statement(tenant, sql, &[(&names, Type::TEXT_ARRAY)]).await?;
+        rows.iter().map(|r| Ok((r.try_get(0)?, EntityId(r.try_get(1)?)))).collect()
+    }
+
     /// What was quarantined from `from` and before `to`, behind the row `after`, in order.
     pub async fn stored_refusals(
         &self,

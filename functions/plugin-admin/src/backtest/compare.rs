@@ -89,14 +89,20 @@ pub(super) fn compare(
     bound(&mut into.active);
     bound(&mut into.candidate);
     let mut room = MOST_EXAMPLES.saturating_sub(shown);
+    // Of a page every row may have changed: their names are made once.
+    let mut changes: BTreeMap<(Verdict, Verdict), (u64, usize)> = BTreeMap::new();
     was_rows.differences(&is_rows, |row| {
         let (a, b) = (was_rows.verdict(row), is_rows.verdict(row));
-        let change = change(a, b);
-        *into.changed.entry(change.clone()).or_default() += 1;
-        let known = into.examples.entry(change).or_default();
-        if known.len() < examples && room > 0 {
-            known.extend(Difference::of(batch, row, &was_rows, &is_rows));
-            room -= 1;
+        let (count, known) = changes
+            .entry((a, b))
+            .or_insert_with(|| (0, into.examples.entry(change(a, b)).or_default().len()));
+        *count += 1;
+        if *known < examples && room > 0 {
+            into.examples
+                .entry(change(a, b))
+                .or_default()
+                .extend(Difference::of(batch, row, &was_rows, &is_rows));
+            (*known, room) = (*known + 1, room - 1);
         }
         let untaken = |v| matches!(v, Verdict::Rejected | Verdict::Failed);
         let (rejected, taken) = (untaken(b) && !untaken(a), untaken(a) && !untaken(b));
@@ -107,6 +113,9 @@ pub(super) fn compare(
             effect.taken += u64::from(taken);
         }
     });
+    for ((a, b), (count, _)) in changes {
+        *into.changed.entry(change(a, b)).or_default() += count;
+    }
     for (row, _) in &is.decision.replaced {
         if let Some(effect) = effect(attributes, name(*row as usize), hot) {
             effect.replaced += 1;

@@ -6,6 +6,7 @@
 //! is into the job's row and looks whether it was cancelled; when its own time is nearly over
 //! it invokes itself again, which goes on from there.
 
+mod before;
 mod compare;
 mod pages;
 mod refusals;

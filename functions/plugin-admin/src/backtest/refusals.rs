@@ -1,7 +1,7 @@
 //! What is in quarantine, as a batch that can be judged.
 
 use eaves_model::batch::{AttributeInfo, Batch, EntityInfo, Row};
-use eaves_model::{Timestamp, ValueType};
+use eaves_model::{AttributeId, Timestamp, ValueType};
 use eaves_store::read::{AttributeInfoRow, StoredRefusal};
 use std::collections::HashMap;
 
@@ -10,6 +10,8 @@ use std::collections::HashMap;
 pub(super) struct Refusals {
     pub(super) batch: Batch,
     pub(super) readings: Vec<(u32, u32)>,
+    /// Of the batch's attributes.
+    pub(super) attributes: Vec<AttributeId>,
     /// What could not be made a value of.
     pub(super) untried: u64,
 }
@@ -43,6 +45,7 @@ pub(super) fn batch(rows: &[StoredRefusal], attributes: &[AttributeInfoRow]) -> 
                     };
                     let attribute = *known.entry(row.name.as_str()).or_insert_with(|| {
                         out.batch.attributes.push(info(row));
+                        out.attributes.push(row.id);
                         out.batch.attributes.len() as u32 - 1
                     });
                     out.batch.rows.push(Row { entity, attribute, observed_at: reading.observed_at, value });
@@ -70,7 +73,6 @@ pub(super) fn info(row: &AttributeInfoRow) -> AttributeInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eaves_model::AttributeId;
 
     #[test]
     fn payloads_become_readings_and_the_rest_is_counted() {

@@ -1,8 +1,9 @@
 //! A backtest step by step.
 
 use super::Request;
+use super::before::{Before, Ids};
 use super::compare::{From, Judge, compare};
-use super::pages::{MOST, Pages};
+use super::pages::{PageSize, Pages};
 use super::refusals;
 use super::report::{Report, Side};
 use crate::context::Context;
@@ -45,6 +46,7 @@ pub(super) struct Runner<'a> {
     active: Option<Judge>,
     attributes: Vec<AttributeInfoRow>,
     names: HashMap<EntityId, (Box<str>, Box<str>)>,
+    before: Before,
 }
 
 type Failed = (Job, String);
@@ -96,6 +98,7 @@ impl<'a> Runner<'a> {
         let start = Resume { pages: Pages::new(request.from), history_done: false, after: 0 };
         let resume = serde_json::from_value(job.resume.clone()).unwrap_or(start);
         let names = HashMap::new();
+        let before = Before::new(&[Some(&candidate), active.as_ref()], &attributes);
         Ok(Self {
             context,
             tenant,
@@ -108,6 +111,7 @@ impl<'a> Runner<'a> {
             active,
             attributes,
             names,
+            before,
         })
     }
 
@@ -146,6 +150,7 @@ impl<'a> Runner<'a> {
             // In short naps, so that a cancellation is seen.
             while let Some(early) = due.checked_sub(began.elapsed()).filter(|d| !d.is_zero()) {
                 tokio::time::sleep(early.min(SAVE)).await;
+                self.report.took_ms = before + began.elapsed().as_millis() as u64;
                 if saved.elapsed() >= SAVE {
                     saved = Instant::now();
                     match self.save().await {
@@ -177,8 +182,9 @@ impl<'a> Runner<'a> {
     }
 
     async fn history(&mut self, stretch: (Timestamp, Timestamp)) -> Result<u64, ReadError> {
-        let values = self.reader.stored_values(self.tenant, &self.attributes, stretch, MOST).await?;
-        if !self.resume.pages.read(stretch.1, values.len()) || values.is_empty() {
+        let size = PageSize::for_rate(self.request.rate);
+        let values = self.reader.stored_values(self.tenant, &self.attributes, stretch, size.most()).await?;
+        if !self.resume.pages.read(stretch.1, values.len(), size) || values.is_empty() {
             return Ok(0);
         }
         if self.names.len() > NAMES {
@@ -193,7 +199,8 @@ impl<'a> Runner<'a> {
             }
         }
         let read = values.len() as u64;
-        let (batch, readings) = assemble(values, &self.attributes, &self.names);
+        let (mut batch, readings, ids) = assemble(values, &self.attributes, &self.names);
+        self.before.in_history(self.reader, self.tenant, (&mut batch, &ids)).await?;
         self.compare(&batch, &readings, From::History);
         Ok(read)
     }
@@ -203,12 +210,24 @@ impl<'a> Runner<'a> {
         let rows = self.reader.stored_refusals(self.tenant, window, self.resume.after, REFUSALS).await?;
         let Some(last) = rows.last() else { return Ok(None) };
         self.resume.after = last.id;
-        let found = refusals::batch(&rows, &self.attributes);
+        let mut found = refusals::batch(&rows, &self.attributes);
         self.report.untried += found.untried;
         if !found.batch.rows.is_empty() {
+            if self.before.is_wanted() {
+                let attributes = std::mem::take(&mut found.attributes);
+                let ids = Ids { entities: self.entities_of(&found.batch).await?, attributes };
+                self.before.in_quarantine(self.reader, self.tenant, (&mut found.batch, &ids)).await?;
+            }
             self.compare(&found.batch, &found.readings, From::Quarantine);
         }
         Ok(Some(found.batch.rows.len() as u64))
+    }
+
+    async fn entities_of(&self, batch: &Batch) -> Result<Vec<Option<EntityId>>, ReadError> {
+        let names: Vec<&str> = batch.entities.iter().map(|e| &*e.external_id).collect();
+        let found = self.reader.entity_ids(self.tenant, &names).await?;
+        let found: HashMap<String, EntityId> = found.into_iter().collect();
+        Ok(names.into_iter().map(|name| found.get(name).copied()).collect())
     }
 
     fn compare(&mut self, batch: &Batch, readings: &[(u32, u32)], from: From) {
@@ -244,10 +263,10 @@ fn assemble(
     mut values: Vec<StoredValue>,
     attributes: &[AttributeInfoRow],
     names: &HashMap<EntityId, (Box<str>, Box<str>)>,
-) -> (Batch, Vec<(u32, u32)>) {
+) -> (Batch, Vec<(u32, u32)>, Ids) {
     values.sort_unstable_by_key(|v| (v.observed_at, v.entity, v.attribute));
     let by_id: HashMap<AttributeId, &AttributeInfoRow> = attributes.iter().map(|a| (a.id, a)).collect();
-    let mut batch = Batch::default();
+    let (mut batch, mut ids) = (Batch::default(), Ids::default());
     let (mut entities, mut known) = (HashMap::new(), HashMap::new());
     let mut readings: Vec<(u32, u32)> = Vec::new();
     let mut current: Option<(EntityId, Timestamp)> = None;
@@ -258,10 +277,12 @@ fn assemble(
         };
         let entity = *entities.entry(v.entity).or_insert_with(|| {
             batch.entities.push(EntityInfo { external_id: name.clone(), entity_type: kind.clone() });
+            ids.entities.push(Some(v.entity));
             batch.entities.len() as u32 - 1
         });
         let attribute = *known.entry(v.attribute).or_insert_with(|| {
             batch.attributes.push(refusals::info(info));
+            ids.attributes.push(v.attribute);
             batch.attributes.len() as u32 - 1
         });
         let at = batch.rows.len() as u32;
@@ -273,5 +294,5 @@ fn assemble(
         }
         current = Some(reading);
     }
-    (batch, readings)
+    (batch, readings, ids)
 }
