@@ -7,7 +7,10 @@ mod cli;
 mod events;
 mod ingest;
 mod large;
+mod plugin_backtest;
 mod plugin_life;
+mod plugin_many;
+mod plugin_upload;
 mod plugins;
 mod points;
 mod quarantine;
@@ -69,6 +72,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         plugin_life::a_failing_version_gives_way_to_the_last_good_one,
         plugin_life::a_previous_value_is_seen,
         plugin_life::a_plugin_without_end_costs_its_own_tenant_only,
+        plugin_upload::a_form_and_base64_are_taken,
+        plugin_upload::a_large_component_goes_through_the_bucket,
+        plugin_backtest::a_cancelled_one_stops,
+        plugin_backtest::the_rate_is_kept,
+        plugin_backtest::previous_values_come_from_history,
         points::a_rejecting_tenant_keeps_the_first_value,
         points::a_correcting_tenant_shows_both_values,
         points::late_and_future_values_get_their_action,
@@ -89,13 +97,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         large::a_record_of_many_values_is_taken_in_parts,
         quarantine::a_tenant_redrives_its_own_over_http,
         quarantine::the_audit_adds_up_and_tells_when_it_does_not,
+        plugin_many::two_hundred_plugins_fit_into_one_instance,
     );
     arguments.clone_into_one_thread(|a| add(&mut conclusion, libtest_mimic::run(a, last)));
-    let long = scenarios!(runtime, world: plugin_life::two_hundred_plugins_fit_into_one_instance);
-    let long = long.into_iter().map(|trial| trial.with_ignored_flag(true)).collect();
-    arguments.clone_into_one_thread(|a| add(&mut conclusion, libtest_mimic::run(a, long)));
-    // These crash the database: nobody else may be under way.
+    // These crash the database or a function: nobody else may be under way.
     let alone = scenarios!(runtime, world:
+        plugin_backtest::a_killed_worker_is_replaced_and_the_figures_are_the_same,
         plugin_life::a_replay_names_the_version_that_decided,
         recovery::a_killed_backend_loses_nothing_and_doubles_nothing,
         recovery::an_idle_shard_is_replayed_without_a_delivery,

@@ -6,18 +6,18 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 /// The tests' plugin: rejects what is over `max`, crashes on entities named in `trap`.
-const MOODY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins/moody.wasm");
-const PROMOTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins/promoter.wasm");
+pub(crate) const MOODY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins/moody.wasm");
+pub(crate) const PROMOTER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/plugins/promoter.wasm");
 
 /// A reading `second` seconds into the run's hour.
-fn level(tenant: &str, entity: &str, second: i64, level: f64) -> String {
+pub(crate) fn level(tenant: &str, entity: &str, second: i64, level: f64) -> String {
     let at = at(second);
     format!(
         r#"{{"tenant":"{tenant}","entity":"{entity}","observed_at":"{at}","values":{{"level":{level:?}}}}}"#
     )
 }
 
-async fn upload(w: &World, tenant: &str, file: &str, name: &str, version: &str) -> Result<Value> {
+pub(crate) async fn upload(w: &World, tenant: &str, file: &str, name: &str, version: &str) -> Result<Value> {
     let wasm = base64::engine::general_purpose::STANDARD.encode(std::fs::read(file)?);
     let body = json!({"name": name, "version": version, "wasm_base64": wasm, "why": "the test"});
     let answer = w.admin(tenant, "POST", "/v1/plugins", body).await?;
@@ -25,7 +25,13 @@ async fn upload(w: &World, tenant: &str, file: &str, name: &str, version: &str) 
     Ok(answer.json)
 }
 
-async fn put_in_force(w: &World, tenant: &str, version: &str, how: &str, body: Value) -> Result<Value> {
+pub(crate) async fn put_in_force(
+    w: &World,
+    tenant: &str,
+    version: &str,
+    how: &str,
+    body: Value,
+) -> Result<Value> {
     let path = format!("/v1/plugins/{version}/{how}").replace('@', "/versions/");
     let answer = w.admin(tenant, "POST", &path, body).await?;
     ensure!(answer.status == 200, "{path}: {} {}", answer.status, answer.text);
@@ -34,7 +40,7 @@ async fn put_in_force(w: &World, tenant: &str, version: &str, how: &str, body: V
 
 /// Sends readings of new entities until `met` says so of six in a row: what is in force changes
 /// in every instance by itself, a moment after the change, and six keys reach all shards.
-async fn send_until<F>(
+pub(crate) async fn send_until<F>(
     w: &World,
     tenant: &str,
     prefix: &str,
@@ -67,7 +73,7 @@ where
     bail!("it did not come about; logs:\n{}", w.logs())
 }
 
-async fn refused(w: &World, tenant: &str, entity: &str, reason: &str) -> Result<bool> {
+pub(crate) async fn refused(w: &World, tenant: &str, entity: &str, reason: &str) -> Result<bool> {
     let query = format!(
         "select count(*) from quarantine q join tenants t using (tenant_id) where t.name = '{tenant}'
          and reason = '{reason}' and convert_from(payload, 'UTF8') like '%\"{entity}\"%'"
@@ -387,57 +393,5 @@ pub(crate) async fn a_replay_names_the_version_that_decided(w: &World) -> Result
         )
         .await?;
     ensure!(digest.as_deref() == two["digest"].as_str(), "{digest:?} is not {}", two["digest"]);
-    Ok(())
-}
-
-/// Two hundred tenants with a plugin of their own each, in one instance of ingest within 512 MB.
-/// Compiling all of them takes minutes: it runs with `-- --include-ignored`.
-pub(crate) async fn two_hundred_plugins_fit_into_one_instance(w: &World) -> Result<()> {
-    const TENANTS: usize = 200;
-    w.execute(&format!("select tenant_create('many-' || n, false, 64) from generate_series(1, {TENANTS}) n"))
-        .await?;
-    let wasm = std::fs::read(MOODY)?;
-    // A custom section of its own makes each component another one, to be compiled and loaded.
-    let component = |n: usize| {
-        let mut own = wasm.clone();
-        let body = format!("\u{4}many{n:04}");
-        own.extend([0, body.len() as u8]);
-        own.extend(body.as_bytes());
-        base64::engine::general_purpose::STANDARD.encode(own)
-    };
-    let put = async |n: usize| -> Result<()> {
-        let t = format!("many-{n}");
-        let token = w.sign(&t, "plugins:write").await?;
-        let body = json!({"name": "limits", "version": "1.0.0", "wasm_base64": component(n)});
-        let up = w.post_as(&token, "/v1/plugins", body).await?;
-        ensure!(up.status == 201, "{t}: {} {}", up.status, up.text);
-        let body = json!({"settings": {"max": n}});
-        let on = w.post_as(&token, "/v1/plugins/limits/versions/1.0.0/activate", body).await?;
-        ensure!(on.status == 200, "{t}: {} {}", on.status, on.text);
-        Ok(())
-    };
-    for chunk in (1..=TENANTS).collect::<Vec<_>>().chunks(3) {
-        futures_util::future::try_join_all(chunk.iter().map(|n| put(*n))).await?;
-    }
-    // One key: all of them in one shard's batches, and so in one instance. A value over the
-    // tenant's own limit, and one under it.
-    let records = |n: usize| {
-        let t = format!("many-{n}");
-        let over = level(&t, "over", 1, n as f64 + 0.5).into_bytes();
-        let under = level(&t, "under", 1, n as f64 - 0.5).into_bytes();
-        [("many/k".to_owned(), over), ("many/k".to_owned(), under)]
-    };
-    w.put_many((1..=TENANTS).flat_map(records).collect()).await?;
-    let judged = "select (select count(*) from entity_jsonb h join tenants t using (tenant_id) where t.name like 'many-%')
-        + (select count(*) from quarantine q join tenants t using (tenant_id)
-           where t.name like 'many-%' and q.reason = 'above_max')";
-    w.until(60, "all 400 values to be judged", || async { Ok(w.count(judged).await? == 2 * TENANTS as i64) })
-        .await?;
-    let taken =
-        "select count(*) from entity_jsonb h join tenants t using (tenant_id) where t.name like 'many-%'";
-    ensure!(w.count(taken).await? == TENANTS as i64, "{} were taken", w.count(taken).await?);
-    let largest = w.ingest_memory_mb()?;
-    eprintln!("{TENANTS} tenants' plugins: the largest instance of ingest has {largest:.0} MB");
-    ensure!(largest < 512.0, "an instance of ingest has {largest:.0} MB");
     Ok(())
 }

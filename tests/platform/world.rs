@@ -59,6 +59,20 @@ pub(crate) struct Row {
     pub(crate) plugin_digest: Option<String>,
 }
 
+/// Most memory that an instance has had, in MB.
+pub(crate) struct Peak {
+    /// Of the instance's own process.
+    pub(crate) own: f64,
+    /// Of the process that runs its plugins.
+    pub(crate) plugins: f64,
+}
+
+impl Peak {
+    pub(crate) fn total(&self) -> f64 {
+        self.own + self.plugins
+    }
+}
+
 pub(crate) struct World {
     pub(crate) platform: Platform,
     endpoints: Endpoints,
@@ -250,12 +264,40 @@ impl World {
         answer(request).await
     }
 
-    /// A token for a tenant, without starting a program for it.
-    pub(crate) async fn sign(&self, tenant: &str, scope: &str) -> Result<String> {
-        let query = "select tenant_id::int8 from tenants where name = $1";
-        let id: i64 = self.database().await?.query_one(query, &[&tenant]).await?.get(0);
+    /// Posts bytes of a kind as one who administers the tenant's plugins.
+    pub(crate) async fn post_bytes(
+        &self,
+        tenant: &str,
+        path: &str,
+        kind: &str,
+        body: Vec<u8>,
+    ) -> Result<Answer> {
+        let token = self.token(tenant, Some("plugins:read plugins:write admin")).await?;
+        let request = self.http.post(format!("{}{path}", self.endpoints.api_url)).bearer_auth(token);
+        let request = request.timeout(Duration::from_secs(60)).header("content-type", kind);
+        answer(request.body(body)).await
+    }
+
+    /// Puts bytes at a URL of the object store, as somebody without a token.
+    pub(crate) async fn put_at_url(&self, url: &str, headers: &Value, body: Vec<u8>) -> Result<u16> {
+        let mut request = self.http.put(url);
+        for (name, value) in headers.as_object().into_iter().flatten() {
+            request = request.header(name, value.as_str().unwrap_or_default());
+        }
+        Ok(request.body(body).send().await?.status().as_u16())
+    }
+
+    /// Tokens for tenants, without starting a program for each.
+    pub(crate) async fn sign_all(&self, tenants: &[String], scope: &str) -> Result<Vec<String>> {
+        let query = "select t.tenant_id::int8 from unnest($1::text[]) with ordinality n (name, nth)
+                     join tenants t using (name) order by nth";
+        let ids = self.database().await?.query(query, &[&tenants]).await?;
+        ensure!(ids.len() == tenants.len(), "{} of {} tenants are there", ids.len(), tenants.len());
         let issuer = eaves_local::front::auth::Issuer::load(&self.endpoints.token_key)?;
-        issuer.token(tenant, id, scope, Duration::from_secs(600))
+        let token = |(name, row): (&String, &tokio_postgres::Row)| {
+            issuer.token(name, row.get(0), scope, Duration::from_secs(600))
+        };
+        tenants.iter().zip(&ids).map(token).collect()
     }
 
     pub(crate) async fn post_as(&self, token: &str, path: &str, body: Value) -> Result<Answer> {
@@ -263,16 +305,20 @@ impl World {
         answer(request.timeout(Duration::from_secs(60)).json(&body)).await
     }
 
-    /// The resident memory of the largest instance of ingest, in MB.
-    pub(crate) fn ingest_memory_mb(&self) -> Result<f64> {
-        let mut largest: f64 = 0.0;
-        for pid in self.platform.ingest().pids() {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-            let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("VmRSS")?;
-            let kb: f64 = line.trim().trim_end_matches(" kB").parse()?;
-            largest = largest.max(kb / 1024.0);
-        }
-        Ok(largest)
+    /// The most memory that each instance of ingest has had.
+    pub(crate) fn ingest_peaks_mb(&self) -> Result<Vec<Peak>> {
+        let peak = |pid: u32| {
+            let mut plugins = 0.0;
+            // The kernel keeps them by the thread that started them.
+            for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+                let children = std::fs::read_to_string(task?.path().join("children"))?;
+                for child in children.split_whitespace() {
+                    plugins += peak_mb(child.parse()?)?;
+                }
+            }
+            Ok(Peak { own: peak_mb(pid)?, plugins })
+        };
+        self.platform.ingest().pids().into_iter().map(peak).collect()
     }
 
     pub(crate) async fn search(&self, tenant: &str, filter: Value) -> Result<Answer> {
@@ -478,6 +524,13 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
     let text = response.text().await?;
     let json = serde_json::from_str(&text).unwrap_or(Value::Null);
     Ok(Answer { status, headers, text, json })
+}
+
+fn peak_mb(pid: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).context("VmHWM")?;
+    let kb: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kb / 1024.0)
 }
 
 fn is_alive(pid: u32) -> bool {

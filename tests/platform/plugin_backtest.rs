@@ -1,0 +1,166 @@
+//! Backtests that are disturbed, bounded, or need what was before.
+
+use crate::plugin_life::{MOODY, PROMOTER, level, put_in_force, refused, send_until, upload};
+use crate::world::{World, at};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+/// Values of the history that the scenarios test on, a minute apart.
+const VALUES: i64 = 40;
+
+/// A tenant with a plugin and a history: half of it is over 19.5.
+async fn tenant_with_history(w: &World, tenant: &str) -> Result<()> {
+    w.execute(&format!("select tenant_create('{tenant}', false, 64)")).await?;
+    for n in 0..VALUES {
+        w.put(tenant, "tank-1", level(tenant, "tank-1", n * 60, n as f64)).await?;
+    }
+    w.history(tenant, "tank-1", "level", VALUES as usize).await?;
+    upload(w, tenant, MOODY, "limits", "1.0.0").await.map(drop)
+}
+
+/// Asks for a backtest of what [`tenant_with_history`] has.
+async fn ask(w: &World, tenant: &str, rate: u32) -> Result<String> {
+    let body = json!({
+        "version": "1.0.0", "settings": {"max": 19.5}, "from": at(-60), "to": at(3600), "max_values_per_s": rate,
+    });
+    asked(w, tenant, "limits", body).await
+}
+
+async fn asked(w: &World, tenant: &str, plugin: &str, body: Value) -> Result<String> {
+    let answer = w.admin(tenant, "POST", &format!("/v1/plugins/{plugin}/backtest"), body).await?;
+    ensure!(answer.status == 202, "{} {}", answer.status, answer.text);
+    Ok(answer.json["id"].as_str().context("id")?.to_owned())
+}
+
+async fn job(w: &World, tenant: &str, plugin: &str, id: &str) -> Result<Value> {
+    let path = format!("/v1/plugins/{plugin}/backtest/{id}");
+    Ok(w.admin(tenant, "GET", &path, Value::Null).await?.json)
+}
+
+/// The backtest, once it is done.
+async fn done(w: &World, tenant: &str, plugin: &str, id: &str) -> Result<Value> {
+    w.until(90, "the backtest to be done", || async {
+        let job = job(w, tenant, plugin, id).await?;
+        ensure!(job["state"] != "failed" && job["state"] != "cancelled", "{job}");
+        Ok(job["state"] == "done")
+    })
+    .await?;
+    job(w, tenant, plugin, id).await
+}
+
+/// Waits until it is in the middle.
+async fn under_way(w: &World, tenant: &str, id: &str) -> Result<()> {
+    w.until(60, "the backtest to be under way", || async {
+        let job = job(w, tenant, "limits", id).await?;
+        let values = job["report"]["history"]["values"].as_i64().unwrap_or_default();
+        ensure!(values < VALUES, "it was through before it could be disturbed: {job}");
+        Ok(job["state"] == "running" && values > 0)
+    })
+    .await
+}
+
+/// It is cancelled while it runs: it says so, keeps what it had, and does nothing more.
+pub(crate) async fn a_cancelled_one_stops(w: &World) -> Result<()> {
+    let t = "backtest-cancelled";
+    tenant_with_history(w, t).await?;
+    let id = ask(w, t, 1).await?;
+    under_way(w, t, &id).await?;
+    let path = format!("/v1/plugins/limits/backtest/{id}/cancel");
+    let cancelled = w.admin(t, "POST", &path, Value::Null).await?;
+    ensure!(cancelled.json["state"] == "cancelled", "{} {}", cancelled.status, cancelled.text);
+    // Its worker writes that, too, and no more than it had: a whole other one runs meanwhile.
+    let whole = ask(w, t, 250_000).await?;
+    let whole = done(w, t, "limits", &whole).await?;
+    ensure!(whole["report"]["history"]["values"] == VALUES, "{whole}");
+    let part = job(w, t, "limits", &id).await?;
+    let values = part["report"]["history"]["values"].as_i64().context("values")?;
+    ensure!(part["state"] == "cancelled" && values < VALUES, "{part}");
+    ensure!(part["progress"].as_f64() < Some(1.0), "{part}");
+    // Cancelling what is over changes nothing.
+    let id = whole["id"].as_str().context("id")?;
+    let late = w.admin(t, "POST", &format!("/v1/plugins/limits/backtest/{id}/cancel"), Value::Null).await?;
+    ensure!(late.json["state"] == "done", "{} {}", late.status, late.text);
+    Ok(())
+}
+
+/// A backtest takes no more values a second than it was told, whatever the machine could do.
+pub(crate) async fn the_rate_is_kept(w: &World) -> Result<()> {
+    let t = "backtest-bounded";
+    tenant_with_history(w, t).await?;
+    let id = ask(w, t, 20).await?;
+    let job = done(w, t, "limits", &id).await?;
+    let report = &job["report"];
+    ensure!(report["history"]["values"] == VALUES, "{job}");
+    // By the worker's own clock: a slow machine makes both smaller.
+    ensure!(report["took_ms"].as_i64() >= Some(VALUES * 1000 / 20), "{job}");
+    ensure!(report["values_per_s"].as_f64() <= Some(20.0), "{job}");
+    for rate in [0, 10_000_001] {
+        let body = json!({"version": "1.0.0", "max_values_per_s": rate});
+        let answer = w.admin(t, "POST", "/v1/plugins/limits/backtest", body).await?;
+        ensure!(answer.status == 400 && answer.json["field"] == "max_values_per_s", "{}", answer.text);
+    }
+    Ok(())
+}
+
+/// The worker is killed in the middle: another goes on where it was, and what comes out is
+/// what an undisturbed one says.
+pub(crate) async fn a_killed_worker_is_replaced_and_the_figures_are_the_same(w: &World) -> Result<()> {
+    let t = "backtest-killed";
+    tenant_with_history(w, t).await?;
+    let undisturbed = ask(w, t, 250_000).await?;
+    let undisturbed = done(w, t, "limits", &undisturbed).await?;
+    let id = ask(w, t, 4).await?;
+    under_way(w, t, &id).await?;
+    let restarts = w.platform.plugin_admin().restarts();
+    // Which of the instances has it is the platform's affair.
+    for pid in w.platform.plugin_admin().pids() {
+        let killed = tokio::process::Command::new("kill").args(["-9", &pid.to_string()]).status().await?;
+        ensure!(killed.success(), "kill -9 {pid}");
+    }
+    w.until(30, "the instances to be started again", || async {
+        Ok(w.platform.plugin_admin().restarts() > restarts)
+    })
+    .await?;
+    let resumed = done(w, t, "limits", &id).await?;
+    ensure!(resumed["progress"] == 1.0, "{resumed}");
+    for part in ["history", "quarantine", "untried", "attributes", "top_reasons"] {
+        let (a, b) = (&undisturbed["report"][part], &resumed["report"][part]);
+        ensure!(a == b, "{part} undisturbed: {a}, and after a killed worker: {b}");
+    }
+    ensure!(resumed["report"]["history"]["changed"] == json!({"accepted>rejected": 20}), "{resumed}");
+    Ok(())
+}
+
+/// A rule that asks for previous values is given what history has before each value, also
+/// what was before the backtest's time, and before what is in quarantine.
+pub(crate) async fn previous_values_come_from_history(w: &World) -> Result<()> {
+    let t = "backtest-before";
+    w.execute(&format!("select tenant_create('{t}', false, 64)")).await?;
+    for (second, value) in [(0, 10.0), (1800, 5.0), (3000, 1000.0)] {
+        w.put(t, "meter", level(t, "meter", second, value)).await?;
+    }
+    w.history(t, "meter", "level", 3).await?;
+    upload(w, t, PROMOTER, "grows", "1.0.0").await?;
+    let settings = json!({"growing": ["level"]});
+    let body = json!({"version": "1.0.0", "settings": settings, "from": at(600), "to": at(3600)});
+    let id = asked(w, t, "grows", body).await?;
+    let job = done(w, t, "grows", &id).await?;
+    // 5 falls from 10, which is older than what is looked at.
+    ensure!(
+        job["report"]["history"]["candidate"] == json!({"accepted": 1, "derived": 1, "rejected:falls": 1}),
+        "{job}"
+    );
+
+    // What is refused falls, too: the value before it is in history.
+    upload(w, t, MOODY, "limits", "1.0.0").await?;
+    put_in_force(w, t, "limits@1.0.0", "activate", json!({"settings": {"max": 100}})).await?;
+    send_until(w, t, "new", 101.0, async |entity| refused(w, t, &entity, "above_max").await).await?;
+    w.put(t, "meter", level(t, "meter", 3100, 500.0)).await?;
+    w.until(20, "the refusal", || refused(w, t, "meter", "above_max")).await?;
+    let body = json!({"version": "1.0.0", "settings": settings, "from": at(600)});
+    let id = asked(w, t, "grows", body).await?;
+    let job = done(w, t, "grows", &id).await?;
+    let quarantine = &job["report"]["quarantine"]["candidate"];
+    ensure!(quarantine["rejected:falls"] == 1, "{job}");
+    Ok(())
+}

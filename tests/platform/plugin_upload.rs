@@ -1,0 +1,180 @@
+//! Components on their way in, through the real function.
+
+use crate::plugin_life::MOODY;
+use crate::world::World;
+use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+const BOUNDARY: &str = "a-boundary-that-is-in-no-component";
+
+/// A form with these fields, as a browser sends it.
+fn form(fields: &[(&str, &[u8])]) -> (String, Vec<u8>) {
+    let mut body = Vec::new();
+    for (name, value) in fields {
+        body.extend_from_slice(
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"").as_bytes(),
+        );
+        if *name == "wasm" {
+            body.extend_from_slice(b"; filename=\"limits.wasm\"\r\nContent-Type: application/wasm");
+        }
+        body.extend_from_slice(b"\r\n\r\n");
+        body.extend_from_slice(value);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    (format!("multipart/form-data; boundary={BOUNDARY}"), body)
+}
+
+/// The component with so many bytes more, in a section that nobody reads.
+fn grown(component: &[u8], bytes: usize) -> Vec<u8> {
+    let mut grown = component.to_vec();
+    let body = [&b"\x04many"[..], &vec![b'x'; bytes]].concat();
+    grown.push(0);
+    let mut left = body.len();
+    while left > 127 {
+        grown.push((left & 127) as u8 | 128);
+        left >>= 7;
+    }
+    grown.push(left as u8);
+    grown.extend(body);
+    grown
+}
+
+/// `POST /v1/plugins` takes a component as it is, and in base64; what is wrong is named.
+pub(crate) async fn a_form_and_base64_are_taken(w: &World) -> Result<()> {
+    let t = "uploading";
+    w.execute(&format!("select tenant_create('{t}', false, 64)")).await?;
+    let wasm = std::fs::read(MOODY)?;
+    let digest = hex::encode(Sha256::digest(&wasm));
+    let (kind, body) =
+        form(&[("name", b"limits"), ("version", b"1.0.0"), ("why", b"by form"), ("wasm", &wasm)]);
+    let taken = w.post_bytes(t, "/v1/plugins", &kind, body).await?;
+    ensure!(taken.status == 201, "{} {}", taken.status, taken.text);
+    ensure!(taken.json["digest"] == digest && taken.json["state"] == "checked", "{}", taken.text);
+
+    let body = json!({"name": "limits", "version": "1.1.0", "wasm_base64": STANDARD.encode(&wasm)});
+    let taken = w.post_bytes(t, "/v1/plugins", "application/json", body.to_string().into_bytes()).await?;
+    ensure!(taken.status == 201 && taken.json["digest"] == digest, "{} {}", taken.status, taken.text);
+
+    let wrong: [(&[(&str, &[u8])], u16, &str); 4] = [
+        (&[("name", b"limits"), ("version", b"2.0.0")], 400, "wasm"),
+        (&[("name", b"limits"), ("wasm", &wasm)], 400, "version"),
+        (&[("name", b"limits"), ("version", b"2.0.0"), ("wasm", &wasm), ("colour", b"red")], 400, "colour"),
+        (&[("name", b"limits"), ("version", b"2.0.0"), ("wasm", b"no component")], 422, "wasm"),
+    ];
+    for (fields, status, field) in wrong {
+        let (kind, body) = form(fields);
+        let refused = w.post_bytes(t, "/v1/plugins", &kind, body).await?;
+        ensure!(
+            refused.status == status && refused.json["field"] == field,
+            "{field}: {} {}",
+            refused.status,
+            refused.text
+        );
+    }
+    for (body, status, field) in [
+        (json!({"name": "limits", "version": "2.0.0", "wasm_base64": "a b c"}), 400, "wasm_base64"),
+        (json!({"name": "limits", "version": "2.0.0"}), 400, "wasm_base64"),
+        (json!({"name": "limits", "version": "2.0.0", "wasm_base64": "", "upload": ""}), 400, "upload"),
+    ] {
+        let refused = w.admin(t, "POST", "/v1/plugins", body).await?;
+        ensure!(
+            refused.status == status && refused.json["field"] == field,
+            "{field}: {} {}",
+            refused.status,
+            refused.text
+        );
+    }
+    let refused = w.post_bytes(t, "/v1/plugins", "text/plain", b"x".to_vec()).await?;
+    ensure!(refused.status == 415, "{} {}", refused.status, refused.text);
+    Ok(())
+}
+
+async fn place(w: &World, tenant: &str, wasm: &[u8]) -> Result<Value> {
+    let body = json!({"bytes": wasm.len(), "sha256": hex::encode(Sha256::digest(wasm))});
+    let place = w.admin(tenant, "POST", "/v1/plugins/uploads", body).await?;
+    ensure!(place.status == 201, "{} {}", place.status, place.text);
+    Ok(place.json)
+}
+
+async fn put(w: &World, place: &Value, wasm: &[u8]) -> Result<()> {
+    let url = place["url"].as_str().context("url")?;
+    let status = w.put_at_url(url, &place["headers"], wasm.to_vec()).await?;
+    ensure!(status == 200, "the object store says {status}");
+    Ok(())
+}
+
+/// A component that no request can carry is put into the bucket, for its tenant, once.
+pub(crate) async fn a_large_component_goes_through_the_bucket(w: &World) -> Result<()> {
+    let (t, other) = ("uploading-large", "uploading-other");
+    for tenant in [t, other] {
+        w.execute(&format!("select tenant_create('{tenant}', false, 64)")).await?;
+    }
+    let wasm = grown(&std::fs::read(MOODY)?, 7 << 20);
+    let direct = json!({"name": "limits", "version": "1.0.0", "wasm_base64": STANDARD.encode(&wasm)});
+    let refused = w.admin(t, "POST", "/v1/plugins", direct).await?;
+    ensure!(refused.status >= 400, "a request carried {} bytes", wasm.len());
+
+    let to = place(w, t, &wasm).await?;
+    let url = to["url"].as_str().context("url")?;
+    for signed in ["content-length", "x-amz-checksum-sha256"] {
+        ensure!(url.contains(signed) && to["headers"].get(signed).is_some(), "{signed} is not signed: {to}");
+    }
+    ensure!(url.contains("X-Amz-Expires=900"), "{url}");
+    let id = to["upload"].as_str().context("upload")?;
+    let take = |version: &str| json!({"name": "limits", "version": version, "upload": id});
+    let early = w.admin(t, "POST", "/v1/plugins", take("1.0.0")).await?;
+    ensure!(early.status == 404 && early.json["field"] == "upload", "{} {}", early.status, early.text);
+    put(w, &to, &wasm).await?;
+    // Nobody else's, whatever they know of it.
+    let stolen = w.admin(other, "POST", "/v1/plugins", take("1.0.0")).await?;
+    ensure!(stolen.status == 404 && stolen.json["field"] == "upload", "{} {}", stolen.status, stolen.text);
+    let taken = w.admin(t, "POST", "/v1/plugins", take("1.0.0")).await?;
+    ensure!(taken.status == 201, "{} {}", taken.status, taken.text);
+    ensure!(taken.json["bytes"] == wasm.len() && taken.json["state"] == "checked", "{}", taken.text);
+    let again = w.admin(t, "POST", "/v1/plugins", take("1.1.0")).await?;
+    ensure!(again.status == 404, "{} {}", again.status, again.text);
+
+    // Other bytes than were announced, where the store lets them in.
+    let to = place(w, t, &wasm).await?;
+    let mut changed = wasm.clone();
+    *changed.last_mut().context("bytes")? ^= 1;
+    let url = to["url"].as_str().context("url")?;
+    if w.put_at_url(url, &to["headers"], changed).await? == 200 {
+        let body = json!({"name": "limits", "version": "1.2.0", "upload": to["upload"]});
+        let refused = w.admin(t, "POST", "/v1/plugins", body).await?;
+        ensure!(
+            refused.status == 400 && refused.json["field"] == "upload",
+            "{} {}",
+            refused.status,
+            refused.text
+        );
+    }
+    for (body, status, field) in [
+        (json!({"bytes": 100 << 20, "sha256": "0".repeat(64)}), 413, Value::Null),
+        (json!({"bytes": 1, "sha256": "zz"}), 400, json!("sha256")),
+        (json!({"bytes": 0, "sha256": "0".repeat(64)}), 400, json!("bytes")),
+    ] {
+        let refused = w.admin(t, "POST", "/v1/plugins/uploads", body).await?;
+        ensure!(
+            refused.status == status && refused.json["field"] == field,
+            "{} {}",
+            refused.status,
+            refused.text
+        );
+    }
+    // The command line does the same by itself.
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("limits.wasm");
+    std::fs::write(&file, grown(&wasm, 100))?;
+    let file = file.to_string_lossy().into_owned();
+    let args = ["plugin", "upload", &file, "--tenant", t, "--name", "limits", "--version", "3.0.0"];
+    let done = w.eaves(&args, "").await?;
+    ensure!(done.status.success(), "{}", crate::world::said(&done));
+    let foreign = w.post(t, "/v1/plugins/uploads", json!({})).await?;
+    ensure!(foreign.status == 403, "{} {}", foreign.status, foreign.text);
+    Ok(())
+}
