@@ -126,6 +126,21 @@ async fn stored(server: Arc<Server>) {
     let names = reader.entity_names(db.acme, &[e]).await.unwrap();
     assert_eq!(names, [(e, "pump-7".to_owned(), String::new())]);
     assert!(reader.entity_names(db.other, &[e]).await.unwrap().is_empty());
+    assert_eq!(reader.entity_ids(db.acme, &["pump-7", "no-such"]).await.unwrap(), [("pump-7".to_owned(), e)]);
+    assert!(reader.entity_ids(db.other, &["pump-7"]).await.unwrap().is_empty());
+
+    // Before a time means before it; what is asked for in vain keeps its place.
+    let (f, i) = (attributes[0].id, attributes[1].id);
+    let asked = [(e, f, time(1)), (e, i, time(3)), (e, f, time(3))];
+    let before = reader.values_before(db.acme, &asked).await.unwrap();
+    let last = |n: usize| {
+        let times = points.iter().filter(|p| p.attribute == asked[n].1 && p.observed_at < asked[n].2);
+        times.max_by_key(|p| p.observed_at).map(|p| (p.observed_at, p.value.clone()))
+    };
+    assert_eq!(before, [last(0), last(1), last(2)]);
+    assert!(before[0].is_none() && before[2].is_some(), "{before:?}");
+    assert_eq!(reader.values_before(db.other, &asked).await.unwrap(), [None, None, None]);
+    assert!(reader.values_before(db.acme, &[]).await.unwrap().is_empty());
 
     let ever = (time(-1_000_000_000), time(1_000_000_000));
     let refusals = reader.stored_refusals(db.acme, ever, 0, 10).await.unwrap();
