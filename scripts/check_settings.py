@@ -41,7 +41,7 @@ Loader.add_multi_constructor("!", short_form)
 
 documented = {}
 for line in (ROOT / "docs/configuration.md").read_text().splitlines():
-    if match := re.match(r"\| `(EAVES_\w+)` \| ([^|]+) \| .* \| ([^|]+) \|$", line):
+    if match := re.match(r"\| `((?:EAVES|OTEL)_\w+)` \| ([^|]+) \| .* \| ([^|]+) \|$", line):
         documented[match[1]] = (match[2].strip().split(", "), match[3].strip())
 
 template = yaml.load((ROOT / "sam-template.yaml").read_text(), Loader)

@@ -11,6 +11,7 @@ fi
 [ -f "$data/platform.json" ] || { echo "no platform runs on $data: start one with 'eaves local up', or name its folder" >&2; exit 1; }
 python3 - "$data/platform.json" "$host" <<'PY'
 import json
+import os
 import sys
 
 platform, host = json.load(open(sys.argv[1])), sys.argv[2]
@@ -19,6 +20,7 @@ here = lambda url: url.replace("127.0.0.1", host)
 def database(role):
     return {
         "EAVES_ENVIRONMENT": "local", "EAVES_LOG": "info", "EAVES_DB_HOST": host,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         "EAVES_DB_PORT": str(platform["database_port"]), "EAVES_DB_NAME": platform["database"],
         "EAVES_DB_USER": role, "EAVES_DB_PASSWORD": platform["passwords"][role],
         "EAVES_DB_AUTH": "password", "EAVES_DB_TLS": "disable", "EAVES_DB_CA_FILE": "",
@@ -41,6 +43,11 @@ json.dump({
     "QueryFunction": database("eaves_query") | cache | aws | {
         "EAVES_DB_PASSWORD_SECRET": "", "EAVES_REPLICA_HOST": host, "EAVES_REPLICA_PORT": str(platform["replica_port"]),
         "EAVES_REPLICA_AUTH": "password", "EAVES_STREAM": platform["stream"],
+    },
+    # Starts no backtests here: it would invoke itself over an address that only `eaves local` has.
+    "PluginAdminFunction": database("eaves_query") | plugins | aws | {
+        "EAVES_DB_PASSWORD_SECRET": "", "EAVES_REPLICA_HOST": host, "EAVES_REPLICA_PORT": str(platform["replica_port"]),
+        "EAVES_REPLICA_AUTH": "password",
     },
 }, sys.stdout, indent=2)
 print()

@@ -13,14 +13,14 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("events")
 }
 
-fn recorded(name: &str) -> Result<Value> {
+pub(crate) fn recorded(name: &str) -> Result<Value> {
     let path = folder().join(name);
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     Ok(serde_json::from_str(&text)?)
 }
 
 /// An instance of its own, with the settings of the platform's.
-async fn start(config: &FunctionConfig, more: &[(&str, &str)]) -> Result<FunctionHost> {
+pub(crate) async fn start(config: &FunctionConfig, more: &[(&str, &str)]) -> Result<FunctionHost> {
     let mut config = config.clone();
     config.instances = 1;
     config.log_dir = config.log_dir.join("recorded");
@@ -84,8 +84,16 @@ pub(crate) async fn every_recorded_event_is_answered(w: &World) -> Result<()> {
         ensure!(answer["statusCode"] == status, "{name}: {answer}");
     }
     w.entity("acme", "recorded-3", "recorded_temperature").await?;
+
+    let admin = start(w.plugin_admin(), &[]).await?;
+    let answer = admin.invoke(&take("plugin-admin/policy.json")?).await?;
+    ensure!(answer["statusCode"] == 200, "{answer}");
+    let policy: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default())?;
+    ensure!(policy["require_signature"] == false && policy["max_bytes"].is_u64(), "{policy}");
+    let refused = admin.invoke(&take("plugin-admin/not-allowed.json")?).await?;
+    ensure!(refused["statusCode"] == 403, "{refused}");
     ensure!(left.is_empty(), "nobody answered {left:?}");
-    for host in [ingest, flush, maintain, query] {
+    for host in [ingest, flush, maintain, query, admin] {
         host.stop(Duration::from_secs(2)).await;
     }
     Ok(())

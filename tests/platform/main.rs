@@ -16,6 +16,7 @@ mod points;
 mod quarantine;
 mod query;
 mod recovery;
+mod traces;
 mod world;
 
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
@@ -57,6 +58,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
     let world = Arc::new(runtime.block_on(World::start())?);
     let shared = scenarios!(runtime, world:
         events::every_recorded_event_is_answered,
+        traces::a_reading_is_followed_from_the_request_to_the_row,
+        traces::a_collector_that_is_away_stops_nothing,
         ingest::records_come_back_to_their_tenant_only,
         ingest::values_keep_their_type_and_digits,
         ingest::every_wrapping_is_taken_apart,

@@ -160,6 +160,11 @@ impl World {
         self.platform.maintain().config()
     }
 
+    /// How the platform runs plugin-admin.
+    pub(crate) fn plugin_admin(&self) -> &FunctionConfig {
+        self.platform.plugin_admin().config()
+    }
+
     /// Stops the platform and looks whether any of its processes is left.
     pub(crate) async fn stop(self) -> Result<()> {
         let pids: Vec<u32> = self.endpoints.processes.iter().filter_map(|p| p.pid).collect();
@@ -199,6 +204,26 @@ impl World {
         let answer = request.send().await?;
         ensure!(answer.failed_record_count.unwrap_or(0) == 0, "{answer:?}");
         Ok(())
+    }
+
+    /// The first record on the stream whose bytes have this text in them.
+    pub(crate) async fn record_with(&self, text: &str) -> Result<Vec<u8>> {
+        use aws_sdk_kinesis::types::ShardIteratorType::TrimHorizon;
+        let stream = &self.endpoints.stream;
+        let shards = self.kinesis.list_shards().stream_name(stream).send().await?;
+        for shard in shards.shards() {
+            let from = self.kinesis.get_shard_iterator().stream_name(stream).shard_id(shard.shard_id());
+            let mut next = from.shard_iterator_type(TrimHorizon).send().await?.shard_iterator;
+            while let Some(iterator) = next {
+                let answer = self.kinesis.get_records().shard_iterator(iterator).send().await?;
+                let has = |data: &[u8]| String::from_utf8_lossy(data).contains(text);
+                if let Some(found) = answer.records().iter().find(|r| has(r.data().as_ref())) {
+                    return Ok(found.data().clone().into_inner());
+                }
+                next = answer.next_shard_iterator.filter(|_| answer.millis_behind_latest != Some(0));
+            }
+        }
+        bail!("no record has {text:?} in it")
     }
 
     pub(crate) fn gzip(&self, bytes: &[u8]) -> Result<Vec<u8>> {

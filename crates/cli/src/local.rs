@@ -83,6 +83,8 @@ async fn up(args: Up) -> Result<()> {
     options.shards = args.shards;
     options.stream_bytes = args.stream_mib * 1024 * 1024;
     options.bin_dir = args.bin;
+    // Functions have an environment of their own: what says where traces go is passed on.
+    options.function_env.extend(std::env::vars().filter(|(name, _)| name.starts_with("OTEL_")));
     // Progress is for people; whoever closed the output does not want it.
     options.progress = Some(Arc::new(|text| drop(out::line(format!("  {text}")))));
     out::line(format!("Starting on {} …", options.data_dir.display()))?;

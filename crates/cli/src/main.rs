@@ -29,7 +29,6 @@ mod token;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -92,10 +91,7 @@ fn main() -> ExitCode {
         return eaves_plugin_host::compile_worker();
     }
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_env("EAVES_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    let logs =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    eaves_telemetry::init_for_people("eaves");
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {

@@ -8,12 +8,16 @@ use crate::sender::{MAX_RECORD_BYTES, PutRecords, Record, Sender};
 use crate::stream::Destination;
 use anyhow::{Context as _, Result, bail};
 use eaves_codec::encode;
+use eaves_model::TraceParent;
+use eaves_telemetry::span;
+use eaves_telemetry::trace::{self, Invocation};
 use indicatif::{ProgressBar, ProgressStyle};
 use input::{Item, Line, Problem};
 use std::io::Read;
 use std::path::PathBuf;
 use table::Mapping;
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 /// Lines that are read ahead of the sender.
 const AHEAD: usize = 8_192;
@@ -116,7 +120,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let lines = start_reading(&args, reader)?;
     let sender = Sender::new(client, &stream);
     let mut pace = Pace::new(args.rate.0);
-    let totals = deliver(&args, lines, &sender, &mut pace, &bar).await?;
+    // As shells and build tools hand on what they are part of.
+    let part_of = std::env::var("TRACEPARENT").ok();
+    let invocation = Invocation { function: "send", sender: part_of.as_deref(), ..Invocation::default() };
+    let totals = invocation.run(deliver(&args, lines, &sender, &mut pace, &bar)).await?;
     bar.finish_and_clear();
     summary(&totals, &stream, pace.seconds())
 }
@@ -185,12 +192,16 @@ async fn deliver<P: PutRecords>(
 ) -> Result<Totals> {
     let mut totals = Totals::default();
     let portion = pace.portion(PORTION);
+    // Handed on as it came where this program exports no spans of its own.
+    let part_of = std::env::var("TRACEPARENT").ok().and_then(|text| text.parse().ok());
     loop {
         let (lines, more) = receive(args, &mut items, portion, &mut totals, bar).await?;
         pace.wait(lines.iter().map(|l| l.values).sum()).await;
-        let packed = pack(lines, args.aggregate, args.gzip);
+        let sending = span!("publish", otel.kind = "producer", readings = lines.len());
+        let trace = sending.in_scope(trace::current).or(part_of);
+        let packed = pack(lines, trace, args.aggregate, args.gzip);
         let (records, contents): (Vec<_>, Vec<_>) = packed.into_iter().unzip();
-        let report = sender.send(records).await;
+        let report = sender.send(records).instrument(sending).await;
         let mut taken = vec![true; contents.len()];
         for failed in &report.failed {
             taken[failed.index] = false;
@@ -263,8 +274,14 @@ struct Content {
     values: u64,
 }
 
-/// Lines as records: one each, or those of a device together.
-fn pack(lines: Vec<Line>, aggregate: bool, gzip: bool) -> Vec<(Record, Vec<Content>)> {
+/// Lines as records: one each, or those of a device together. The first line of each record says
+/// what sent it.
+fn pack(
+    lines: Vec<Line>,
+    trace: Option<TraceParent>,
+    aggregate: bool,
+    gzip: bool,
+) -> Vec<(Record, Vec<Content>)> {
     let mut packed: Vec<(Record, Vec<Content>)> = Vec::new();
     let mut open: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     for line in lines {
@@ -278,7 +295,11 @@ fn pack(lines: Vec<Line>, aggregate: bool, gzip: bool) -> Vec<(Record, Vec<Conte
             }
             _ => {
                 open.insert(line.partition_key.clone(), packed.len());
-                let record = Record { partition_key: line.partition_key, data: line.json.into_bytes() };
+                let json = match trace.filter(|_| !line.traced && line.json.len() < AGGREGATE_BYTES) {
+                    Some(trace) => encode::with_trace(&line.json, &trace),
+                    None => line.json,
+                };
+                let record = Record { partition_key: line.partition_key, data: json.into_bytes() };
                 packed.push((record, vec![content]));
             }
         }
@@ -294,7 +315,7 @@ mod tests {
     use super::*;
 
     fn line(number: u64, entity: &str, json: &str) -> Line {
-        Line { number, values: 1, partition_key: format!("t/{entity}"), json: json.into() }
+        Line { number, values: 1, partition_key: format!("t/{entity}"), traced: false, json: json.into() }
     }
 
     #[test]
@@ -303,13 +324,23 @@ mod tests {
         let texts = |packed: Vec<(Record, Vec<Content>)>| -> Vec<String> {
             packed.into_iter().map(|(r, _)| String::from_utf8(r.data).unwrap()).collect()
         };
-        assert_eq!(texts(pack(lines(), false, false)), ["A1", "B1", "A2"]);
-        let together = pack(lines(), true, false);
+        assert_eq!(texts(pack(lines(), None, false, false)), ["A1", "B1", "A2"]);
+        let together = pack(lines(), None, true, false);
         assert_eq!(together[0].1.iter().map(|c| c.number).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(texts(together), ["A1\nA2", "B1"]);
         let long = "x".repeat(AGGREGATE_BYTES / 2);
         let lines = vec![line(1, "a", &long), line(2, "a", &long), line(3, "a", "x")];
-        assert_eq!(pack(lines, true, false).iter().map(|(_, c)| c.len()).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(pack(vec![line(1, "a", "A")], false, true)[0].0.data[..2], [0x1f, 0x8b]);
+        assert_eq!(pack(lines, None, true, false).iter().map(|(_, c)| c.len()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(pack(vec![line(1, "a", "A")], None, false, true)[0].0.data[..2], [0x1f, 0x8b]);
+    }
+    #[test]
+    fn the_first_reading_of_a_record_says_what_sent_it() {
+        let trace: TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+        let own = Line { traced: true, ..line(3, "b", r#"{"traceparent":"x"}"#) };
+        let lines = vec![line(1, "a", r#"{"n":1}"#), line(2, "a", r#"{"n":2}"#), own];
+        let packed = pack(lines, Some(trace), true, false);
+        let texts: Vec<_> = packed.iter().map(|(r, _)| std::str::from_utf8(&r.data).unwrap()).collect();
+        let first = format!("{{\"traceparent\":\"{trace}\",\"n\":1}}\n{{\"n\":2}}");
+        assert_eq!(texts, [first.as_str(), r#"{"traceparent":"x"}"#]);
     }
 }

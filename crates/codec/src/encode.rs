@@ -2,7 +2,7 @@
 
 use crate::kpl::MAGIC;
 use crate::text;
-use eaves_model::{Reading, Value, WireValue};
+use eaves_model::{Reading, TraceParent, Value, WireValue};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use md5::{Digest as _, Md5};
@@ -47,6 +47,13 @@ pub fn with_members(reading: &Reading, members: &[impl AsRef<str>]) -> String {
     out
 }
 
+/// A reading's JSON, an object without a `traceparent`, with this one as its first member.
+pub fn with_trace(json: &str, trace: &TraceParent) -> String {
+    let rest = json.trim_start().strip_prefix('{').unwrap_or(json).trim_start();
+    let comma = if rest.starts_with('}') { "" } else { "," };
+    format!("{{\"traceparent\":\"{trace}\"{comma}{rest}")
+}
+
 /// One value with its name, as it stands in `values`.
 pub fn member(name: &str, value: &WireValue) -> String {
     let mut out = String::new();
@@ -78,7 +85,11 @@ fn head(reading: &Reading) -> String {
         out.push_str(",\"type\":");
         text::write(&mut out, entity_type);
     }
-    let _ = write!(out, ",\"observed_at\":\"{}\",\"values\":{{", reading.observed_at);
+    let _ = write!(out, ",\"observed_at\":\"{}\"", reading.observed_at);
+    if let Some(trace) = &reading.trace {
+        let _ = write!(out, ",\"traceparent\":\"{trace}\"");
+    }
+    out.push_str(",\"values\":{");
     out
 }
 

@@ -1,4 +1,4 @@
-//! The shape of a reading: `{"tenant", "entity", "type"?, "observed_at", "values": {…}}`.
+//! The shape of a reading: `{"tenant", "entity", "type"?, "observed_at", "traceparent"?, "values": {…}}`.
 
 use crate::budget::{Budget, take};
 use crate::json::{Broken, Cursor, Scalar};
@@ -6,7 +6,7 @@ use crate::text::{LoneSurrogate, Text};
 use crate::{limits as own, value};
 use eaves_model::reading::{check_name, check_observed_at};
 use eaves_model::rejection::excerpt;
-use eaves_model::{Code, Reading, Rejection, Timestamp, WireValue, limits};
+use eaves_model::{Code, Reading, Rejection, Timestamp, TraceParent, WireValue, limits};
 use std::borrow::Cow;
 
 const TIME_EXAMPLE: &str = "such as \"2026-03-01T12:00:00.25Z\"";
@@ -19,6 +19,7 @@ pub(crate) struct Draft {
     entity: Option<Box<str>>,
     entity_type: Option<Box<str>>,
     observed_at: Option<Timestamp>,
+    trace: Option<Box<TraceParent>>,
     values: Vec<(Box<str>, WireValue)>,
     refused: Vec<(Rejection, String)>,
     /// Names in `refused`.
@@ -34,6 +35,7 @@ struct Seen {
     entity: bool,
     entity_type: bool,
     observed_at: bool,
+    trace: bool,
     values: bool,
 }
 
@@ -95,6 +97,7 @@ impl Draft {
                 entity,
                 entity_type: self.entity_type,
                 observed_at,
+                trace: self.trace,
                 values: self.values,
                 refused: self.refused,
             }),
@@ -124,8 +127,10 @@ impl Draft {
             "type" => std::mem::replace(&mut self.seen.entity_type, true),
             "observed_at" => std::mem::replace(&mut self.seen.observed_at, true),
             "values" => std::mem::replace(&mut self.seen.values, true),
+            "traceparent" => std::mem::replace(&mut self.seen.trace, true),
             _ => {
-                let message = "is not a field of a reading: use tenant, entity, type, observed_at, values";
+                let message =
+                    "is not a field of a reading: use tenant, entity, type, observed_at, traceparent, values";
                 self.problem(Rejection::new(Code::UNKNOWN_FIELD, shown(&name), message));
                 cursor.skip()?;
                 return Ok(());
@@ -144,6 +149,7 @@ impl Draft {
             "entity" => self.entity = self.name("entity", cursor)?,
             "type" => self.entity_type = self.name("type", cursor)?,
             "observed_at" => self.observed_at = self.time(cursor, now)?,
+            "traceparent" => self.trace = self.trace(cursor)?,
             _ => self.values(cursor, budget)?,
         }
         Ok(())
@@ -179,6 +185,20 @@ impl Draft {
             Err(bad(format!("{} is not a string: give an RFC 3339 time, {TIME_EXAMPLE}", excerpt(raw))))
         };
         Ok(found.map_err(|why| self.problem(why)).ok())
+    }
+
+    /// What is no traceparent says nothing, as its standard has it; only another type than a
+    /// string is a mistake in the message.
+    fn trace(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Box<TraceParent>>, Broken> {
+        if cursor.peek() != b'"' {
+            let message = format!("{} is not a string", excerpt(cursor.skip()?.raw));
+            self.problem(Rejection::new(Code::BAD_SHAPE, "traceparent", message));
+            return Ok(None);
+        }
+        match cursor.scalar()? {
+            Scalar::Text(text) => Ok(text.decode().ok().and_then(|t| t.parse().ok()).map(Box::new)),
+            _ => cursor.broken("a string"),
+        }
     }
 
     fn values(&mut self, cursor: &mut Cursor<'_>, budget: &mut Budget) -> Result<(), Broken> {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use eaves_codec::{Decoded, decode, encode};
-use eaves_model::{Decimal, Reading, Timestamp, Value, WireValue};
+use eaves_model::{Decimal, Reading, Timestamp, TraceParent, Value, WireValue};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -39,14 +39,24 @@ fn time() -> impl Strategy<Value = Timestamp> {
     (946_684_800_000_000..1_772_366_400_000_000_i64).prop_map(|us| Timestamp::from_micros(us).unwrap())
 }
 
+fn trace() -> impl Strategy<Value = TraceParent> {
+    (1..=u128::MAX, 1..=u64::MAX, any::<bool>()).prop_map(|(trace_id, span_id, sampled)| TraceParent {
+        trace_id,
+        span_id,
+        sampled,
+    })
+}
+
 fn reading() -> impl Strategy<Value = Reading> {
     let values = prop::collection::btree_map(name(), wire_value(), 1..40);
-    (name(), name(), prop::option::of(name()), time(), values).prop_map(
-        |(tenant, entity, entity_type, observed_at, values)| Reading {
+    let trace = prop::option::of(trace().prop_map(Box::new));
+    (name(), name(), prop::option::of(name()), time(), trace, values).prop_map(
+        |(tenant, entity, entity_type, observed_at, trace, values)| Reading {
             tenant,
             entity,
             entity_type,
             observed_at,
+            trace,
             values: values.into_iter().collect(),
             refused: vec![],
         },
@@ -99,6 +109,28 @@ proptest! {
         prop_assert_eq!(entity, &*reading.entity);
         let values: BTreeMap<String, Box<RawValue>> = serde_json::from_str(json["values"].get()).unwrap();
         prop_assert_eq!(values.len(), reading.values.len());
+    }
+
+    /// Who sent a reading is told beside it: nothing else of the reading changes.
+    #[test]
+    fn a_trace_is_added_to_what_has_none(reading in reading(), trace in trace()) {
+        let bare = Reading { trace: None, ..reading };
+        let line = encode::with_trace(&encode::reading(&bare), &trace);
+        let (good, bad) = pieces(decode(line.as_bytes(), now()));
+        prop_assert!(bad.is_empty());
+        prop_assert_eq!(good, vec![Reading { trace: Some(Box::new(trace)), ..bare }]);
+    }
+
+    /// A text that is no trace is no reason to refuse a reading.
+    #[test]
+    fn any_text_may_stand_for_the_trace(reading in reading(), text in "\\PC{0,70}") {
+        let bare = Reading { trace: None, ..reading };
+        let field = format!("{{\"traceparent\":{},", serde_json::Value::from(text.as_str()));
+        let line = encode::reading(&bare).replacen('{', &field, 1);
+        let (good, bad) = pieces(decode(line.as_bytes(), now()));
+        prop_assert!(bad.is_empty());
+        let trace = text.parse().ok().map(Box::new);
+        prop_assert_eq!(good, vec![Reading { trace, ..bare }]);
     }
 
     #[test]

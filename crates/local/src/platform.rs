@@ -175,6 +175,11 @@ impl Platform {
         &self.parts.functions.maintain
     }
 
+    /// The function that administers plugins.
+    pub fn plugin_admin(&self) -> &FunctionHost {
+        &self.parts.functions.plugin_admin
+    }
+
     /// What the event source mapping has done.
     pub fn mapping_stats(&self) -> Option<Stats> {
         self.mapping.as_ref().map(Mapping::stats)

@@ -1,7 +1,7 @@
 //! A reading: what one device saw at one time.
 
 use crate::rejection::excerpt;
-use crate::{Code, Rejection, Timestamp, WireValue, limits};
+use crate::{Code, Rejection, Timestamp, TraceParent, WireValue, limits};
 
 /// One message of a device: an entity, a time, several values.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Reading {
     pub entity_type: Option<Box<str>>,
     /// When the values were seen.
     pub observed_at: Timestamp,
+    /// What sent it, for whoever follows it. Boxed: hardly any reading says so.
+    pub trace: Option<Box<TraceParent>>,
     /// Attribute names with their values. Names are unique.
     pub values: Vec<(Box<str>, WireValue)>,
     /// Values of this reading that could not be taken, each with its JSON as it stood

@@ -406,6 +406,7 @@ fn envelope(tenant: &Tenant, entity: &str, observed_at: Timestamp) -> Reading {
         entity: entity.into(),
         entity_type: None,
         observed_at,
+        trace: None,
         values: Vec::new(),
         refused: Vec::new(),
     }

@@ -6,8 +6,9 @@ use crate::work::{Account, Origin, Redrive, Refusal, TenantWork};
 use eaves_codec::redrive::{self, Marker};
 use eaves_codec::{Refused, decode, encode, pieces};
 use eaves_model::delivery::is_duplicate;
-use eaves_model::{Code, Position, Reading, Rejection, TenantId, Timestamp};
+use eaves_model::{Code, Position, Reading, Rejection, TenantId, Timestamp, TraceParent};
 use eaves_store::ingest::{IngestStore, Redriven, Settled, ShardPlace, Verdict};
+use eaves_telemetry::trace;
 use std::collections::{HashMap, HashSet};
 
 /// Records of which one transaction's part is to be read.
@@ -21,6 +22,15 @@ pub(crate) struct Part<'r, 'a> {
     pub(crate) values: usize,
 }
 
+/// What records came to.
+pub(crate) struct Sorted<'a> {
+    pub(crate) by_tenant: Vec<TenantWork<'a>>,
+    /// The last piece that was read.
+    pub(crate) reached: Position,
+    /// Whose requests sent the records, as far as they say so and spans are exported.
+    pub(crate) senders: Vec<TraceParent>,
+}
+
 /// What a record is, by its frame.
 #[derive(Clone, Copy)]
 enum Frame<'a> {
@@ -32,15 +42,14 @@ enum Frame<'a> {
     Duplicate(&'a [u8]),
 }
 
-/// Decodes records and sorts their readings by tenant. The position is that of the last
-/// piece read.
+/// Decodes records and sorts their readings by tenant.
 pub(crate) async fn readings<'a>(
     directory: &mut Directory,
     store: &mut IngestStore,
     place: &ShardPlace,
     part: Part<'_, 'a>,
     account: &mut Account,
-) -> Result<(Vec<TenantWork<'a>>, Position), IngestError> {
+) -> Result<Sorted<'a>, IngestError> {
     let Part { records, expected, values: most } = part;
     let now = Timestamp::now();
     let frames = frames(store, place, records, account).await?;
@@ -48,6 +57,7 @@ pub(crate) async fn readings<'a>(
     let mut redrives = 0;
     let mut readings: Vec<(Origin<'a>, Reading)> = Vec::with_capacity(records.len());
     let mut refused: Vec<(Origin<'a>, Refused)> = Vec::new();
+    let (traced, mut senders) = (trace::enabled(), Vec::new());
     let mut duplicates: Vec<(Origin<'a>, Option<String>, u32)> = Vec::new();
     'records: for ((whole, record), frame) in records.iter().zip(frames) {
         let (bytes, redrive, redriven_before) = match frame {
@@ -78,7 +88,12 @@ pub(crate) async fn readings<'a>(
                         let tenant = piece.map_or_else(|why| why.tenant, |r| Some(r.tenant.into()));
                         duplicates.push((origin, tenant, count));
                     }
-                    Ok(reading) => readings.push((origin, reading)),
+                    Ok(reading) => {
+                        if let Some(sender) = reading.trace.as_deref().filter(|_| traced) {
+                            note(&mut senders, *sender);
+                        }
+                        readings.push((origin, reading));
+                    }
                     Err(why) => refused.push((origin, why)),
                 }
                 origin = origin.piece(count);
@@ -134,7 +149,14 @@ pub(crate) async fn readings<'a>(
         });
         by_tenant[at].readings.push((origin, reading));
     }
-    Ok((by_tenant, reached))
+    Ok(Sorted { by_tenant, reached, senders })
+}
+
+/// Keeps each sender once, and as many as a span can have links.
+fn note(senders: &mut Vec<TraceParent>, sender: TraceParent) {
+    if senders.len() < trace::MOST_LINKS && !senders.contains(&sender) {
+        senders.push(sender);
+    }
 }
 
 /// Why a reading is nobody's to take: there is no such tenant, or it comes out of another

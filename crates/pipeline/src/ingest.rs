@@ -1,7 +1,7 @@
 //! One shard's records through the write path.
 
 use crate::assemble::{Asking, Output, assemble, register};
-use crate::decode::{Part, readings};
+use crate::decode::{Part, Sorted, readings};
 use crate::directory::Directory;
 use crate::points;
 use crate::replay::Ahead;
@@ -17,8 +17,10 @@ use eaves_model::{Position, TenantId, Timestamp};
 use eaves_registry::RegistryError;
 use eaves_store::StoreError;
 use eaves_store::ingest::{Commit, CommitError, Guard, IngestStore, ShardPlace};
+use eaves_telemetry::{span, trace};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+use tracing::{Instrument as _, Span};
 
 /// The consumer's name in `ingest_checkpoints`: a second one would keep its own place.
 pub const CONSUMER: &str = "ingest";
@@ -31,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_RESTARTS: u32 = 5;
 /// Most time one tenant's plugin may take for its part of a batch.
 const PLUGIN_TIME: Duration = Duration::from_secs(2);
+
+/// Tenants of a transaction that have spans of their own: a trace does not grow with them.
+const TRACED_TENANTS: usize = 16;
 
 /// One record of a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,16 +245,18 @@ impl<R: Reread> Ingest<R> {
             quarantine: &[],
             redrives: &[],
         };
+        let writing = span!("commit", points = points.len(), hot_rows = hot.len(), guarded = guarded.len());
         let committed = if guarded.is_empty() {
             let (ledger, quarantine, redrives) = (&account.ledger(), &account.quarantine, &account.settled());
-            self.store.commit(&Commit { hot: &hot, ledger, quarantine, redrives, ..at }).await
+            let commit = Commit { hot: &hot, ledger, quarantine, redrives, ..at };
+            self.store.commit(&commit).instrument(writing).await
         } else {
             // What becomes of guarded points, and with them of hot rows, ledger and
             // quarantine, is decided inside the transaction.
             let which = points::guarded(&guarded);
             let account = &mut account;
             let settle = Box::new(|held| points::settle(&points, hot, &guarded, account, held));
-            self.store.commit_guarded(&at, Guard { points: &which, settle }).await
+            self.store.commit_guarded(&at, Guard { points: &which, settle }).instrument(writing).await
         };
         let committed = match committed {
             Ok(committed) => committed,
@@ -265,7 +272,8 @@ impl<R: Reread> Ingest<R> {
         if let Some(cache) = &mut self.cache {
             let entries: Vec<Entry> =
                 committed.hot.into_iter().map(|h| entry(h, committed.ingested_at)).collect();
-            if let Err(e) = cache.write_through(&entries).await {
+            let writing = span!("cache", entries = entries.len());
+            if let Err(e) = cache.write_through(&entries).instrument(writing).await {
                 account.report.cache_failures += 1;
                 tracing::warn!(error = &e as &dyn std::error::Error, "cache write failed");
             }
@@ -285,29 +293,38 @@ impl<R: Reread> Ingest<R> {
         end: Instant,
     ) -> Result<(Output, Position), IngestError> {
         let part = Part { records, expected, values: self.values_at_once };
-        let (by_tenant, position) =
-            readings(&mut self.directory, &mut self.store, place, part, account).await?;
+        let decoding = span!("decode", stream = place.stream, shard = place.shard, records = records.len());
+        let Sorted { by_tenant, reached, senders } =
+            readings(&mut self.directory, &mut self.store, place, part, account).instrument(decoding).await?;
+        trace::link(&senders);
         let mut output = Output::default();
         let known = |name: &str| self.directory.tenant(name).map(|t| t.id);
         let tenants: Vec<TenantId> = by_tenant.iter().filter_map(|w| known(&w.name)).collect();
-        self.rules.refresh(&tenants).await?;
+        self.rules.refresh(&tenants).instrument(span!("rules", tenants = tenants.len())).await?;
         // What is read again was seen by shadows when it was live.
         let newest = records.last().and_then(|(_, r)| r.arrived);
         let shadows = place.consumer == CONSUMER && shadow::has_time(end, newest);
         for (done, work) in by_tenant.into_iter().enumerate() {
             let Some(tenant) = self.directory.tenant(&work.name).cloned() else { continue };
-            register(&mut self.directory, &mut self.store, &tenant, &work).await?;
+            let span_of = |traced: fn(&str) -> Span| {
+                if done < TRACED_TENANTS { traced(&tenant.name) } else { Span::none() }
+            };
+            let naming = span_of(|tenant| span!("ids", tenant));
+            let registered = register(&mut self.directory, &mut self.store, &tenant, &work);
+            registered.instrument(naming).await?;
+            let judging = span_of(|tenant| span!("plugin", tenant));
             // Of half of what is left an equal share: the database needs its part, and a
             // tenant with a slow plugin costs the others nothing of theirs.
             let sharing = u32::try_from(tenants.len().saturating_sub(done)).unwrap_or(u32::MAX).max(1);
             let time = PLUGIN_TIME.min(end.saturating_duration_since(Instant::now()) / 2 / sharing);
             let meter = self.rules.meter.clone();
-            let force = self.rules.of(tenant.id).await?;
+            let force = self.rules.of(tenant.id).instrument(judging.clone()).await?;
             let asking = force.map(|force| Asking { force, meter: &meter, time, shadows });
             let (directory, store) = (&mut self.directory, &mut self.store);
-            assemble(directory, store, &tenant, asking, work, account, &mut output).await?;
+            let assembled = assemble(directory, store, &tenant, asking, work, account, &mut output);
+            assembled.instrument(judging).await?;
         }
-        Ok((output, position))
+        Ok((output, reached))
     }
 }
 

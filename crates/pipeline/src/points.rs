@@ -162,6 +162,7 @@ fn refuse(
         entity: reading.entity_name.clone(),
         entity_type: None,
         observed_at: point.observed_at,
+        trace: None,
         values: Vec::new(),
         refused: Vec::new(),
     };

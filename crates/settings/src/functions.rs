@@ -3,11 +3,12 @@
 
 use crate::{Cache, Flush as Rhythm, Postgres, Registry, SettingsError, Stream, Vars};
 
-/// Variables of every function: the log filter and the name of the environment in metrics
-/// (`eaves-telemetry`), and the database.
-const COMMON: [&str; 10] = [
+/// Variables of every function: the log filter, the name of the environment in metrics and the
+/// collector of traces (`eaves-telemetry`), and the database.
+const COMMON: [&str; 11] = [
     "EAVES_LOG",
     "EAVES_ENVIRONMENT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
     "EAVES_DB_HOST",
     "EAVES_DB_PORT",
     "EAVES_DB_NAME",
@@ -208,7 +209,8 @@ mod tests {
                 "plugin-admin" => drop(PluginAdmin::read(&asked).unwrap()),
                 other => panic!("{other} is not tested"),
             }
-            let mut read: BTreeSet<&str> = BTreeSet::from(["EAVES_LOG", "EAVES_ENVIRONMENT"]);
+            let mut read: BTreeSet<&str> =
+                BTreeSet::from(["EAVES_LOG", "EAVES_ENVIRONMENT", "OTEL_EXPORTER_OTLP_ENDPOINT"]);
             let asked = asked.0.into_inner();
             read.extend(asked.iter().map(String::as_str));
             assert_eq!(read, function.variables().into_iter().collect(), "{}", function.name);
@@ -220,7 +222,9 @@ mod tests {
     fn the_documentation_names_the_same_variables() {
         let docs = include_str!("../../../docs/configuration.md");
         let mut rows = BTreeSet::new();
-        for line in docs.lines().filter(|line| line.starts_with("| `EAVES_")) {
+        for line in
+            docs.lines().filter(|line| ["| `EAVES_", "| `OTEL_"].iter().any(|start| line.starts_with(start)))
+        {
             let cells: Vec<&str> = line.split('|').map(str::trim).collect();
             let name = cells[1].trim_matches('`').to_owned();
             for function in FUNCTIONS {

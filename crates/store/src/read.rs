@@ -25,12 +25,14 @@ pub use usage::{Asked, AttributeUsage, DayFigures, HotStatistics};
 use crate::{Db, StoreError};
 use eaves_model::TenantId;
 use eaves_settings::Postgres;
+use eaves_telemetry::span;
 use futures_util::future::{join_all, join4};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
+use tracing::Instrument as _;
 
 /// How old what a read saw may be, by the clock of the server that was read.
 pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.beat_at) * 1000000)::int8, \
@@ -202,7 +204,17 @@ impl Reader {
             let (ages, value) = send(&client, begin, tenant, self.limit, statements).await?;
             Ok::<_, ReadError>((began, ages, value))
         };
-        let Ok(done) = tokio::time::timeout(patience, work).await else {
+        // The text has no values in it: they are parameters.
+        let text = statements.first().map_or(AGES, |s| s.sql);
+        let span = span!(
+            "statement",
+            otel.kind = "client",
+            db.system.name = "postgresql",
+            db.query.text = text,
+            server.address = self.settings.host,
+            server.port = self.settings.port
+        );
+        let Ok(done) = tokio::time::timeout(patience, work.instrument(span)).await else {
             // Whoever comes next shall not wait behind what never came back.
             *self.db.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Db::new(&self.settings));
             return Err(ReadError::Away(None));

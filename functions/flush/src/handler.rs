@@ -5,10 +5,12 @@ use eaves_settings::Flush;
 use eaves_store::StoreError;
 use eaves_store::flush::FlushStore;
 use eaves_telemetry::metrics::{self, Unit};
+use eaves_telemetry::{span, trace};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Mutex, watch};
+use tracing::Instrument as _;
 
 /// Time left for the last flush and the answer.
 const MARGIN: Duration = Duration::from_secs(3);
@@ -52,7 +54,8 @@ pub(crate) async fn handle(
     let end = Instant::now() + left.min(rhythm.run_for);
     let replay = {
         let stopped = stopped.clone();
-        tokio::spawn(async move { recovery.lock().await.run_until(end, stopped).await })
+        let replaying = async move { recovery.lock().await.run_until(end, stopped).await };
+        tokio::spawn(replaying.instrument(span!("replay")))
     };
     let (flushed, beats) = tokio::join!(
         flush_until(flush, rhythm.interval, end, stopped.clone()),
@@ -81,11 +84,15 @@ async fn flush_until(
     let mut told = (Instant::now(), 0);
     let mut folded = None;
     while Instant::now() < end && !*stopped.borrow() {
-        let turn = Instant::now();
+        let (turn, began) = (Instant::now(), SystemTime::now());
         let pause = match store.stage_flush(1).await {
             Ok(Some(rows)) => {
                 summary.rows += rows;
                 summary.flushes += u64::from(rows > 0);
+                // Ten turns a second find nothing, and are worth no span.
+                if rows > 0 {
+                    trace::past("flush", began, &[("rows", i64::try_from(rows).unwrap_or(i64::MAX))]);
+                }
                 if rows >= WORTH_ANOTHER { Duration::ZERO } else { interval }
             }
             Ok(None) => {

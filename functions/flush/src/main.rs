@@ -6,6 +6,7 @@ mod recovery;
 use eaves_plugin_host::{RunnerCommand, run_plugins};
 use eaves_settings::{ProcessEnv, functions::Flush as Settings};
 use eaves_store::flush::FlushStore;
+use eaves_telemetry::trace::Invocation;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use recovery::Recovery;
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ fn main() -> Result<ExitCode, lambda_runtime::Error> {
 // Two threads: decoding and plugins of a replay must not hold up the flush.
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn serve() -> Result<(), lambda_runtime::Error> {
-    eaves_telemetry::init();
+    eaves_telemetry::init("eaves-flush");
     let env = eaves_secrets::resolved(ProcessEnv).await?;
     let Settings { rhythm, replay } = Settings::read(&env)?;
     // A connection of its own for the heartbeat: it must not wait for a long flush.
@@ -40,7 +41,10 @@ async fn serve() -> Result<(), lambda_runtime::Error> {
         let recovery = recovery.clone();
         async move {
             let deadline = event.context.deadline();
-            handler::handle(&flush, &beat, recovery, &rhythm, deadline, stopped)
+            let (id, xray) = (event.context.request_id.as_str(), event.context.xray_trace_id.as_deref());
+            let invocation = Invocation { function: "flush", request_id: id, xray, sender: None };
+            invocation
+                .run(handler::handle(&flush, &beat, recovery, &rhythm, deadline, stopped))
                 .await
                 .map_err(lambda_runtime::Error::from)
         }

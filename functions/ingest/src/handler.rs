@@ -4,6 +4,7 @@ use aws_lambda_events::event::kinesis::KinesisEvent;
 use aws_lambda_events::event::streams::{KinesisBatchItemFailure, KinesisEventResponse};
 use eaves_pipeline::{Ingest, Record, Report, Reread, ShardBatch, arrival};
 use eaves_telemetry::metrics::{self, Unit};
+use eaves_telemetry::trace;
 use lambda_runtime::{Error, LambdaEvent};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,12 +26,14 @@ pub(crate) async fn handle<R: Reread>(
         match Box::pin(ingest.process(&batch, time)).await {
             Ok(report) => total.add(&report),
             Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
                 tracing::error!(
                     stream.name = batch.stream,
                     shard.id = batch.shard,
-                    error = format!("{:#}", anyhow::Error::from(error)),
+                    error,
                     "batch handed back"
                 );
+                trace::failed(&error);
                 // The whole batch: nothing of it was written. Records below the
                 // checkpoint are skipped when they come again.
                 let mut failure = KinesisBatchItemFailure::default();

@@ -8,6 +8,7 @@ use eaves_registry::Registry;
 use eaves_settings::{ProcessEnv, functions::Ingest as Settings};
 use eaves_store::ingest::IngestStore;
 use eaves_stream::Kinesis;
+use eaves_telemetry::trace::Invocation;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ fn main() -> Result<ExitCode, lambda_runtime::Error> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn serve() -> Result<(), lambda_runtime::Error> {
-    eaves_telemetry::init();
+    eaves_telemetry::init("eaves-ingest");
     let env = eaves_secrets::resolved(ProcessEnv).await?;
     let settings = Settings::read(&env)?;
     let config = HostConfig::new(settings.registry.signing_key.expose())?;
@@ -41,7 +42,12 @@ async fn serve() -> Result<(), lambda_runtime::Error> {
     let ingest = Arc::new(Mutex::new(Ingest::new(store, rules, cache, stream)));
     run(service_fn(move |event: LambdaEvent<_>| {
         let ingest = ingest.clone();
-        async move { handler::handle(&mut *ingest.lock().await, event).await }
+        async move {
+            let (id, xray) = (event.context.request_id.clone(), event.context.xray_trace_id.clone());
+            let xray = xray.as_deref();
+            let invocation = Invocation { function: "ingest", request_id: &id, xray, sender: None };
+            invocation.run(async move { handler::handle(&mut *ingest.lock().await, event).await }).await
+        }
     }))
     .await
 }

@@ -3,8 +3,10 @@
 
 use eaves_store::StoreError;
 use eaves_store::flush::FlushStore;
+use eaves_telemetry::span;
 use serde::Serialize;
 use std::time::Instant;
+use tracing::Instrument as _;
 
 /// Entities whose hot values are compared with history each time.
 const VERIFIED: u32 = 500;
@@ -24,9 +26,9 @@ pub(crate) struct Summary {
 
 pub(crate) async fn handle(store: &FlushStore) -> Result<Summary, StoreError> {
     let began = Instant::now();
-    let partitions = store.maintain_partitions().await;
-    let refreshed = store.refresh_statistics().await;
-    let verified = store.verify_hot_some(VERIFIED).await;
+    let partitions = store.maintain_partitions().instrument(span!("partitions")).await;
+    let refreshed = store.refresh_statistics().instrument(span!("statistics")).await;
+    let verified = store.verify_hot_some(VERIFIED).instrument(span!("verify")).await;
     refreshed?;
     let verified = verified?;
     if let Some(first) = verified.differences.first() {

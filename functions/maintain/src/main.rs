@@ -4,17 +4,22 @@ mod handler;
 
 use eaves_settings::{ProcessEnv, functions::Maintain as Settings};
 use eaves_store::flush::FlushStore;
+use eaves_telemetry::trace::Invocation;
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use std::sync::Arc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    eaves_telemetry::init();
+    eaves_telemetry::init("eaves-maintain");
     let env = eaves_secrets::resolved(ProcessEnv).await?;
     let store = Arc::new(FlushStore::new(&Settings::read(&env)?.database));
-    run(service_fn(move |_: LambdaEvent<serde_json::Value>| {
+    run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
         let store = store.clone();
-        async move { handler::handle(&store).await.map_err(lambda_runtime::Error::from) }
+        async move {
+            let (id, xray) = (event.context.request_id.as_str(), event.context.xray_trace_id.as_deref());
+            let invocation = Invocation { function: "maintain", request_id: id, xray, sender: None };
+            invocation.run(handler::handle(&store)).await.map_err(lambda_runtime::Error::from)
+        }
     }))
     .await
 }

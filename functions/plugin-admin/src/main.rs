@@ -4,6 +4,7 @@
 use eaves_fn_plugin_admin::{Context, backtest, router};
 use eaves_plugin_host::{RunnerCommand, run_plugins};
 use eaves_settings::ProcessEnv;
+use eaves_telemetry::trace::Invocation;
 use lambda_http::Adapter;
 use lambda_http::request::LambdaRequest;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     if RunnerCommand::is_meant() {
         return run_plugins();
     }
-    eaves_telemetry::init();
+    eaves_telemetry::init("eaves-plugin-admin");
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -43,7 +44,10 @@ async fn serve() -> Result<(), Error> {
     let http = Adapter::from(router(context.clone()));
     lambda_runtime::run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
         let (context, mut http) = (context.clone(), http.clone());
-        async move {
+        let (id, xray) = (event.context.request_id.clone(), event.context.xray_trace_id.clone());
+        let sender = event.payload["headers"]["traceparent"].as_str().map(str::to_owned);
+        // Boxed: the futures below it are many layers deep.
+        let work = Box::pin(async move {
             if let Some(ask) = backtest::Ask::from_event(&event.payload) {
                 let deadline = event.context.deadline();
                 return Ok::<_, Error>(backtest::serve(&context, &ask, deadline).await?);
@@ -51,6 +55,11 @@ async fn serve() -> Result<(), Error> {
             let request: LambdaRequest = serde_json::from_value(event.payload)?;
             let answer = http.call(LambdaEvent::new(request, event.context)).await?;
             Ok(serde_json::to_value(answer)?)
+        });
+        async move {
+            let (xray, sender) = (xray.as_deref(), sender.as_deref());
+            let invocation = Invocation { function: "plugin-admin", request_id: &id, xray, sender };
+            invocation.run(work).await
         }
     }))
     .await

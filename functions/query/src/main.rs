@@ -2,14 +2,36 @@
 
 use eaves_fn_query::{Context, router};
 use eaves_settings::ProcessEnv;
+use eaves_telemetry::trace::Invocation;
+use lambda_http::Adapter;
+use lambda_http::request::LambdaRequest;
+use lambda_runtime::{LambdaEvent, service_fn};
 use std::sync::Arc;
+use tower::Service as _;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
-    eaves_telemetry::init();
+    eaves_telemetry::init("eaves-query");
     let env = eaves_secrets::resolved(ProcessEnv).await?;
     let context = Context::start(&env).await.inspect_err(|e| {
         tracing::error!(error = format!("{e:#}"), "query.start_failed");
     })?;
-    lambda_http::run(router(Arc::new(context))).await
+    let http = Adapter::from(router(Arc::new(context)));
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<LambdaRequest>| {
+        let mut http = http.clone();
+        async move {
+            let (id, xray) = (event.context.request_id.clone(), event.context.xray_trace_id.clone());
+            let sender = sender(&event.payload);
+            let (xray, sender) = (xray.as_deref(), sender.as_deref());
+            let invocation = Invocation { function: "query", request_id: &id, xray, sender };
+            invocation.run(http.call(event)).await
+        }
+    }))
+    .await
+}
+
+/// The span that the caller says the request is part of.
+fn sender(request: &LambdaRequest) -> Option<String> {
+    let LambdaRequest::ApiGatewayV2(request) = request else { return None };
+    request.headers.get("traceparent")?.to_str().ok().map(str::to_owned)
 }

@@ -3,8 +3,11 @@
 use crate::problem::Problem;
 use eaves_freshness::{Breaker, Demand, Lag, NoSource, Route, Source, Sources as Known, route};
 use eaves_store::read::{ReadError, Reader, Snapshot};
+use eaves_telemetry::span;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 /// How long a measured lag serves routing; what an answer says is measured by its own read.
 const MEASURED_FOR: Duration = Duration::from_millis(200);
@@ -132,6 +135,15 @@ pub(crate) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// Where to read now; no server if the cache's entry is the answer.
     pub(crate) async fn next(&mut self) -> Result<(Route, Option<&'a Server>), Problem> {
+        let span = span!("source", source = Empty, reason = Empty);
+        let chosen = self.choose().instrument(span.clone()).await?;
+        span.record("source", chosen.0.source.name());
+        // Made to a text only for those who read it.
+        span.record("reason", tracing::field::display(chosen.0.reason));
+        Ok(chosen)
+    }
+
+    async fn choose(&mut self) -> Result<(Route, Option<&'a Server>), Problem> {
         let sources = self.sources;
         let replica = sources.replica.as_ref().filter(|_| !self.replica_failed);
         let mut known = Known {

@@ -9,14 +9,17 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use eaves_codec::encode;
 use eaves_model::rejection::excerpt;
-use eaves_model::{Code, Reading, Rejection, Timestamp};
+use eaves_model::{Code, Reading, Rejection, Timestamp, TraceParent};
+use eaves_telemetry::{span, trace};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument as _;
 use utoipa::ToSchema;
 
 /// Largest body: what fits a Lambda event beside its envelope, base64 included.
@@ -48,6 +51,8 @@ struct Accepted<'a> {
     index: usize,
     entity: Box<str>,
     values: usize,
+    /// It says itself what sent it.
+    traced: bool,
     json: Cow<'a, str>,
 }
 
@@ -102,8 +107,10 @@ pub(crate) async fn post_telemetry(
         rejections.truncate(MOST_LISTED);
         return Err(Problem::bad_values(detail, rejections));
     }
-    let (records, members) = records(&caller.tenant.name, &accepted);
-    let results = context.stream.put(&records).await;
+    let sending = span!("publish", otel.kind = "producer", readings = accepted.len());
+    let trace = sending.in_scope(trace::current);
+    let (records, members) = records(&caller.tenant.name, &accepted, trace);
+    let results = context.stream.put(&records).instrument(sending).await;
     let mut lost = vec![false; accepted.len()];
     for (result, members) in results.iter().zip(&members) {
         let Err(e) = result else { continue };
@@ -247,7 +254,8 @@ fn judge<'a>(piece: &'a RawValue, index: usize, tenant: &str) -> Result<Judged<'
     if reading.values.is_empty() && !refused.is_empty() {
         return Ok(Judged::Refused(refused));
     }
-    let accepted = Accepted { index, entity: reading.entity, values: reading.values.len(), json };
+    let (values, traced) = (reading.values.len(), reading.trace.is_some());
+    let accepted = Accepted { index, entity: reading.entity, values, traced, json };
     Ok(Judged::Taken(accepted, refused))
 }
 
@@ -259,8 +267,13 @@ fn not_one_reading() -> Rejection {
     )
 }
 
-/// Puts readings of one entity together, in order, and tells which went into each record.
-fn records(tenant: &str, accepted: &[Accepted<'_>]) -> (Vec<Outgoing>, Vec<Vec<usize>>) {
+/// Puts readings of one entity together, in order, and tells which went into each record. The
+/// first of each record says what sent it.
+fn records(
+    tenant: &str,
+    accepted: &[Accepted<'_>],
+    trace: Option<TraceParent>,
+) -> (Vec<Outgoing>, Vec<Vec<usize>>) {
     let mut records: Vec<Outgoing> = Vec::new();
     let mut members: Vec<Vec<usize>> = Vec::new();
     let mut open: HashMap<&str, usize> = HashMap::new();
@@ -273,13 +286,16 @@ fn records(tenant: &str, accepted: &[Accepted<'_>]) -> (Vec<Outgoing>, Vec<Vec<u
             members.push(Vec::new());
             records.len() - 1
         });
+        let mut json = Cow::Borrowed(&*reading.json);
         if !members[record].is_empty() {
             records[record].data.push(b'\n');
+        } else if let Some(trace) = trace.filter(|_| !reading.traced && json.len() < RECORD_BYTES) {
+            json = Cow::Owned(encode::with_trace(&json, &trace));
         }
         members[record].push(i);
         // One a line, so none may span lines: line breaks between tokens become blanks,
         // and inside strings JSON has none.
-        let one_line = reading.json.bytes().map(|b| if b == b'\n' || b == b'\r' { b' ' } else { b });
+        let one_line = json.bytes().map(|b| if b == b'\n' || b == b'\r' { b' ' } else { b });
         records[record].data.extend(one_line);
     }
     (records, members)

@@ -1,5 +1,5 @@
 # RDS Proxy: functions sign in with IAM tokens, the proxy with the roles' passwords. The
-# passwords are set by `eaves db passwords` (docs/deploy.md) and known to nobody else.
+# passwords are set by scripts/role-passwords.sh (docs/deploy.md) and known to nobody else.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}

@@ -14,6 +14,8 @@ pub(super) struct Line {
     pub(super) number: u64,
     pub(super) values: u64,
     pub(super) partition_key: String,
+    /// It says itself what sent it.
+    pub(super) traced: bool,
     pub(super) json: String,
 }
 
@@ -131,6 +133,7 @@ pub(super) fn check(number: u64, text: &[u8], tenant: Option<&str>, now: Timesta
         number,
         values: reading.values.len() as u64,
         partition_key: partition_key(&reading.tenant, &reading.entity),
+        traced: reading.trace.is_some(),
         json,
     };
     Item { line: Some(line), problems }

@@ -51,6 +51,7 @@ pub(super) struct Work {
     pub(super) id: String,
     pub(super) deadline_ms: u64,
     pub(super) arn: String,
+    pub(super) xray: Option<String>,
     pub(super) payload: Bytes,
 }
 
@@ -238,7 +239,8 @@ impl Slot {
             self.changed.notify_one();
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let deadline_ms = (now + timeout).as_millis() as u64;
-            return Work { id, deadline_ms, arn: self.shared.config.arn(), payload };
+            let (arn, xray) = (self.shared.config.arn(), self.shared.config.xray.clone());
+            return Work { id, deadline_ms, arn, xray, payload };
         }
     }
 

@@ -44,6 +44,9 @@ pub struct FunctionConfig {
     pub memory_mb: u32,
     /// Region it is told.
     pub region: String,
+    /// Lambda's trace header for each invocation, as X-Ray would set it where it traces; by default
+    /// one that names no span.
+    pub xray: Option<String>,
     /// Where its logs go: `<log_dir>/<name>-<instance>.log`.
     pub log_dir: PathBuf,
 }
@@ -61,6 +64,7 @@ impl FunctionConfig {
             queue_timeout: Duration::from_secs(10),
             memory_mb: 512,
             region: "us-east-1".into(),
+            xray: None,
             log_dir: log_dir.into(),
         }
     }

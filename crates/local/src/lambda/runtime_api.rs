@@ -73,7 +73,9 @@ async fn handle(slot: &Slot, request: Request<Incoming>) -> Response<Full<Bytes>
 
 async fn next(slot: &Slot) -> Response<Full<Bytes>> {
     let work = slot.next_work().await;
-    let trace = format!("Root=1-{:08x}-{:.24};Sampled=0", work.deadline_ms / 1000, work.id.replace('-', ""));
+    let untraced =
+        || format!("Root=1-{:08x}-{:.24};Sampled=0", work.deadline_ms / 1000, work.id.replace('-', ""));
+    let trace = work.xray.unwrap_or_else(untraced);
     let mut response = Response::new(Full::new(work.payload));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
