@@ -165,11 +165,6 @@ impl Platform {
         &self.parts.functions.query
     }
 
-    /// The plugin-admin function.
-    pub fn plugin_admin(&self) -> &FunctionHost {
-        &self.parts.functions.plugin_admin
-    }
-
     /// The maintain function.
     pub fn maintain(&self) -> &FunctionHost {
         &self.parts.functions.maintain
