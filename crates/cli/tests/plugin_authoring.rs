@@ -79,7 +79,6 @@ fn typescript() {
 }
 
 #[test]
-#[ignore = "componentize-py leaves an export of its own, `exports`, and the host takes none but the world's"]
 fn python() {
     authored("python");
 }

@@ -16,7 +16,7 @@ pub(crate) enum Language {
     Assemblyscript,
     /// C
     C,
-    /// Python: builds, but the platform does not take its components yet
+    /// Python: by far the slowest and largest plugins
     #[value(alias = "py")]
     Python,
 }
