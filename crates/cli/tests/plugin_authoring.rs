@@ -83,6 +83,36 @@ fn python() {
     authored("python");
 }
 
+/// The example that decides which attributes are hot, in a copy of its own: the same cases hold
+/// in all languages.
+fn promotes(language: &str) {
+    let home = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .args(["-R", &format!("{ROOT}/plugins/examples/read-often/{language}"), "project"])
+        .current_dir(home.path())
+        .status();
+    assert!(copied.unwrap().success());
+    let cases = format!("{ROOT}/plugins/examples/read-often/cases");
+    let project = home.path().join("project");
+    let said = succeeds(&project, &["plugin", "test", &cases]);
+    assert!(said.contains("read-often 1.0.0: 5 of 5 cases passed."), "{said}");
+}
+
+#[test]
+fn c_decides_what_is_hot() {
+    promotes("c");
+}
+
+#[test]
+fn assemblyscript_decides_what_is_hot() {
+    promotes("assemblyscript");
+}
+
+#[test]
+fn typescript_decides_what_is_hot() {
+    promotes("js");
+}
+
 fn standard() -> String {
     format!("{ROOT}/target/plugins/standard.wasm")
 }

@@ -1,6 +1,7 @@
 //! Files of cases: readings, and what a plugin is expected to say of each value.
 
 use super::batch::{self, Attributes, Batcher, Latest, Named};
+use super::promotion_case::{PromotionCase, RawPlace, RawStatistics};
 use anyhow::{Context as _, Result, bail};
 use eaves_model::batch::Batch;
 use eaves_model::{Timestamp, Value, ValueType};
@@ -43,6 +44,11 @@ struct RawCase {
     readings: Vec<RawReading>,
     /// The path at which the settings are expected to be refused.
     settings_fault: Option<String>,
+    /// What `promote` is told.
+    statistics: Option<RawStatistics>,
+    /// By attribute, what `promote` is expected to decide; the others keep their place.
+    #[serde(default)]
+    decide: BTreeMap<String, RawPlace>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,11 +80,21 @@ enum RawExpected {
     Replace(Json),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-enum RawReason {
+pub(super) enum RawReason {
     Code(String),
     Both { code: String, text: String },
+}
+
+impl RawReason {
+    /// The code, and the text if that matters.
+    pub(super) fn parts(self) -> (String, Option<String>) {
+        match self {
+            Self::Code(code) => (code, None),
+            Self::Both { code, text } => (code, Some(text)),
+        }
+    }
 }
 
 /// What is expected of a value.
@@ -98,6 +114,8 @@ pub(super) struct Case {
     pub(super) settings: String,
     /// The path at which the settings are to be refused.
     pub(super) settings_fault: Option<String>,
+    /// Attributes to decide about, if that is what the case is about.
+    pub(super) promotion: Option<PromotionCase>,
     batcher: Batcher,
     latest: Latest,
     /// By row.
@@ -142,13 +160,19 @@ pub(super) fn parse(text: &str, is_json: bool) -> Result<Vec<Case>> {
 }
 
 fn case(raw: RawCase, settings: Map<String, Json>, mut types: Attributes) -> Result<Case> {
-    if raw.readings.is_empty() == raw.settings_fault.is_none() {
-        bail!("has either `readings`, or `settings_fault` with the path at which the settings are refused");
+    let about = [!raw.readings.is_empty(), raw.statistics.is_some(), raw.settings_fault.is_some()];
+    if about.iter().filter(|is| **is).count() != 1 {
+        bail!(
+            "has either `readings`, or `statistics` of attributes, or `settings_fault` with the path at which the \
+             settings are refused"
+        );
     }
+    let promotion = PromotionCase::new(raw.statistics, raw.decide)?;
     let mut case = Case {
         name: raw.name,
         settings: Json::Object(settings).to_string(),
         settings_fault: raw.settings_fault,
+        promotion,
         batcher: Batcher::default(),
         latest: Latest::new(),
         expected: Vec::new(),
@@ -187,9 +211,9 @@ fn add(case: &mut Case, raw: &RawReading, otherwise: i64, types: &mut Attributes
     for (name, value) in &values {
         let expected = match raw.expect.get(&**name) {
             None | Some(RawExpected::Accept) => Expected::Accept,
-            Some(RawExpected::Reject(RawReason::Code(code))) => Expected::Reject(code.clone(), None),
-            Some(RawExpected::Reject(RawReason::Both { code, text })) => {
-                Expected::Reject(code.clone(), Some(text.clone()))
+            Some(RawExpected::Reject(reason)) => {
+                let (code, text) = reason.clone().parts();
+                Expected::Reject(code, text)
             }
             Some(RawExpected::Replace(json)) => Expected::Replace(
                 typed(json, value.value_type()).with_context(|| format!("expect.{name}.replace"))?,

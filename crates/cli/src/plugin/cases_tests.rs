@@ -21,6 +21,9 @@ cases:
   - name: wrong settings
     settings: {highest: high}
     settings_fault: highest
+  - name: places
+    statistics: {attributes: {temperature: {type: float, hot: true}}, byte_budget: 9}
+    decide: {temperature: {demote: hardly_read}}
 "#;
 
 #[test]

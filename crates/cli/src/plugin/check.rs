@@ -2,6 +2,7 @@
 
 use super::cases::{self, Case, Expected};
 use super::load::{Loaded, Which};
+use super::promotion_case::PromotionCase;
 use crate::out;
 use anyhow::{Context as _, Result, bail, ensure};
 use eaves_model::Value;
@@ -117,6 +118,9 @@ fn differences(plugin: &Plugin, case: Case) -> Result<String> {
         (Err(error), None) => return Err(error.into()),
         (Ok(interest), None) => interest,
     };
+    if let Some(promotion) = &case.promotion {
+        return promotion_differences(plugin, promotion, &case.settings, &case.name);
+    }
     let (expected, derived, settings) = (case.expected.clone(), case.derived.clone(), case.settings.clone());
     let name = case.name.clone();
     let batch = case.into_batch(&interest.previous);
@@ -147,6 +151,21 @@ fn differences(plugin: &Plugin, case: Case) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+fn promotion_differences(
+    plugin: &Plugin,
+    case: &PromotionCase,
+    settings: &str,
+    name: &str,
+) -> Result<String> {
+    let decisions = match plugin.promote(&case.statistics, settings, DEADLINE) {
+        Ok(decisions) => decisions,
+        Err(error) if error.is_retryable() => bail!("case {name:?}: {error}"),
+        Err(error) => return Ok(differs("attributes", "decided", &error.to_string())),
+    };
+    let differences = case.differences(&decisions).into_iter();
+    Ok(differences.map(|d| differs(&d.attribute, &d.expected, &d.got)).collect())
 }
 
 /// 14 and 14.0 are one number in a case file.

@@ -8,6 +8,7 @@ mod kit;
 mod load;
 mod new;
 mod project;
+mod promotion_case;
 mod standard;
 mod toolchain;
 mod try_out;

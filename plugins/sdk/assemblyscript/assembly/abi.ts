@@ -1,8 +1,9 @@
-/** The exported functions of `eaves:rules/validation`, by the component model's canonical ABI. */
+/** The exported functions of `eaves:rules/validation` and `promotion`, by the component model's canonical ABI. */
 import { Answer } from "./answer";
 import { Batch } from "./batch";
 import { lowerText, lowerTexts } from "./memory";
 import { Plugin } from "./plugin";
+import { Statistics, STATISTICS_BYTES } from "./promotion";
 import { Reading } from "./reading";
 import { Settings } from "./settings";
 import { Value } from "./value";
@@ -57,6 +58,28 @@ export function validate(plugin: Plugin, args: usize): usize {
     lowerText(at + 8, answer.failure);
   } else {
     answer.lower(at + 4);
+  }
+  return at;
+}
+
+/** `eaves:rules/promotion`, for projects that have `assembly/promotion.ts`. */
+export function promote(
+  plugin: Plugin,
+  decide: (statistics: Statistics, settings: Settings) => void,
+  args: usize,
+): usize {
+  const at = zeroed(36);
+  const json = load<u32>(args, STATISTICS_BYTES);
+  const settings = new Settings(String.UTF8.decodeUnsafe(json, load<u32>(args, STATISTICS_BYTES + 4)));
+  if (!settings.message.length) plugin.configure(settings);
+  const statistics = new Statistics(args);
+  if (!settings.message.length) decide(statistics, settings);
+  if (settings.message.length) statistics.failure = "settings: " + settings.path + ": " + settings.message;
+  if (statistics.failure.length) {
+    store<u8>(at, 1);
+    lowerText(at + 4, statistics.failure);
+  } else {
+    statistics.lower(at + 4);
   }
   return at;
 }

@@ -1,8 +1,6 @@
-import { Column, lowerText } from "./memory";
+import { Column, lowerReasons, lowerText, oneLine } from "./memory";
 import { Value, ValueType } from "./value";
 import { ACCEPTED, Verdict } from "./verdict";
-
-const MAX_REASON_BYTES: i32 = 500;
 
 /** Collects verdicts into the columns of a decision. */
 export class Answer {
@@ -131,22 +129,4 @@ export class Answer {
     store<u32>(at, <u32>bytes, 4);
     offsets.lower(at + 8);
   }
-}
-
-function lowerReasons(at: usize, reasons: string[]): void {
-  const start = heap.alloc(<usize>reasons.length << 3);
-  for (let i = 0; i < reasons.length; i++) lowerText(start + (<usize>i << 3), reasons[i]);
-  store<u32>(at, <u32>start);
-  store<u32>(at, <u32>(reasons.length >> 1), 4);
-}
-
-/** Without control characters, and cut to what the platform takes. */
-function oneLine(text: string): string {
-  let line = "";
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    line += c < 0x20 || c == 0x7f ? " " : text.charAt(i);
-  }
-  while (String.UTF8.byteLength(line) > MAX_REASON_BYTES) line = line.slice(0, line.length - 1);
-  return line;
 }

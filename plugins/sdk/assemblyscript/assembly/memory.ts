@@ -1,5 +1,7 @@
 /** Lists of the component model's canonical ABI: an address and a length. */
 
+const MAX_REASON_BYTES: i32 = 500;
+
 /** Texts end to end, with the offsets where each starts. */
 export class Texts {
   private blob: usize;
@@ -61,4 +63,23 @@ export function lowerTexts(at: usize, texts: string[]): void {
   for (let i = 0; i < texts.length; i++) lowerText(start + (<usize>i << 3), texts[i]);
   store<u32>(at, <u32>start);
   store<u32>(at, <u32>texts.length, 4);
+}
+
+/** Writes a list of reasons, code and text in turn: address and length. */
+export function lowerReasons(at: usize, reasons: string[]): void {
+  const start = heap.alloc(<usize>reasons.length << 3);
+  for (let i = 0; i < reasons.length; i++) lowerText(start + (<usize>i << 3), reasons[i]);
+  store<u32>(at, <u32>start);
+  store<u32>(at, <u32>(reasons.length >> 1), 4);
+}
+
+/** Without control characters, and cut to what the platform takes. */
+export function oneLine(text: string): string {
+  let line = "";
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    line += c < 0x20 || c == 0x7f ? " " : text.charAt(i);
+  }
+  while (String.UTF8.byteLength(line) > MAX_REASON_BYTES) line = line.slice(0, line.length - 1);
+  return line;
 }

@@ -2,7 +2,8 @@
 // the first of them initialise the module: a plugin may have no start function.
 import { Transform } from "assemblyscript/transform";
 
-const INTERFACE = "eaves:rules/validation@1.0.0";
+const VALIDATION = "eaves:rules/validation@1.0.0";
+const PROMOTION = "eaves:rules/promotion@1.0.0";
 const START = "eaves_start";
 
 export default class extends Transform {
@@ -11,13 +12,17 @@ export default class extends Transform {
     const initialise = this.binaryen.getExportInfo(start).value;
     module.removeExport(START);
     for (const [name, parameters, as] of [
-      ["describe", 0, `${INTERFACE}#describe`],
-      ["configure", 2, `${INTERFACE}#configure`],
-      ["validate", 1, `${INTERFACE}#validate`],
+      ["describe", 0, `${VALIDATION}#describe`],
+      ["configure", 2, `${VALIDATION}#configure`],
+      ["validate", 1, `${VALIDATION}#validate`],
+      ["promote", 1, `${PROMOTION}#promote`],
       ["realloc", 4, "cabi_realloc"],
     ]) {
       const { i32, createType } = this.binaryen;
-      const inner = this.binaryen.getExportInfo(module.getExport(name)).value;
+      const exported = module.getExport(name);
+      // Only a project with assembly/promotion.ts exports `promote`.
+      if (!exported) continue;
+      const inner = this.binaryen.getExportInfo(exported).value;
       const types = Array(parameters).fill(i32);
       const locals = types.map((type, index) => module.local.get(index, type));
       const body = module.block(null, [

@@ -134,6 +134,48 @@ typedef struct {
 /* You define this. */
 extern const eaves_plugin eaves_this;
 
+/* What is known of one attribute. Rates and counts are estimates over the statistics' window. */
+typedef struct {
+  size_t index; /* its place in the statistics */
+  eaves_text name;
+  eaves_type type;
+  eaves_text unit;        /* empty if none is set */
+  bool hot;               /* in the projection: fast to read and filter by, dearer to write */
+  double settled_seconds; /* since it became hot or ceased to be; since first seen if neither */
+  double writes_per_second;
+  uint64_t entities;        /* distinct entities with a value of it */
+  uint64_t distinct_values;
+  double change_ratio;      /* how many writes changed the value, from 0 to 1 */
+  double value_bytes;       /* mean size of a value */
+  double filters_per_second; /* queries that filter by it */
+  double returns_per_second; /* queries that return it */
+  double query_milliseconds; /* mean time of the queries that name it */
+} eaves_attribute_statistics;
+
+/* What is known of a tenant's attributes. */
+typedef struct {
+  double window_seconds;
+  uint64_t tenant_entities;
+  uint32_t byte_budget; /* of hot values of an entity, in bytes */
+  size_t count;
+  const eaves_attribute_statistics *attributes;
+} eaves_statistics;
+
+/* What becomes of an attribute. */
+typedef enum { EAVES_KEEP, EAVES_PROMOTE, EAVES_DEMOTE } eaves_place;
+
+/* Says so, and why: the code is for machines ("read_often"), the text for people. An attribute
+ * of which nothing is said keeps its place; each may be decided once. */
+typedef struct eaves_promotions eaves_promotions;
+void eaves_decide(eaves_promotions *into, const eaves_attribute_statistics *attribute, eaves_place place,
+                  const char *code, const char *text_format, ...) __attribute__((format(printf, 5, 6)));
+/* Nothing can be decided: the first call counts. `why` must last. */
+void eaves_decide_nothing(eaves_promotions *into, const char *why);
+
+/* You define this in src/promotion.c, if your plugin is to decide which attributes are hot. A
+ * project without that file leaves it to others. `settings` are those of `configure`. */
+void eaves_promote(const eaves_statistics *statistics, const void *settings, eaves_promotions *into);
+
 #ifdef __cplusplus
 }
 #endif

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_REASON_BYTES = 500, MAX_REASONS_COMPARED = 64 };
+enum { MAX_REASONS_COMPARED = 64 };
 
 void eaves_fail(eaves_answer *answer, const char *why) {
   if (!answer->failure) answer->failure = strdup(why);
@@ -40,19 +40,25 @@ static uint32_t reason(eaves_answer *answer, const char *code, const char *text,
   return (uint32_t)d->reasons.len - 1;
 }
 
-void eaves_reject(eaves_answer *answer, const char *code, const char *text_format, ...) {
-  char text[MAX_REASON_BYTES + 1];
-  va_list arguments;
-  va_start(arguments, text_format);
-  int wanted = vsnprintf(text, sizeof text, text_format, arguments);
-  va_end(arguments);
-  size_t length = wanted < 0 ? 0 : (size_t)wanted < sizeof text ? (size_t)wanted : sizeof text - 1;
+size_t eaves_reason_text(char *text, const char *format, va_list arguments) {
+  int wanted = vsnprintf(text, EAVES_REASON_ROOM, format, arguments);
+  bool whole = wanted >= 0 && wanted < EAVES_REASON_ROOM;
+  size_t length = wanted < 0 ? 0 : whole ? (size_t)wanted : EAVES_REASON_ROOM - 1;
   /* Cut between characters, and kept to one line. */
-  if ((size_t)wanted >= sizeof text)
+  if (!whole)
     while (length && ((unsigned char)text[length - 1] & 0xC0) == 0x80) length--;
-  if ((size_t)wanted >= sizeof text && length && (unsigned char)text[length - 1] >= 0xC0) length--;
+  if (!whole && length && (unsigned char)text[length - 1] >= 0xC0) length--;
   for (size_t i = 0; i < length; i++)
     if ((unsigned char)text[i] < ' ' || text[i] == 0x7F) text[i] = ' ';
+  return length;
+}
+
+void eaves_reject(eaves_answer *answer, const char *code, const char *text_format, ...) {
+  char text[EAVES_REASON_ROOM];
+  va_list arguments;
+  va_start(arguments, text_format);
+  size_t length = eaves_reason_text(text, text_format, arguments);
+  va_end(arguments);
   if (!first_verdict(answer)) return;
   *PUSH(answer->decision->rejected_row, answer->rows) = (uint32_t)answer->row;
   *PUSH(answer->decision->rejected_reason, answer->rows) = reason(answer, code, text, length);

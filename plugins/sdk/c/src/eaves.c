@@ -111,8 +111,7 @@ void WIT(describe)(WIT(description_t) * ret) {
   interest(&ret->interest);
 }
 
-/* Reads the settings; NULL and a fault if they are wrong. */
-static void *configured(const plugin_string_t *json, wit_fault *fault) {
+void *eaves_configured(const plugin_string_t *json, wit_fault *fault) {
   eaves_settings settings = {0};
   void *own = eaves_memory(NULL, eaves_this.settings_size);
   memset(own, 0, eaves_this.settings_size);
@@ -124,7 +123,7 @@ static void *configured(const plugin_string_t *json, wit_fault *fault) {
 }
 
 bool WIT(configure)(plugin_string_t *settings, wit_interest *ret, wit_fault *fault) {
-  if (!configured(settings, fault)) return false;
+  if (!eaves_configured(settings, fault)) return false;
   interest(ret);
   return true;
 }
@@ -184,7 +183,7 @@ static known *history_find(history *h, eaves_reading *reading) {
 
 bool WIT(validate)(wit_batch *batch, plugin_string_t *json, wit_decision *ret, WIT(validate_error_t) * err) {
   memset(ret, 0, sizeof *ret);
-  void *settings = configured(json, &err->val.settings);
+  void *settings = eaves_configured(json, &err->val.settings);
   if (!settings) {
     err->tag = EXPORTS_EAVES_RULES_VALIDATION_VALIDATE_ERROR_SETTINGS;
     return false;

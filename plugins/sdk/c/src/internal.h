@@ -5,6 +5,8 @@
 #include "eaves.h"
 #include "plugin.h"
 
+#include <stdarg.h>
+
 #define WIT(name) exports_eaves_rules_validation_##name
 
 typedef WIT(texts_t) wit_texts;
@@ -40,5 +42,10 @@ eaves_value eaves_value_at(const wit_batch *batch, eaves_type type, uint64_t bit
 /* Whether the text is a whole JSON object; otherwise a fault is noted. */
 bool eaves_settings_open(eaves_settings *settings, const plugin_string_t *json);
 plugin_string_t eaves_copy(const char *bytes, size_t length);
+/* The author's settings; NULL and a fault if they are wrong. */
+void *eaves_configured(const plugin_string_t *json, wit_fault *fault);
+enum { EAVES_REASON_ROOM = 501 }; /* what the platform takes of a reason's text, and the zero */
+/* Writes a reason's text, at most EAVES_REASON_ROOM bytes; returns its length. */
+size_t eaves_reason_text(char *text, const char *format, va_list arguments);
 
 #endif

@@ -13,7 +13,7 @@ function utf8Length(text) {
 }
 
 /** Without control characters, and cut to what the platform takes. */
-function oneLine(text) {
+export function oneLine(text) {
   let [line, bytes] = ["", 0];
   for (const character of text) {
     const plain = character < " " || (character >= "\x7f" && character < "\xa0") ? " " : character;

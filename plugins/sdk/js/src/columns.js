@@ -1,7 +1,7 @@
 import { Decimal, numberOf, Timestamp, TYPES } from "./value.js";
 
 /** Texts end to end, with offsets in bytes of UTF-8 while the text is UTF-16 here. */
-class Texts {
+export class Texts {
   constructor({ blob, offsets }) {
     this.blob = blob;
     // As many bytes as units: all of it is ASCII, and both count the same.

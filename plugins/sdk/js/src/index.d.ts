@@ -99,6 +99,63 @@ export class SettingsFault extends Error {
 /** Makes a plugin: `export const validation = plugin({ … })`. */
 export function plugin<Settings = Record<string, unknown>>(definition: Definition<Settings>): object;
 
+/** What is known of one attribute. Rates and counts are estimates over `windowSeconds`. */
+export interface AttributeStatistics {
+  readonly name: string;
+  readonly type: ValueType;
+  /** Empty if none is set. */
+  readonly unit: string;
+  /** Whether it is hot now: in the projection, fast to read and filter by, dearer to write. */
+  readonly hot: boolean;
+  /** Seconds since it became hot or ceased to be; since it was first seen if neither. */
+  readonly settledSeconds: number;
+  readonly writesPerSecond: number;
+  /** Distinct entities with a value of it. */
+  readonly entities: number;
+  readonly distinctValues: number;
+  /** How many writes changed the value, as a share from 0 to 1. */
+  readonly changeRatio: number;
+  /** Mean size of a value, in bytes. */
+  readonly valueBytes: number;
+  /** Queries per second that filter by it. */
+  readonly filtersPerSecond: number;
+  /** Queries per second that return it. */
+  readonly returnsPerSecond: number;
+  /** Mean time of the queries that name it, in milliseconds. */
+  readonly queryMilliseconds: number;
+  /** It becomes hot: `code` for machines (`read_often`: snake case), `text` for people. */
+  promote(code: string, text: string): Promotion;
+  /** It ceases to be hot. */
+  demote(code: string, text: string): Promotion;
+  /** It stays as it is, like an attribute that is not named, and here is why. */
+  keep(code: string, text: string): Promotion;
+}
+
+/** What is known of a tenant's attributes. */
+export interface Statistics {
+  readonly windowSeconds: number;
+  /** The tenant's entities. */
+  readonly tenantEntities: number;
+  /** How many bytes of hot values an entity may have. */
+  readonly byteBudget: number;
+  readonly attributes: readonly AttributeStatistics[];
+}
+
+/** What becomes of an attribute, made by the attribute's own `promote`, `demote` and `keep`. */
+export interface Promotion {
+  readonly verdict: "promote" | "demote" | "keep";
+  readonly code: string;
+  readonly text: string;
+}
+
+/** Makes a plugin decide which attributes are hot, too: `export const promotion = promoter({ … })`,
+ * beside `validation`. `configure` is that of `plugin`. Attributes without a decision keep their
+ * place; each may have one. */
+export function promoter<Settings = Record<string, unknown>>(definition: {
+  configure?(settings: Record<string, unknown>): Settings;
+  promote(statistics: Statistics, settings: Settings): Promotion[] | undefined;
+}): object;
+
 /** Rejects what is outside (`below_range`, `above_range`, `not_a_number`); bounds are inside.
  * Exact for integers and decimals. */
 export function range(

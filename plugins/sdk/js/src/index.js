@@ -13,6 +13,7 @@
  */
 export { oneOf, pattern, range, rate } from "./checks.js";
 export { plugin, SettingsFault } from "./plugin.js";
+export { promoter } from "./promotion.js";
 export { convert, units } from "./units.js";
 export { Decimal, Timestamp } from "./value.js";
 export { accept, reject, replace } from "./verdict.js";

@@ -47,7 +47,7 @@ export function plugin(definition) {
 }
 
 /** Reads the settings; what the component model takes for an error is thrown as it is. */
-function read({ configure }, json, wrap) {
+export function read({ configure }, json, wrap) {
   try {
     const settings = JSON.parse(json);
     if (settings === null || typeof settings !== "object" || Array.isArray(settings)) {

@@ -9,7 +9,7 @@ const [entry, sdk, wit, out] = process.argv.slice(2).map((path) => resolve(path)
 const work = await mkdtemp(join(dirname(out), "js-"));
 try {
   const bundle = join(work, "plugin.js");
-  await build({
+  const { metafile } = await build({
     entryPoints: [entry],
     outfile: bundle,
     bundle: true,
@@ -17,12 +17,14 @@ try {
     platform: "neutral",
     target: "es2022",
     alias: { "eaves-plugin-sdk": join(sdk, "src", "index.js") },
+    metafile: true,
     logLevel: "error",
   });
+  const promotes = Object.values(metafile.outputs).some(({ exports }) => exports.includes("promotion"));
   const { component } = await componentize({
     sourcePath: bundle,
     witPath: wit,
-    worldName: "plugin",
+    worldName: promotes ? "plugin-with-promotion" : "plugin",
     // Every part of WASI that the engine could use is replaced by a stub.
     disableFeatures: ["random", "stdio", "clocks", "http", "fetch-event"],
   });

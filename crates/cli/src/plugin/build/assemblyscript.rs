@@ -28,9 +28,23 @@ export function abort(message: usize, file: usize, line: u32, column: u32): void
 }
 "#;
 
+/// What a project with [`PROMOTION`] adds to that.
+const PROMOTION_ENTRY: &str = r#"
+import { promote as decide } from "../../assembly/promotion";
+
+export function promote(args: usize): usize {
+  return abi.promote(plugin(), decide, args);
+}
+"#;
+
+/// The file that decides which attributes are hot, if there is one.
+const PROMOTION: &str = "assembly/promotion.ts";
+
 /// The core module of the project.
 pub(super) fn core(project: &Project) -> Result<Vec<u8>> {
-    kit::put(&project.kit("build/entry.ts"), ENTRY.as_bytes())?;
+    let promotes = project.folder.join(PROMOTION).is_file();
+    let entry = if promotes { format!("{ENTRY}{PROMOTION_ENTRY}") } else { ENTRY.to_owned() };
+    kit::put(&project.kit("build/entry.ts"), entry.as_bytes())?;
     let (mut node, toolchain) = npm(Language::Assemblyscript)?;
     node.arg(toolchain.join("node_modules/assemblyscript/bin/asc.js"));
     // Nothing is freed: an instance lives for one call. `abort` would be an import.

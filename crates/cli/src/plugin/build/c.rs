@@ -1,5 +1,5 @@
 //! C, by Clang: bindings are generated from the WIT package, the kit and all of `src/*.c` go into
-//! one module.
+//! one module. A project with `src/promotion.c` decides which attributes are hot, too.
 
 use crate::plugin::kit;
 use crate::plugin::project::Project;
@@ -23,11 +23,17 @@ const FLAGS: [&str; 11] = [
     "-Wl,-z,stack-size=131072",
 ];
 
+/// The file that defines `eaves_promote`, and the kit's file that calls it.
+const PROMOTION: &str = "promotion.c";
+
 /// The core module of the project.
 pub(super) fn core(project: &Project) -> Result<Vec<u8>> {
     let work = project.kit("build");
-    let bindings = generate(&project.wit(), &work)?;
     let (sdk, own) = (project.kit("sdk/c"), project.folder.join("src"));
+    let promotes = own.join(PROMOTION).is_file();
+    let bindings = generate(&project.wit(), promotes, &work)?;
+    let mut kit = sources(&sdk.join("src"))?;
+    kit.retain(|file| promotes || !file.ends_with(PROMOTION));
     let module = work.join("core.wasm");
     let mut compiler = c_compiler().context(
         "C plugins are compiled by Clang for WebAssembly. With a Clang of your own \
@@ -37,19 +43,22 @@ pub(super) fn core(project: &Project) -> Result<Vec<u8>> {
     for include in [&sdk.join("include"), &sdk.join("src"), &work, &own] {
         compiler.arg("-I").arg(include);
     }
-    compiler.args(bindings).args(sources(&sdk.join("src"))?).args(sources(&own)?);
+    compiler.args(bindings).args(kit).args(sources(&own)?);
     call(&mut compiler, "compile the plugin")?;
     without_initialize(&super::read(&module)?)
 }
 
 /// Writes the bindings; returns what must be linked.
-fn generate(wit: &Path, to: &Path) -> Result<Vec<PathBuf>> {
+fn generate(wit: &Path, promotes: bool, to: &Path) -> Result<Vec<PathBuf>> {
     let what = "generate C bindings from the WIT package";
+    let world = if promotes { "plugin-with-promotion" } else { "plugin" };
     let mut resolve = wit_parser::Resolve::default();
     let (package, _) = resolve.push_path(wit).context(what)?;
-    let world = resolve.select_world(&[package], Some("plugin")).context(what)?;
+    let world = resolve.select_world(&[package], Some(world)).context(what)?;
     let mut files = Files::default();
-    wit_bindgen_c::Opts::default().build().generate(&mut resolve, world, &mut files).context(what)?;
+    // The kit includes plugin.h, whatever the world is.
+    let options = wit_bindgen_c::Opts { rename_world: Some("plugin".into()), ..Default::default() };
+    options.build().generate(&mut resolve, world, &mut files).context(what)?;
     let mut linked = Vec::new();
     for (name, bytes) in files.iter() {
         kit::put(&to.join(name), bytes)?;
