@@ -17,10 +17,11 @@ pub(crate) async fn usage_is_told_by_attribute(world: &World) {
         world.search(&tenant, &filter).await.ok();
     }
     // Asked in vain, since it is not hot; and an entity, which names no attribute.
-    world
-        .search(&tenant, &json!({"filter": {"attribute": "serial", "eq": "s1"}}))
-        .await
-        .problem(400, None, "hot");
+    world.search(&tenant, &json!({"filter": {"attribute": "serial", "eq": "s1"}})).await.problem(
+        400,
+        Some("filter.attribute"),
+        "hot",
+    );
     world.get(&tenant, "/v1/entities/p1").await.ok();
     world.get(&tenant, "/v1/entities/p1/history/serial").await.ok();
 
