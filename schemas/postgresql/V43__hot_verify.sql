@@ -11,8 +11,8 @@ as $$
   select to_jsonb(regexp_replace(to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '\.?0+Z$', 'Z'))
 $$;
 
--- Compares p_entities of the tenant's entities, those after p_after: each hot attribute with the
--- latest value of history and staging. Answers
+-- Compares p_entities of the tenant's entities, those after p_after: each hot attribute, or the one
+-- given, with the latest value of history and staging. Answers
 --   {"entities": 100, "values": 960, "last": 4711, "repaired": 0, "found": 1, "differences": [
 --     {"entity": "pump-7", "attribute": "a", "kind": "stale", "projected": 1, "projected_at": …, "folded": 2,
 --      "folded_at": …}]}
@@ -22,7 +22,9 @@ $$;
 -- dropped). What is ahead is only told, and not while a shard is being read again: then history
 -- is what is behind. The others are repaired if p_repair, through the upsert, so that a newer
 -- value always wins.
-create function hot_verify(p_tenant int4, p_after int8, p_entities int4, p_repair bool) returns jsonb
+create function hot_verify(p_tenant int4, p_after int8, p_entities int4, p_repair bool,
+                           p_attribute int4 default null)
+returns jsonb
 language plpgsql security definer
 set search_path = public, pg_temp
 as $$
@@ -58,7 +60,10 @@ begin
     where c.replay_sequence is not null or not exists (select from staging_epoch e where e.epoch = c.epoch)
   );
 
-  with points as materialized (
+  with looked_at as materialized (
+    select a.attribute_id, a.attribute_name, a.value_type from attributes a
+    where a.tenant_id = p_tenant and case when p_attribute is null then a.is_hot else a.attribute_id = p_attribute end
+  ), points as materialized (
     select distinct on (s.entity_id, s.attribute_id) s.*
     from entity_values_ingest s
     where s.tenant_id = p_tenant and s.entity_id = any (v_ids)
@@ -69,7 +74,7 @@ begin
            coalesce(to_jsonb(f.value_bool), to_jsonb(f.value_int), to_jsonb(f.value_float),
                     to_jsonb(f.value_decimal), hot_timestamp(f.value_timestamp), to_jsonb(f.value)) as value
     from unnest(v_ids) as i (entity_id)
-    join attributes a on a.tenant_id = p_tenant and a.is_hot
+    cross join looked_at a
     cross join lateral (
       select u.*
       from (
@@ -89,6 +94,7 @@ begin
     select h.entity_id, t.key as name, h.hot_attrs -> t.key as value, t.value::int8 as micros
     from entity_jsonb h
     cross join lateral jsonb_each(h.hot_times) as t
+    join looked_at a on a.attribute_name = t.key
     where h.tenant_id = p_tenant and h.entity_id = any (v_ids)
   ), compared as (
     select coalesce(f.entity_id, h.entity_id) as entity_id, coalesce(f.name, h.name) as name, f.observed_at,
@@ -163,7 +169,7 @@ begin
 end
 $$;
 
-grant execute on function hot_verify(int4, int8, int4, bool) to eaves_admin, eaves_flush;
+grant execute on function hot_verify(int4, int8, int4, bool, int4) to eaves_admin, eaves_flush;
 grant execute on function hot_verify_some(int4, int4, bool) to eaves_admin, eaves_flush;
 
 set local role eaves_owner;

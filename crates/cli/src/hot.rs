@@ -1,5 +1,6 @@
 //! `eaves hot`: what is, or would be, in the hot projection.
 
+mod change;
 mod simulate;
 mod verify;
 
@@ -11,6 +12,8 @@ Examples:
   eaves hot simulate --tenant acme                        what the built-in rule would change
   eaves hot simulate --tenant acme --share 0.95 --byte-budget 4000
   eaves hot simulate --tenant acme --promote serial,site --demote debug
+  eaves hot promote acme serial --reason 'searched by support'
+  eaves hot changes acme                                  how far it is
   eaves hot verify acme                                   the projection against history
   eaves hot verify acme --sample 1000 --repair
 
@@ -25,6 +28,12 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make an attribute hot: its history is filled in first
+    Promote(change::Args),
+    /// End that an attribute is hot
+    Demote(change::Args),
+    /// Changes of what is hot, and how far they are
+    Changes(change::ListArgs),
     /// What a rule, or a change by hand, would do: attributes, row size, writes, queries
     Simulate(simulate::Args),
     /// Compare hot values with the latest of history, and repair them
@@ -33,6 +42,9 @@ enum Command {
 
 pub(crate) async fn run(args: Args) -> Result<()> {
     match args.command {
+        Command::Promote(args) => change::run(args, true).await,
+        Command::Demote(args) => change::run(args, false).await,
+        Command::Changes(args) => change::list(args).await,
         Command::Simulate(args) => simulate::run(args).await,
         Command::Verify(args) => verify::run(args).await,
     }

@@ -66,7 +66,7 @@ enum Command {
     Send(send::Args),
     /// Ask for entities, histories, searches and freshness
     Query(query::Args),
-    /// What would be in the hot projection
+    /// What is in the hot projection: change it, simulate changes, check it
     Hot(hot::Args),
     /// Play a fleet of devices
     Simulate(simulate::Args),

@@ -1,10 +1,11 @@
 //! The flush loop's and the maintain function's side of the database.
 
 use crate::StoreError;
-use crate::admin::{HotCheck, hot_check};
-use crate::db::{Db, connect};
+use crate::admin::{HotCheck, HotStep, hot_check};
+use crate::db::{Db, Parameter, connect};
 use eaves_settings::Postgres;
 use serde::Deserialize;
+use std::time::Duration;
 use tokio_postgres::types::Type;
 
 /// Moves staged values to history and keeps the database in order. Logs in as
@@ -54,6 +55,23 @@ impl FlushStore {
     pub async fn fold_statistics(&self) -> Result<u64, StoreError> {
         let row = self.db.query_one("folding statistics", "select statistics_fold()", &[]).await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+
+    /// One part, so many entities, of the oldest change of what is hot that was asked for at
+    /// least `settle` ago; the platform's own time if that is `None`. `None` if nothing is due.
+    pub async fn hot_step(
+        &self,
+        entities: u32,
+        settle: Option<Duration>,
+    ) -> Result<Option<HotStep>, StoreError> {
+        let entities = i32::try_from(entities).unwrap_or(i32::MAX);
+        let settle = settle.map(|s| s.as_secs_f64());
+        let sql = "select case when $2::float8 is null then hot_step($1) \
+                   else hot_step($1, make_interval(secs => $2)) end::text";
+        let parameters: &[Parameter<'_>] = &[(&entities, Type::INT4), (&settle, Type::FLOAT8)];
+        let row = self.db.query_one("changing what is hot", sql, parameters).await?;
+        let step: Option<&str> = row.get(0);
+        step.map(serde_json::from_str).transpose().map_err(|_| StoreError::Unreadable("a step of a change"))
     }
 
     /// Compares so many entities of a tenant chosen at random with history, and repairs what

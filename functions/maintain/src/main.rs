@@ -18,7 +18,10 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         async move {
             let (id, xray) = (event.context.request_id.as_str(), event.context.xray_trace_id.as_deref());
             let invocation = Invocation { function: "maintain", request_id: id, xray, sender: None };
-            invocation.run(handler::handle(&store)).await.map_err(lambda_runtime::Error::from)
+            invocation
+                .run(handler::handle(&store, event.context.deadline()))
+                .await
+                .map_err(lambda_runtime::Error::from)
         }
     }))
     .await

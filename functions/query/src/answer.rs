@@ -170,6 +170,10 @@ pub(crate) fn entity_body(
             continue;
         }
         let meta = known.get(&name);
+        // Being filled, and not complete; or on its way out.
+        if meta.is_some_and(|m| !m.is_hot) {
+            continue;
+        }
         let value_type = meta.map_or_else(|| guess(&value), |m| m.value_type);
         let observed_at = times.get(&name).and_then(|t| Timestamp::from_micros(*t));
         let unit = meta.map(|m| m.unit.clone()).unwrap_or_default();

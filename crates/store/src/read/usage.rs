@@ -18,7 +18,9 @@ fn usages(which: &str, sketched: &str) -> String {
            a.created_at, clock_timestamp(), greatest(b.began_at, a.created_at), \
            s.\"values\", s.bytes, s.compared, s.changed, s.queries, s.filters, s.returns, s.query_us, \
            s.last_written_at, k.entities, k.distinct_values, \
-           d.value_count, d.entity_count, d.min_value, d.max_value, d.avg_value, d.refreshed_at \
+           d.value_count, d.entity_count, d.min_value, d.max_value, d.avg_value, d.refreshed_at, \
+           (select max(c.requested_at) from hot_changes c \
+            where c.tenant_id = $1 and c.attribute_id = a.attribute_id) \
          from attribute_statistics_state b \
          cross join lateral (select * from attributes where tenant_id = $1 {which}) a \
          cross join lateral ( \
@@ -57,6 +59,8 @@ pub struct AttributeUsage {
     pub attribute: AttributeRow,
     /// Since when it is.
     pub created_at: Timestamp,
+    /// When it was last asked to become hot, or to cease to be.
+    pub changed_at: Option<Timestamp>,
     /// The last twelve to twenty-four hours.
     pub usage: Usage,
     /// The 24 hours before the last refresh, counted in history.
@@ -131,6 +135,7 @@ fn attribute_usage(row: &Row) -> Result<AttributeUsage, ReadError> {
     Ok(AttributeUsage {
         attribute: attribute_row(row)?,
         created_at: row.try_get::<_, Micros>(5)?.0,
+        changed_at: row.try_get::<_, Option<Micros>>(25)?.map(|m| m.0),
         usage: Usage {
             window_seconds: window_seconds(now, since),
             values: count(8)?,
@@ -153,7 +158,7 @@ fn statistics(all: &[AttributeUsage]) -> Statistics {
     let now = Timestamp::now();
     let of = |a: &AttributeUsage| {
         let row = &a.attribute;
-        let settled = now.seconds_since(a.created_at).max(0.0);
+        let settled = now.seconds_since(a.changed_at.unwrap_or(a.created_at)).max(0.0);
         a.usage.statistics((&row.name, row.value_type, &row.unit), row.is_hot, settled)
     };
     Statistics {

@@ -10,6 +10,7 @@
 mod support;
 
 mod agreement;
+mod changes;
 mod commit;
 mod flush;
 mod hot;
@@ -48,6 +49,7 @@ fn main() {
     operate::add(&mut suite);
     statistics::add(&mut suite);
     verify::add(&mut suite);
+    changes::add(&mut suite);
     plugins::add(&mut suite);
     rest::add(&mut suite);
     suite.run()

@@ -1,0 +1,225 @@
+//! Attributes that become hot, and cease to be, while values come in.
+
+use crate::support::{Database, Server, Suite, connect, text};
+use eaves_model::{EntityId, TenantId, Value, ValueType};
+use eaves_store::admin::HotChange;
+use eaves_store::flush::FlushStore;
+use eaves_store::read::{FilterRefusal, ReadError, Reader, SearchQuery};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub fn add(suite: &mut Suite) {
+    suite.test("changes::history_is_filled_in_before_queries_see_it", filled);
+    suite.test("changes::a_demoted_attribute_leaves_the_rows", demoted);
+    suite.test("changes::a_fill_that_is_killed_goes_on_where_it_was", killed);
+    suite.test("changes::live_and_late_values_win_during_a_fill", live);
+}
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+/// No attribute becomes hot by itself.
+async fn database(server: &Server) -> Database {
+    let db = server.database().await;
+    db.sql.batch_execute("update tenants set hot_limit = 0").await.unwrap();
+    db
+}
+
+async fn request(db: &Database, tenant: TenantId, name: &str, hot: bool) -> Option<String> {
+    db.admin().await.hot_request(tenant, name, hot, ("tester", "for the test")).await.unwrap()
+}
+
+async fn through(flusher: &FlushStore) -> u64 {
+    let mut rows = 0;
+    while let Some(step) = flusher.hot_step(3, NOW).await.unwrap() {
+        rows += step.rows;
+    }
+    rows
+}
+
+async fn found(db: &Database, filter: &str) -> Result<Vec<String>, ReadError> {
+    let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(10));
+    let query = SearchQuery {
+        tenant: db.acme,
+        filter_json: filter.into(),
+        entity_type: None,
+        after: EntityId(0),
+        limit: 100,
+    };
+    let rows = reader.search(&query).await?.value;
+    Ok(rows.into_iter().map(|row| format!("{} {}", row.external_id, row.attrs_json)).collect())
+}
+
+async fn only(db: &Database) -> HotChange {
+    db.admin().await.hot_changes(db.acme).await.unwrap().remove(0)
+}
+
+async fn filled(server: Arc<Server>) {
+    let db = database(&server).await;
+    let mut w = db.writer("s").await;
+    let a = w.attribute("a", ValueType::Integer).await;
+    let mut points = Vec::new();
+    for n in 0..8_i64 {
+        let e = w.entity(&format!("e{n}")).await;
+        points.extend([w.point(e, a, 5, Value::Integer(n)), w.point(e, a, 1, Value::Integer(-1))]);
+    }
+    // Some in history, some staged; one entity without.
+    w.commit(1, &points[..10], &[]).await.unwrap();
+    db.drain().await;
+    w.commit(2, &points[10..], &[]).await.unwrap();
+    w.entity("none").await;
+
+    assert_eq!(request(&db, db.acme, "b", true).await, None);
+    assert_eq!(request(&db, db.other, "a", true).await, None);
+    assert_eq!(request(&db, db.acme, "a", true).await.as_deref(), Some("filling"));
+    assert_eq!(request(&db, db.acme, "a", true).await.as_deref(), Some("filling"));
+    // Ingest writes it from now on; queries do not see it yet.
+    let known = w.store.register_attributes(db.acme, &[("a", ValueType::Integer)], true).await.unwrap();
+    assert!(known[0].is_hot);
+    let flusher = db.flusher().await;
+    // Instances of ingest need their time to know.
+    assert_eq!(flusher.hot_step(100, None).await.unwrap(), None);
+    assert_eq!(only(&db).await.state, "waiting");
+    let step = flusher.hot_step(3, NOW).await.unwrap().unwrap();
+    assert_eq!((step.entities, step.rows, step.done), (3, 3, false));
+    let filter = "{\"attribute\": \"a\", \"gte\": 6}";
+    let refused = found(&db, filter).await.unwrap_err();
+    assert!(matches!(refused, ReadError::Filter { refusal: FilterRefusal::NotHot, .. }), "{refused:?}");
+    let running = only(&db).await;
+    assert_eq!((running.state.as_str(), running.entities, running.of_entities), ("running", 3, Some(9)));
+
+    assert_eq!(through(&flusher).await, 5);
+    assert_eq!(found(&db, filter).await.unwrap(), ["e6 {\"a\": 6}", "e7 {\"a\": 7}"]);
+    let done = only(&db).await;
+    assert_eq!((done.state.as_str(), done.entities, done.rows), ("done", 9, 8));
+    assert_eq!((done.requested_by.as_str(), done.reason.as_str()), ("tester", "for the test"));
+    assert_eq!(request(&db, db.acme, "a", true).await.as_deref(), Some("hot"));
+    assert_eq!(db.admin().await.hot_verify(db.acme, EntityId(0), 1000, false).await.unwrap().found, 0);
+    // Another tenant sees no change.
+    let query = connect(&db.role("eaves_query")).await;
+    let as_other = format!("begin; select set_config('app.current_tenant_id', '{}', true)", db.other);
+    query.batch_execute(&as_other).await.unwrap();
+    assert_eq!(text(&query, "select count(*) from hot_changes").await, "0");
+}
+
+async fn demoted(server: Arc<Server>) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    let (a, b) = (w.attribute("a", ValueType::Integer).await, w.attribute("b", ValueType::Integer).await);
+    let (mut points, mut hot) = (Vec::new(), Vec::new());
+    for n in 0..7_i64 {
+        let e = w.entity(&format!("e{n}")).await;
+        points.extend([w.point(e, a, 1, Value::Integer(n)), w.point(e, b, 1, Value::Integer(n))]);
+        hot.push(w.hot(e, 1, &format!("{{\"a\":{n},\"b\":{n}}}")));
+    }
+    w.commit(1, &points, &hot).await.unwrap();
+    db.drain().await;
+    assert_eq!(request(&db, db.acme, "a", false).await.as_deref(), Some("cold"));
+    // At once, and long before its values are gone.
+    let refused = found(&db, "{\"attribute\": \"a\", \"eq\": 1}").await.unwrap_err();
+    assert!(matches!(refused, ReadError::Filter { refusal: FilterRefusal::NotHot, .. }), "{refused:?}");
+    let admin = db.admin().await;
+    assert_eq!(admin.hot_verify(db.acme, EntityId(0), 1000, true).await.unwrap().found, 0);
+    let flusher = db.flusher().await;
+    assert_eq!(flusher.hot_step(3, NOW).await.unwrap().map(|s| s.rows), Some(3));
+    // Wanted again half-way: what is left of it is right, what is gone comes back.
+    assert_eq!(request(&db, db.acme, "a", true).await.as_deref(), Some("filling"));
+    assert_eq!(through(&flusher).await, 3);
+    assert_eq!(found(&db, "{\"attribute\": \"a\", \"gte\": 0}").await.unwrap().len(), 7);
+    let states: Vec<_> = admin.hot_changes(db.acme).await.unwrap().into_iter().map(|c| c.state).collect();
+    assert_eq!(states, ["done", "cancelled"]);
+
+    request(&db, db.acme, "a", false).await;
+    assert_eq!(through(&flusher).await, 7);
+    assert_eq!(
+        db.one("select count(*) from entity_jsonb where hot_attrs ? 'a' or hot_times ? 'a'").await,
+        "0"
+    );
+    assert_eq!(
+        db.one("select count(*) from entity_jsonb where hot_attrs ? 'b' and hot_times ? 'b'").await,
+        "7"
+    );
+    assert_eq!(admin.hot_verify(db.acme, EntityId(0), 1000, false).await.unwrap().found, 0);
+}
+
+async fn killed(server: Arc<Server>) {
+    let db = database(&server).await;
+    let mut w = db.writer("s").await;
+    let a = w.attribute("a", ValueType::Integer).await;
+    let mut points = Vec::new();
+    for n in 0..20_i64 {
+        let e = w.entity(&format!("e{n:02}")).await;
+        points.push(w.point(e, a, 1, Value::Integer(n)));
+    }
+    w.commit(1, &points, &[]).await.unwrap();
+    db.drain().await;
+    request(&db, db.acme, "a", true).await;
+    let flusher = db.flusher().await;
+    flusher.hot_step(5, NOW).await.unwrap();
+    // The second part is done, and its connection dies before it commits.
+    let mut dying = connect(&db.superuser).await;
+    let part = dying.transaction().await.unwrap();
+    assert_eq!(part.query("select hot_step(5, interval '0')", &[]).await.unwrap().len(), 1);
+    let pid: i32 = part.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+    assert_eq!(only(&db).await.entities, 5);
+    // Nobody else takes the part meanwhile.
+    assert_eq!(flusher.hot_step(5, NOW).await.unwrap(), None);
+    db.one(&format!("select pg_terminate_backend({pid})")).await;
+    crate::support::until("the part is free again", async || {
+        flusher.hot_step(5, NOW).await.unwrap().is_some()
+    })
+    .await;
+    assert_eq!(only(&db).await.entities, 10);
+    assert_eq!(through(&flusher).await, 10);
+    let done = only(&db).await;
+    assert_eq!((done.entities, done.rows), (20, 20));
+    assert_eq!(found(&db, "{\"attribute\": \"a\", \"gte\": 0}").await.unwrap().len(), 20);
+}
+
+async fn live(server: Arc<Server>) {
+    let db = database(&server).await;
+    let mut first = db.writer("s").await;
+    let a = first.attribute("a", ValueType::Integer).await;
+    let (mut entities, mut points) = (Vec::new(), Vec::new());
+    for n in 0..40 {
+        let e = first.entity(&format!("e{n}")).await;
+        entities.push(e);
+        points.push(first.point(e, a, 500, Value::Integer(500)));
+    }
+    first.commit(1, &points, &[]).await.unwrap();
+    request(&db, db.acme, "a", true).await;
+
+    let written = AtomicBool::new(false);
+    let write = async {
+        let writers = (0..3_i64).map(|shard| {
+            let (db, entities) = (&db, &entities);
+            async move {
+                let mut w = db.writer(&format!("shard{shard}")).await;
+                for to in 1..50_u64 {
+                    // Late ones, older than history's, and newer ones, each entity in turn.
+                    let at = ((to * 37) % 53) as i64 * 20 + shard;
+                    let some: Vec<_> = entities.iter().skip(to as usize % 3).step_by(3).collect();
+                    let points: Vec<_> =
+                        some.iter().map(|e| w.point(**e, a, at, Value::Integer(at))).collect();
+                    let json = format!("{{\"a\":{at}}}");
+                    let hot: Vec<_> = some.iter().map(|e| w.hot(**e, at, &json)).collect();
+                    w.commit(to, &points, &hot).await.unwrap();
+                }
+            }
+        });
+        futures_util::future::join_all(writers).await;
+        written.store(true, Ordering::SeqCst);
+    };
+    let flush = async {
+        let flusher = db.flusher().await;
+        while !written.load(Ordering::SeqCst) {
+            flusher.stage_flush(1).await.unwrap();
+        }
+    };
+    let fill = async { through(&db.flusher().await).await };
+    let ((), (), rows) = tokio::join!(write, flush, fill);
+    assert!(rows > 0);
+    assert_eq!(only(&db).await.state, "done");
+    let all = db.admin().await.hot_verify(db.acme, EntityId(0), 1000, false).await.unwrap();
+    assert_eq!((all.values, all.differences), (40, vec![]));
+}
