@@ -76,7 +76,7 @@ where
 pub(crate) async fn refused(w: &World, tenant: &str, entity: &str, reason: &str) -> Result<bool> {
     let query = format!(
         "select count(*) from quarantine q join tenants t using (tenant_id) where t.name = '{tenant}'
-         and reason = '{reason}' and convert_from(payload, 'UTF8') like '%\"{entity}\"%'"
+         and reason = '{reason}' and encode(payload, 'escape') like '%\"{entity}\"%'"
     );
     Ok(w.count(&query).await? > 0)
 }
@@ -230,7 +230,7 @@ pub(crate) async fn a_poisoned_reading_is_treated_by_policy(w: &World) -> Result
                 let kind = if policy == "reject" { "value" } else { "record" };
                 let query = format!(
                     "select count(*) from quarantine where quarantine_id > {mark} and kind = '{kind}'
-                     and reason = 'plugin_failed' and convert_from(payload, 'UTF8') like '%\"{entity}\"%'"
+                     and reason = 'plugin_failed' and encode(payload, 'escape') like '%\"{entity}\"%'"
                 );
                 Ok(w.count(&query).await? > 0)
             }
@@ -389,7 +389,7 @@ pub(crate) async fn a_replay_names_the_version_that_decided(w: &World) -> Result
     let digest = w
         .text(
             "select max(plugin_digest) from quarantine q join tenants t using (tenant_id)
-        where t.name = 'upgraded' and convert_from(payload, 'UTF8') like '%\"high\"%'",
+        where t.name = 'upgraded' and encode(payload, 'escape') like '%\"high\"%'",
         )
         .await?;
     ensure!(digest.as_deref() == two["digest"].as_str(), "{digest:?} is not {}", two["digest"]);

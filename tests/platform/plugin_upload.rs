@@ -59,7 +59,8 @@ pub(crate) async fn a_form_and_base64_are_taken(w: &World) -> Result<()> {
     let taken = w.post_bytes(t, "/v1/plugins", "application/json", body.to_string().into_bytes()).await?;
     ensure!(taken.status == 201 && taken.json["digest"] == digest, "{} {}", taken.status, taken.text);
 
-    let wrong: [(&[(&str, &[u8])], u16, &str); 4] = [
+    type Parts<'a> = &'a [(&'a str, &'a [u8])];
+    let wrong: [(Parts<'_>, u16, &str); 4] = [
         (&[("name", b"limits"), ("version", b"2.0.0")], 400, "wasm"),
         (&[("name", b"limits"), ("wasm", &wasm)], 400, "version"),
         (&[("name", b"limits"), ("version", b"2.0.0"), ("wasm", &wasm), ("colour", b"red")], 400, "colour"),

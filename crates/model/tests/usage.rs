@@ -38,7 +38,8 @@ proptest! {
         lost in proptest::collection::vec(any::<bool>(), 12),
     ) {
         let mut meter = WriteMeter::default();
-        let mut told: BTreeMap<i32, (u64, u64, u64, u64, Vec<u8>, Vec<u8>)> = BTreeMap::new();
+        type Told = (u64, u64, u64, u64, Vec<u8>, Vec<u8>);
+        let mut told: BTreeMap<i32, Told> = BTreeMap::new();
         let mut expected: BTreeMap<i32, (u64, BTreeSet<i64>, BTreeSet<i64>)> = BTreeMap::new();
         for (rows, lost) in batches.iter().zip(&lost) {
             let points: Vec<Point> = rows.iter().map(|(e, a, v)| point(*e, *a, *v)).collect();

@@ -65,6 +65,12 @@ async fn queries(server: Arc<Server>) {
     let found = usage(&db, db.acme, "a").await.unwrap().usage;
     assert_eq!((found.queries, found.filters, found.returns), (3, 2, 1));
     assert_eq!(found.query_milliseconds(), Some(2.0));
+    // What a rule of promotion is shown is the tenant's own.
+    let judged = reader.hot_statistics(db.acme).await.unwrap().value;
+    let names: Vec<&str> = judged.statistics.attributes.iter().map(|a| &*a.name).collect();
+    assert_eq!(names, ["a"]);
+    assert!(judged.statistics.attributes[0].filters_per_second > 0.0);
+    assert!(reader.hot_statistics(db.other).await.unwrap().value.statistics.attributes.is_empty());
     // Without a tenant nothing is added, and nothing read.
     let query = connect(&db.role("eaves_query")).await;
     text(&query, "select statistics_add_queries('{a}', '{1}', '{1}', '{1}', '{1}')").await;
