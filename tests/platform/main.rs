@@ -3,6 +3,7 @@
 //! One platform serves all of them, each with entities of its own. It is stopped at the
 //! end whatever happens, and what it left running is looked for.
 
+mod authoring;
 mod cli;
 mod events;
 mod ingest;
@@ -78,6 +79,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         plugin_backtest::a_cancelled_one_stops,
         plugin_backtest::the_rate_is_kept,
         plugin_backtest::previous_values_come_from_history,
+        authoring::a_plugin_in_rust_goes_all_the_way,
+        authoring::a_plugin_in_c_goes_all_the_way,
+        authoring::a_plugin_in_assemblyscript_goes_all_the_way,
+        authoring::a_plugin_in_typescript_goes_all_the_way,
+        authoring::the_standard_plugin_needs_no_code,
         points::a_rejecting_tenant_keeps_the_first_value,
         points::a_correcting_tenant_shows_both_values,
         points::late_and_future_values_get_their_action,

@@ -45,6 +45,19 @@ pub(crate) async fn send_until<F>(
     tenant: &str,
     prefix: &str,
     value: f64,
+    met: impl FnMut(String) -> F,
+) -> Result<()>
+where
+    F: Future<Output = Result<bool>>,
+{
+    sent_until(w, prefix, |entity, n| level(tenant, entity, n, value), met).await
+}
+
+/// The same with readings that `reading` makes, of an entity and a second.
+pub(crate) async fn sent_until<F>(
+    w: &World,
+    prefix: &str,
+    reading: impl Fn(&str, i64) -> String,
     mut met: impl FnMut(String) -> F,
 ) -> Result<()>
 where
@@ -55,7 +68,7 @@ where
         let entity = format!("{prefix}-{n}");
         // In company: a version that fails on whole batches is soon not asked any more.
         let records = [entity.clone(), format!("calm-{entity}")];
-        let records = records.map(|e| (entity.clone(), level(tenant, &e, n, value).into_bytes()));
+        let records = records.map(|e| (entity.clone(), reading(&e, n).into_bytes()));
         w.put_many(records.into()).await?;
         let mut good = false;
         for _ in 0..8 {
@@ -73,6 +86,7 @@ where
     bail!("it did not come about; logs:\n{}", w.logs())
 }
 
+/// Whether a value of the entity was rejected for this reason.
 pub(crate) async fn refused(w: &World, tenant: &str, entity: &str, reason: &str) -> Result<bool> {
     let query = format!(
         "select count(*) from quarantine q join tenants t using (tenant_id) where t.name = '{tenant}'

@@ -109,8 +109,23 @@ impl World {
 
     async fn prepare(&self) -> Result<()> {
         for tenant in [
-            "acme", "globex", "ruled", "dewy", "lively", "same-a", "same-b", "poisoned", "breaking",
-            "growing", "spinning", "upgraded",
+            "acme",
+            "globex",
+            "ruled",
+            "dewy",
+            "lively",
+            "same-a",
+            "same-b",
+            "poisoned",
+            "breaking",
+            "growing",
+            "spinning",
+            "upgraded",
+            "author-rust",
+            "author-c",
+            "author-assemblyscript",
+            "author-js",
+            "uncoded",
         ] {
             self.eaves_ok(&["tenant", "create", tenant]).await?;
         }
@@ -138,6 +153,11 @@ impl World {
         let mut args = vec!["plugin", "push", &file, "--tenant", tenant, "--name", plugin];
         args.extend(["--version", version, "--settings", settings, "--activate"]);
         self.eaves_ok(&args).await.map(drop)
+    }
+
+    /// The command line.
+    pub(crate) fn program(&self) -> &Path {
+        &self.eaves
     }
 
     /// How the platform runs ingest.
