@@ -9,6 +9,7 @@ mod events;
 mod ingest;
 mod large;
 mod plugin_backtest;
+mod plugin_engine;
 mod plugin_life;
 mod plugin_many;
 mod plugin_upload;
@@ -74,6 +75,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         plugin_life::a_failing_version_gives_way_to_the_last_good_one,
         plugin_life::a_previous_value_is_seen,
         plugin_life::a_plugin_without_end_costs_its_own_tenant_only,
+        plugin_engine::an_artefact_of_another_engine_is_compiled_anew,
         plugin_upload::a_form_and_base64_are_taken,
         plugin_upload::a_large_component_goes_through_the_bucket,
         plugin_backtest::a_cancelled_one_stops,

@@ -96,7 +96,7 @@ pub(crate) async fn refused(w: &World, tenant: &str, entity: &str, reason: &str)
 }
 
 /// How the entity's value of `level` was let through: the version's label, and whether it judged.
-async fn let_through(w: &World, tenant: &str, entity: &str) -> Result<Option<(String, bool)>> {
+pub(crate) async fn let_through(w: &World, tenant: &str, entity: &str) -> Result<Option<(String, bool)>> {
     let query = format!(
         "select max(p.version || case when p.validated then '' else '!' end || '/' || p.settings_digest)
          from entity_values_ts v join tenants t using (tenant_id)

@@ -22,7 +22,7 @@ const TABLE_BYTES: usize = 256 << 10;
 /// The places are those of the canonical ABI: `bits` of the batch stands at 96 of the arguments,
 /// and at 1024 there is an empty decision, whose first three lists are the rejected rows, their
 /// reasons, and the reasons themselves.
-fn rule(most: f64, seed: u32) -> Result<Vec<u8>> {
+pub(crate) fn rule(most: f64, seed: u32) -> Result<Vec<u8>> {
     let text = format!(
         r#"(module
             (memory (export "memory") 2)

@@ -332,6 +332,27 @@ impl World {
         Ok(request.body(body).send().await?.status().as_u16())
     }
 
+    /// Makes what a component was compiled to look as if another engine had made it. Returns how
+    /// many artefacts there were.
+    pub(crate) async fn stamp_for_another_engine(&self, digest: &str) -> Result<usize> {
+        let vars = self.endpoints.registry_vars();
+        let key = vars.get("EAVES_PLUGIN_KEY").context("the signing key")?;
+        let config = eaves_plugin_host::HostConfig::new(key)?;
+        let bucket = format!("{}/{}", self.endpoints.aws_endpoint_url, self.endpoints.plugin_bucket);
+        let list = format!("{bucket}?list-type=2&prefix=artefacts/{digest}/");
+        let listed = self.http.get(list).send().await?.text().await?;
+        let keys = listed.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        let mut stamped = 0;
+        for key in keys {
+            let url = format!("{bucket}/{key}");
+            let artefact = self.http.get(&url).send().await?.error_for_status()?.bytes().await?;
+            let other = config.of_another_engine(&artefact).context("stamp the artefact")?;
+            self.http.put(&url).body(other).send().await?.error_for_status()?;
+            stamped += 1;
+        }
+        Ok(stamped)
+    }
+
     /// Tokens for tenants, without starting a program for each.
     pub(crate) async fn sign_all(&self, tenants: &[String], scope: &str) -> Result<Vec<String>> {
         let query = "select t.tenant_id::int8 from unnest($1::text[]) with ordinality n (name, nth)

@@ -188,7 +188,8 @@ impl Endpoints {
         vars(&[("EAVES_STREAM", &self.stream)])
     }
 
-    pub(crate) fn registry_vars(&self) -> BTreeMap<String, String> {
+    /// What functions are told of the plugin registry.
+    pub fn registry_vars(&self) -> BTreeMap<String, String> {
         vars(&[
             ("EAVES_REGISTRY_TABLE", &self.registry_table),
             ("EAVES_PLUGIN_BUCKET", &self.plugin_bucket),

@@ -43,22 +43,18 @@ impl Functions {
                 config.instances = instances;
                 config
             };
-        let ingest = vec![e.cache_vars(), e.registry_vars(), e.aws_vars()];
+        // plugin-admin compiles uploads, and works on backtests, which it starts itself over the
+        // API that Lambda has for that. Over it ingest asks for plugins to be compiled anew.
+        let invoke = InvokeApi::bind().await?;
+        let invoke_vars = BTreeMap::from([("AWS_ENDPOINT_URL_LAMBDA".to_owned(), invoke.url())]);
+        let ingest = vec![e.cache_vars(), e.registry_vars(), e.aws_vars(), invoke_vars.clone()];
         // The flush loop replays idle shards: it does then what ingest does.
         let flush = ingest.clone();
         let query = vec![e.replica_vars(), e.cache_vars(), e.stream_vars(), e.aws_vars()];
         // A statement of maintenance may take long; the function ends before it would.
         let maintain = vec![BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())])];
         let shards = usize::try_from(options.shards).unwrap_or(1);
-        // It compiles uploads, and works on backtests: those it starts itself, over the API
-        // that Lambda has for that.
-        let invoke = InvokeApi::bind().await?;
-        let admin = vec![
-            e.replica_vars(),
-            e.registry_vars(),
-            e.aws_vars(),
-            BTreeMap::from([("AWS_ENDPOINT_URL_LAMBDA".to_owned(), invoke.url())]),
-        ];
+        let admin = vec![e.replica_vars(), e.registry_vars(), e.aws_vars(), invoke_vars];
         let (ingest, flush, query, maintain, plugin_admin) = tokio::join!(
             start(config(
                 "eaves-ingest",

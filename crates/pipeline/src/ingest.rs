@@ -111,6 +111,11 @@ pub struct Ingest<R> {
 }
 
 impl<R: Reread> Ingest<R> {
+    /// How many tenants' versions in force kept failing and are not asked by this instance.
+    pub fn open_breakers(&self) -> usize {
+        self.rules.open_breakers()
+    }
+
     /// A write path over its stores.
     pub fn new(store: IngestStore, rules: Rules, cache: Option<Cache>, stream: R) -> Self {
         Self {

@@ -11,6 +11,7 @@
 
 mod assemble;
 mod breaker;
+mod compiler;
 mod consult;
 mod decode;
 mod directory;
@@ -28,6 +29,7 @@ mod shadow;
 mod source;
 mod work;
 
+pub use compiler::{Compiler, Recompile};
 pub use ingest::{Ingest, IngestError, Record, ShardBatch};
 pub use report::Report;
 pub use rules::Rules;

@@ -1,10 +1,12 @@
 //! What is in force for each tenant: found, loaded, kept up to date.
 
 use crate::breaker::{Breaker, Pass};
+use crate::compiler::{Compiler, Recompile};
 use crate::ingest::IngestError;
 use crate::meter::Meter;
+use bytes::Bytes;
 use eaves_model::{Code, Rejection, TenantId};
-use eaves_plugin_host::{Host, Lock, Plugin};
+use eaves_plugin_host::{Host, LoadError, Lock, Plugin};
 use eaves_registry::{Activation, Pointer, Registry};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -55,6 +57,7 @@ pub(crate) struct Force {
 pub struct Rules {
     host: Host,
     registry: Registry,
+    compiler: Option<Compiler>,
     refresh: Duration,
     /// Figures and events.
     pub(crate) meter: Meter,
@@ -74,7 +77,21 @@ impl Rules {
     /// Rules from `registry`, trusting what was read for `refresh`.
     pub fn new(host: Host, registry: Registry, refresh: Duration) -> Self {
         let meter = Meter::default();
-        Self { host, registry, refresh, meter, tenants: HashMap::new(), loaded: HashMap::new() }
+        let (tenants, loaded) = (HashMap::new(), HashMap::new());
+        Self { host, registry, compiler: None, refresh, meter, tenants, loaded }
+    }
+
+    /// With a function that compiles plugins anew which are for another engine. Without it they
+    /// cannot be had.
+    pub fn compiled_by(mut self, compiler: Compiler) -> Self {
+        self.compiler = Some(compiler);
+        self
+    }
+
+    /// How many versions in force kept failing and are not asked.
+    pub(crate) fn open_breakers(&self) -> usize {
+        let now = Instant::now();
+        self.tenants.values().filter(|f| f.breaker.pass(now) != Pass::Closed).count()
     }
 
     /// Brings what is known of these tenants up to date. An error means that the registry is
@@ -164,7 +181,7 @@ impl Rules {
         let Some(activation) = activation else { return Ok(None) };
         let settings = self.registry.settings(tenant, &activation.name, &activation.settings_digest).await?;
         let activation = Arc::new(Activation { settings, ..activation.clone() });
-        let plugin = self.plugin(&activation).await?;
+        let plugin = self.plugin(tenant, &activation).await?;
         // Asked here, once: a plugin that takes long to say what it wants shall not take that
         // long in each batch. One that cannot say is found out when it is to judge.
         let interest = plugin.as_ref().ok().map(|p| p.configure(&activation.settings, CONFIGURE));
@@ -174,34 +191,75 @@ impl Rules {
 
     async fn plugin(
         &mut self,
+        tenant: TenantId,
         activation: &Activation,
     ) -> Result<Result<Arc<Plugin>, Rejection>, IngestError> {
         if let Some(plugin) = self.loaded.get(&activation.artefact_key) {
             return Ok(Ok(plugin.clone()));
         }
-        let unavailable = |why: String| {
-            tracing::error!(plugin.name = activation.name, plugin.digest = activation.digest, error = why);
-            let text = format!("plugin {} could not be loaded", activation.name);
-            Rejection::new(Code::PLUGIN_UNAVAILABLE, "plugin", text)
-        };
-        let artefact = match self.registry.artefact(activation).await {
-            Ok(artefact) => artefact,
+        let loaded = match self.registry.artefact(activation).await {
+            Ok(artefact) => self.start(&artefact),
             Err(e) if e.is_retryable() => return Err(e.into()),
-            Err(e) => return Ok(Err(unavailable(e.to_string()))),
+            Err(e) => return Ok(Err(unavailable(activation, &e.to_string()))),
         };
-        let before = self.host.lock();
-        match self.host.load(&artefact) {
-            Ok(plugin) => {
-                if before.is_none() && self.host.lock() == Some(Lock::LimitsOnly) {
-                    tracing::warn!("the kernel takes no filter of system calls: see docs/security.md");
+        let loaded = match loaded {
+            Err(e @ LoadError::OtherEngine { .. }) => {
+                match self.for_this_engine(tenant, activation, e).await? {
+                    Ok(artefact) => self.start(&artefact),
+                    Err(why) => return Ok(Err(unavailable(activation, &why))),
                 }
+            }
+            other => other,
+        };
+        match loaded {
+            Ok(plugin) => {
                 let plugin = Arc::new(plugin);
                 self.loaded.insert(activation.artefact_key.clone(), plugin.clone());
                 Ok(Ok(plugin))
             }
             // The process that runs plugins could not be started: not this plugin's doing.
             Err(e) if e.is_retryable() => Err(IngestError::Plugins(e.to_string())),
-            Err(e) => Ok(Err(unavailable(e.to_string()))),
+            Err(e) => Ok(Err(unavailable(activation, &e.to_string()))),
         }
     }
+
+    fn start(&self, artefact: &[u8]) -> Result<Plugin, LoadError> {
+        let before = self.host.lock();
+        let plugin = self.host.load(artefact)?;
+        if before.is_none() && self.host.lock() == Some(Lock::LimitsOnly) {
+            tracing::warn!("the kernel takes no filter of system calls: see docs/security.md");
+        }
+        Ok(plugin)
+    }
+
+    /// What the version was compiled to for the engine of this build. Where it was not yet, that
+    /// is asked for and the batch handed back: the stream keeps it, and in seconds it is there.
+    /// The inner error says why it cannot be had: then the failure policy holds.
+    async fn for_this_engine(
+        &mut self,
+        tenant: TenantId,
+        activation: &Activation,
+        why: LoadError,
+    ) -> Result<Result<Bytes, String>, IngestError> {
+        let (digest, engine) = (&activation.digest, self.host.engine_id());
+        let Some(compiler) = &mut self.compiler else { return Ok(Err(why.to_string())) };
+        if let Some(artefact) = self.registry.artefact_for(digest, &engine).await? {
+            compiler.came(digest);
+            return Ok(Ok(artefact));
+        }
+        if let Some(refusal) = self.registry.compile_refusal(tenant, digest, &engine).await? {
+            return Ok(Err(format!("{why}; compiled anew it was refused: {refusal}")));
+        }
+        let (name, version) = (activation.name.clone(), activation.version.clone());
+        if compiler.ask(&Recompile { tenant, name, version, digest: digest.clone() }).await {
+            return Err(IngestError::Plugins(format!("{why}; it is being compiled anew")));
+        }
+        Ok(Err(why.to_string()))
+    }
+}
+
+fn unavailable(activation: &Activation, why: &str) -> Rejection {
+    tracing::error!(plugin.name = activation.name, plugin.digest = activation.digest, error = why);
+    let text = format!("plugin {} could not be loaded", activation.name);
+    Rejection::new(Code::PLUGIN_UNAVAILABLE, "plugin", text)
 }

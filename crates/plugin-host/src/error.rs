@@ -50,7 +50,7 @@ pub enum LoadError {
     #[error("the compiled plugin's signature is not right: it was changed, or signed with another key")]
     BadSignature,
     /// Signed here, but compiled for another engine.
-    #[error("the plugin was compiled for {artefact} and this is {host}: push it again")]
+    #[error("the plugin was compiled for {artefact} and this is {host}")]
     OtherEngine {
         /// What it was compiled for.
         artefact: String,

@@ -57,6 +57,12 @@ impl Host {
         }
     }
 
+    /// What tells this engine from others: its version, configuration and target, as 32 hex
+    /// digits.
+    pub fn engine_id(&self) -> String {
+        hex::encode(&engine::identity(&self.engine)[..16])
+    }
+
     /// Scans, compiles in this process, signs, and tries whether the result is a plugin.
     ///
     /// For components of one's own, as in tests and on the author's machine. What others
@@ -112,6 +118,12 @@ impl Host {
 }
 
 impl HostConfig {
+    /// For tests: the artefact, signed, as if another engine had made it.
+    #[doc(hidden)]
+    pub fn of_another_engine(&self, artefact: &[u8]) -> Option<Vec<u8>> {
+        Artefact::of_another_engine(&self.signing_key, artefact)
+    }
+
     fn pool(&self) -> Pool {
         Pool {
             concurrency: self.concurrency,

@@ -13,7 +13,7 @@ pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
     /// `upload`, `check`, `refuse`, `activate`, `shadow`, `shadow_end`, `rollback`,
-    /// `deactivate` or `policy`.
+    /// `deactivate`, `policy`, `recompile` or `recompile_failed`.
     pub action: String,
     /// Who: the subject of the token, or the operator.
     pub by: String,

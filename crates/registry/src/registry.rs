@@ -133,11 +133,6 @@ impl Registry {
         self.files.get(&activation.artefact_key).await
     }
 
-    /// The compiled plugin of a version.
-    pub async fn artefact_of(&self, version: &Version) -> Result<Bytes, RegistryError> {
-        self.files.get(&version.artefact_key).await
-    }
-
     /// The component with this digest.
     pub async fn wasm(&self, digest: &str) -> Result<Bytes, RegistryError> {
         self.files.get(&wasm_key(digest)).await

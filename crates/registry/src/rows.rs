@@ -10,6 +10,7 @@
 //! | `tenant#<id>` | `policy` | limits, and whose signatures are wanted |
 //! | `tenant#<id>` | `uploads` | how many uploads the current hour has seen |
 //! | `tenant#<id>` | `upload#<id>` | an invitation to put a large component into the bucket |
+//! | `tenant#<id>` | `compile#<digest>#<engine>` | who compiles a component anew, until when; or why it does not compile |
 //! | `tenant#<id>` | `job#<id>` | a backtest: what is asked, how far it is, its report |
 //!
 //! `doc` holds a row's content as JSON; what conditions ask about stands beside it.

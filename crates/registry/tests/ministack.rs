@@ -90,6 +90,7 @@ impl Emulator {
             bucket: BUCKET.into(),
             signing_key: Secret::new(""),
             refresh: Duration::ZERO,
+            compiler: String::new(),
         };
         let registry = Registry::connect(&self.config(), &settings).await.unwrap();
         registry.ensure_table().await.unwrap();

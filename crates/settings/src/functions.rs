@@ -20,8 +20,13 @@ const COMMON: [&str; 11] = [
 ];
 const CACHE: [&str; 4] =
     ["EAVES_REDIS_URL", "EAVES_REDIS_CA_FILE", "EAVES_REDIS_CLUSTER", "EAVES_CACHE_TTL_S"];
-const REGISTRY: [&str; 4] =
-    ["EAVES_REGISTRY_TABLE", "EAVES_PLUGIN_BUCKET", "EAVES_PLUGIN_KEY", "EAVES_PLUGIN_REFRESH_MS"];
+const REGISTRY: [&str; 5] = [
+    "EAVES_REGISTRY_TABLE",
+    "EAVES_PLUGIN_BUCKET",
+    "EAVES_PLUGIN_KEY",
+    "EAVES_PLUGIN_REFRESH_MS",
+    "EAVES_PLUGIN_COMPILER",
+];
 
 /// A function and its variables.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +58,10 @@ pub const FUNCTIONS: [Function; 5] = [
             &REGISTRY,
         ],
     },
-    Function { name: "maintain", groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS"]] },
+    Function {
+        name: "maintain",
+        groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS", "EAVES_PLUGIN_METRICS_DAYS", "EAVES_QUARANTINE_DAYS"]],
+    },
     Function {
         name: "query",
         groups: &[
@@ -116,12 +124,38 @@ impl Flush {
 pub struct Maintain {
     /// The primary, as `eaves_flush`.
     pub database: Postgres,
+    /// What is kept for a time only.
+    pub retention: Retention,
+}
+
+/// For how many days rows are kept that are not the tenants' values: 1 to 3,650 each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Figures of plugins, by the hour.
+    pub metrics_days: u16,
+    /// What was put aside, decided about or not.
+    pub quarantine_days: u16,
+}
+
+impl Retention {
+    /// From `EAVES_PLUGIN_METRICS_DAYS` and `EAVES_QUARANTINE_DAYS`.
+    fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        let days = |name, example| {
+            let wanted = "a number of days, 1 to 3650";
+            match crate::parsed(vars, name, wanted, example, Some(90))? {
+                days @ 1..=3650 => Ok(days),
+                days => Err(SettingsError::Bad { name, value: days.to_string(), wanted, example }),
+            }
+        };
+        let metrics_days = days("EAVES_PLUGIN_METRICS_DAYS", "90")?;
+        Ok(Self { metrics_days, quarantine_days: days("EAVES_QUARANTINE_DAYS", "90")? })
+    }
 }
 
 impl Maintain {
     /// From the environment.
     pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
-        Ok(Self { database: Postgres::primary(vars)? })
+        Ok(Self { database: Postgres::primary(vars)?, retention: Retention::read(vars)? })
     }
 }
 
@@ -185,7 +219,7 @@ mod tests {
     impl Vars for Asked {
         fn get(&self, name: &str) -> Option<String> {
             self.0.borrow_mut().insert(name.to_owned());
-            let number = ["_PORT", "_MS", "_S"].iter().any(|end| name.ends_with(end));
+            let number = ["_PORT", "_MS", "_S", "_DAYS"].iter().any(|end| name.ends_with(end));
             let value = match name {
                 _ if number => "1",
                 "EAVES_DB_TLS" => "verify-full",
@@ -194,6 +228,24 @@ mod tests {
                 _ => "x",
             };
             Some(value.to_owned())
+        }
+    }
+
+    #[test]
+    fn days_are_bounded() {
+        let read = |days: &'static str| {
+            struct Days(&'static str);
+            impl Vars for Days {
+                fn get(&self, name: &str) -> Option<String> {
+                    (name == "EAVES_QUARANTINE_DAYS").then(|| self.0.to_owned())
+                }
+            }
+            Retention::read(&Days(days))
+        };
+        assert_eq!(read("30").unwrap(), Retention { metrics_days: 90, quarantine_days: 30 });
+        for wrong in ["0", "3651", "-1", "", "a week"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains("EAVES_QUARANTINE_DAYS"), "{wrong}: {error}");
         }
     }
 

@@ -272,11 +272,13 @@ pub struct Registry {
     pub signing_key: Secret,
     /// How long an ingest instance trusts its copy of a tenant's active version.
     pub refresh: Duration,
+    /// The Lambda function that compiles plugins: plugin-admin.
+    pub compiler: String,
 }
 
 impl Registry {
     /// From `EAVES_REGISTRY_TABLE`, `EAVES_PLUGIN_BUCKET`, `EAVES_PLUGIN_KEY`,
-    /// `EAVES_PLUGIN_REFRESH_MS`.
+    /// `EAVES_PLUGIN_REFRESH_MS`, `EAVES_PLUGIN_COMPILER`.
     pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
         let refresh =
             parsed(vars, "EAVES_PLUGIN_REFRESH_MS", "a number of milliseconds", "1000", Some(1000))?;
@@ -285,6 +287,7 @@ impl Registry {
             bucket: required(vars, "EAVES_PLUGIN_BUCKET", "eaves-plugins")?,
             signing_key: Secret::new(required(vars, "EAVES_PLUGIN_KEY", "64 hex digits")?),
             refresh: Duration::from_millis(refresh),
+            compiler: vars.get("EAVES_PLUGIN_COMPILER").unwrap_or_else(|| "eaves-plugin-admin".into()),
         })
     }
 }

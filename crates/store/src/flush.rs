@@ -97,6 +97,23 @@ impl FlushStore {
         Ok(row.get::<_, i32>(0).unsigned_abs())
     }
 
+    /// Forgets figures of plugins and rows of quarantine that are older than so many days, at
+    /// most `most` of each. Returns how many of each: fewer than `most` were all.
+    pub async fn forget_old(
+        &self,
+        metrics_days: u16,
+        quarantine_days: u16,
+        most: u32,
+    ) -> Result<(u64, u64), StoreError> {
+        let days =
+            (i32::from(metrics_days), i32::from(quarantine_days), i32::try_from(most).unwrap_or(i32::MAX));
+        let sql = "select metrics, quarantined from forget_old($1, $2, $3)";
+        let parameters: [Parameter<'_>; 3] =
+            [(&days.0, Type::INT4), (&days.1, Type::INT4), (&days.2, Type::INT4)];
+        let row = self.db.query_one("forgetting what is old", sql, &parameters).await?;
+        Ok((row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs()))
+    }
+
     /// Computes `mv_entity_attribute_stats` anew; readers go on meanwhile.
     pub async fn refresh_statistics(&self) -> Result<(), StoreError> {
         self.db.query_one("refreshing statistics", "select refresh_statistics()", &[]).await.map(drop)

@@ -20,6 +20,8 @@ pub const RECORDS_DUPLICATE: &str = "records_duplicate";
 pub const INGEST_MS: &str = "ingest_ms";
 /// Plugin calls that trapped or ran out of a limit, count.
 pub const PLUGIN_FAILURES: &str = "plugin_failures";
+/// Versions in force in an instance that kept failing and are not asked, a gauge: an alarm.
+pub const PLUGIN_BREAKERS_OPEN: &str = "plugin_breakers_open";
 /// Cache writes that failed, count.
 pub const CACHE_FAILURES: &str = "cache_failures";
 /// Rows moved from staging to history, count.
@@ -55,6 +57,7 @@ pub const METRICS: &[Metric] = &[
     Metric { name: RECORDS_DUPLICATE, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: INGEST_MS, unit: Unit::Milliseconds, functions: &["ingest"] },
     Metric { name: PLUGIN_FAILURES, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: PLUGIN_BREAKERS_OPEN, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: CACHE_FAILURES, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: ROWS_FLUSHED, unit: Unit::Count, functions: &["flush"] },
     Metric { name: STAGING_BACKLOG, unit: Unit::Count, functions: &["flush"] },

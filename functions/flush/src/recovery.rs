@@ -1,7 +1,7 @@
 //! Replay of shards that nobody delivers to: beside the flush, since the ingest function
 //! only wakes for records.
 
-use eaves_pipeline::{Ingest, Rules};
+use eaves_pipeline::{Compiler, Ingest, Rules};
 use eaves_plugin_host::{Host, HostConfig, RunnerCommand};
 use eaves_registry::Registry;
 use eaves_settings::functions::Ingest as Settings;
@@ -29,7 +29,8 @@ impl Recovery {
         let host = Host::isolated(config, RunnerCommand::this_program()?)?;
         let aws = aws_config::load_from_env().await;
         let registry = Registry::connect(&aws, &settings.registry).await?;
-        let rules = Rules::new(host, registry, settings.registry.refresh);
+        let compiler = Compiler::new(aws_sdk_lambda::Client::new(&aws), &settings.registry.compiler);
+        let rules = Rules::new(host, registry, settings.registry.refresh).compiled_by(compiler);
         let cache = settings.cache.as_ref().map(eaves_cache::Cache::connect).transpose()?;
         let store = IngestStore::new(&settings.database);
         Ok(Self { ingest: Ingest::new(store, rules, cache, Kinesis::new(&aws)) })

@@ -42,7 +42,7 @@ pub(crate) async fn handle<R: Reread>(
             }
         }
     }
-    report(&total, started.elapsed());
+    report(&total, ingest.open_breakers(), started.elapsed());
     Ok(response)
 }
 
@@ -74,7 +74,7 @@ fn batches(event: KinesisEvent) -> Result<Vec<ShardBatch>, Error> {
     Ok(batches)
 }
 
-fn report(total: &Report, took: Duration) {
+fn report(total: &Report, breakers_open: usize, took: Duration) {
     let count = |n: u64| n as f64;
     let mut values = vec![
         (metrics::VALUES_ACCEPTED, Unit::Count, count(total.accepted)),
@@ -82,6 +82,7 @@ fn report(total: &Report, took: Duration) {
         (metrics::RECORDS_QUARANTINED, Unit::Count, count(total.quarantined)),
         (metrics::RECORDS_DUPLICATE, Unit::Count, count(total.duplicates)),
         (metrics::PLUGIN_FAILURES, Unit::Count, count(total.plugin_failures)),
+        (metrics::PLUGIN_BREAKERS_OPEN, Unit::Count, breakers_open as f64),
         (metrics::CACHE_FAILURES, Unit::Count, count(total.cache_failures)),
         (metrics::INGEST_MS, Unit::Milliseconds, took.as_secs_f64() * 1e3),
     ];

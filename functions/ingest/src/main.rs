@@ -2,7 +2,7 @@
 
 mod handler;
 
-use eaves_pipeline::{Ingest, Rules};
+use eaves_pipeline::{Compiler, Ingest, Rules};
 use eaves_plugin_host::{Host, HostConfig, RunnerCommand, run_plugins};
 use eaves_registry::Registry;
 use eaves_settings::{ProcessEnv, functions::Ingest as Settings};
@@ -32,7 +32,8 @@ async fn serve() -> Result<(), lambda_runtime::Error> {
     let host = Host::isolated(config, RunnerCommand::this_program()?)?;
     let aws = aws_config::load_from_env().await;
     let registry = Registry::connect(&aws, &settings.registry).await?;
-    let rules = Rules::new(host, registry, settings.registry.refresh);
+    let compiler = Compiler::new(aws_sdk_lambda::Client::new(&aws), &settings.registry.compiler);
+    let rules = Rules::new(host, registry, settings.registry.refresh).compiled_by(compiler);
     let cache = settings.cache.as_ref().map(eaves_cache::Cache::connect).transpose()?;
     // Connects with the first batch: a database that is away hands batches back, and does
     // not keep the function from starting.

@@ -1,6 +1,7 @@
 //! One invocation: each task once. They are independent: one that fails does not keep
 //! the others from running.
 
+use eaves_settings::functions::Retention;
 use eaves_store::StoreError;
 use eaves_store::flush::FlushStore;
 use eaves_telemetry::span;
@@ -14,6 +15,10 @@ const VERIFIED: u32 = 500;
 const PART: u32 = 200;
 /// Time left for the answer when changes go on the next time.
 const MARGIN: Duration = Duration::from_secs(20);
+/// Rows that are forgotten at once: a transaction of these takes moments.
+const AT_ONCE: u32 = 10_000;
+/// How long rows are forgotten; what is left then waits for the next invocation.
+const FORGETTING: Duration = Duration::from_secs(60);
 
 /// What an invocation did.
 #[derive(Debug, Serialize)]
@@ -26,18 +31,51 @@ pub(crate) struct Summary {
     hot_differences: u64,
     /// Entities that changes of what is hot went through.
     hot_filled: u64,
+    /// Hours of plugins' figures that were forgotten.
+    metrics_forgotten: u64,
+    /// Rows of quarantine that were forgotten.
+    quarantine_forgotten: u64,
     /// How long all took.
     duration_ms: u64,
 }
 
-pub(crate) async fn handle(store: &FlushStore, deadline: SystemTime) -> Result<Summary, StoreError> {
+pub(crate) async fn handle(
+    store: &FlushStore,
+    retention: &Retention,
+    deadline: SystemTime,
+) -> Result<Summary, StoreError> {
     let began = Instant::now();
     let partitions = store.maintain_partitions().instrument(span!("partitions")).await;
     let refreshed = store.refresh_statistics().instrument(span!("statistics")).await;
-    let verified = store.verify_hot_some(VERIFIED).instrument(span!("verify")).await;
+    let verified = verify(store).instrument(span!("verify")).await;
+    let forgotten = forget(store, retention).instrument(span!("forget")).await;
     let filled = change(store, deadline).instrument(span!("fill")).await;
     refreshed?;
-    let verified = verified?;
+    let (hot_entities, hot_differences) = verified?;
+    let (metrics_forgotten, quarantine_forgotten) = forgotten?;
+    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let summary = Summary {
+        partitions: partitions?,
+        hot_entities,
+        hot_differences,
+        hot_filled: filled?,
+        metrics_forgotten,
+        quarantine_forgotten,
+        duration_ms,
+    };
+    tracing::info!(
+        maintain.partitions = summary.partitions,
+        maintain.metrics_forgotten = metrics_forgotten,
+        maintain.quarantine_forgotten = quarantine_forgotten,
+        duration_ms,
+        "maintained"
+    );
+    Ok(summary)
+}
+
+/// Compares hot values with history; how many entities, and how many values differed.
+async fn verify(store: &FlushStore) -> Result<(u64, u64), StoreError> {
+    let verified = store.verify_hot_some(VERIFIED).await?;
     if let Some(first) = verified.differences.first() {
         tracing::error!(
             hot.differences = verified.found,
@@ -46,12 +84,21 @@ pub(crate) async fn handle(store: &FlushStore, deadline: SystemTime) -> Result<S
             "hot values differ from history"
         );
     }
-    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (hot_entities, hot_differences) = (verified.entities, verified.found);
-    let hot_filled = filled?;
-    let summary = Summary { partitions: partitions?, hot_entities, hot_differences, hot_filled, duration_ms };
-    tracing::info!(maintain.partitions = summary.partitions, duration_ms, "maintained");
-    Ok(summary)
+    Ok((verified.entities, verified.found))
+}
+
+/// Forgets what is older than the retention: hours of plugins' figures, rows of quarantine.
+async fn forget(store: &FlushStore, retention: &Retention) -> Result<(u64, u64), StoreError> {
+    let began = Instant::now();
+    let mut sum = (0, 0);
+    loop {
+        let Retention { metrics_days, quarantine_days } = *retention;
+        let (metrics, quarantined) = store.forget_old(metrics_days, quarantine_days, AT_ONCE).await?;
+        sum = (sum.0 + metrics, sum.1 + quarantined);
+        if metrics.max(quarantined) < u64::from(AT_ONCE) || began.elapsed() > FORGETTING {
+            return Ok(sum);
+        }
+    }
 }
 
 /// Changes what is hot, part by part, while there is time and something is due. As long as a

@@ -1,4 +1,4 @@
-//! The maintain Lambda: partitions of the coming months, statistics.
+//! The maintain Lambda: partitions of the coming months, statistics, what is kept for a time only.
 
 mod handler;
 
@@ -12,14 +12,15 @@ use std::sync::Arc;
 async fn main() -> Result<(), lambda_runtime::Error> {
     eaves_telemetry::init("eaves-maintain");
     let env = eaves_secrets::resolved(ProcessEnv).await?;
-    let store = Arc::new(FlushStore::new(&Settings::read(&env)?.database));
+    let Settings { database, retention } = Settings::read(&env)?;
+    let store = Arc::new(FlushStore::new(&database));
     run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
         let store = store.clone();
         async move {
             let (id, xray) = (event.context.request_id.as_str(), event.context.xray_trace_id.as_deref());
             let invocation = Invocation { function: "maintain", request_id: id, xray, sender: None };
             invocation
-                .run(handler::handle(&store, event.context.deadline()))
+                .run(handler::handle(&store, &retention, event.context.deadline()))
                 .await
                 .map_err(lambda_runtime::Error::from)
         }

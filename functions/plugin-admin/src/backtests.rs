@@ -124,7 +124,7 @@ pub(crate) async fn post_backtest(
     let candidate = version(&context, caller.tenant, &name, &body.version).await?;
     let (text, number) = (body.settings.as_deref(), body.settings_version);
     let settings = force::settings(&context, caller.tenant, &name, text, number).await?;
-    force::check_settings(&context, &candidate, &settings).await?;
+    force::check_settings(&context, caller.tenant, &candidate, &settings).await?;
     let now = Timestamp::now();
     let to = body.to.unwrap_or(now);
     let from = body.from.unwrap_or_else(|| to.plus_micros(-86_400_000_000));

@@ -96,7 +96,7 @@ impl Context {
         let host = Host::isolated(config, RunnerCommand::this_program()?)?;
         let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
         let registry = Registry::connect(&aws, &settings.registry).await?;
-        let function = vars.get("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "eaves-plugin-admin".into());
+        let function = &settings.registry.compiler;
         let invoker = Box::new(Lambda::new(aws_sdk_lambda::Client::new(&aws), function));
         let reader = |p: &Postgres| Reader::new(p, p.statement_timeout.min(STATEMENT_LIMIT));
         Ok(Self {
@@ -133,20 +133,11 @@ impl Context {
     }
 
     /// A version of the tenant's that is compiled, ready to be called.
-    pub(crate) async fn load(&self, version: &Version) -> Result<Arc<Plugin>, Problem> {
+    pub(crate) async fn load(&self, tenant: TenantId, version: &Version) -> Result<Arc<Plugin>, Problem> {
         if version.artefact_key.is_empty() {
             let detail = format!("version {} of {} is {}", version.version, version.name, version.state);
             return Err(Problem::conflict(detail));
         }
-        let artefact = self.registry.artefact_of(version).await?;
-        match self.host.load(&artefact) {
-            Ok(loaded) => Ok(Arc::new(loaded)),
-            // Ours, not the plugin's.
-            Err(e) if e.is_retryable() => {
-                tracing::error!(error = &e as &dyn std::error::Error, "plugin_admin.load_failed");
-                Err(Problem::unavailable("the plugin could not be loaded just now"))
-            }
-            Err(e) => Err(Problem::conflict(e.to_string())),
-        }
+        self.load_compiled(tenant, version.into()).await
     }
 }

@@ -99,13 +99,14 @@ pub(crate) async fn settings(
 /// Refuses settings that the plugin does not take.
 pub(crate) async fn check_settings(
     context: &Context,
+    tenant: TenantId,
     version: &Version,
     settings: &str,
 ) -> Result<(), Problem> {
     if !settings.trim_start().starts_with('{') {
         return Err(Problem::bad_body("settings", "is not a JSON object"));
     }
-    let plugin = context.load(version).await?;
+    let plugin = context.load(tenant, version).await?;
     plugin.configure(settings, CHECK)?;
     Ok(())
 }
@@ -129,7 +130,7 @@ async fn asked(
     let version = version(context, caller.tenant, name, label).await?;
     let (text, number) = (body.settings.as_deref(), body.settings_version);
     let settings = settings(context, caller.tenant, name, text, number).await?;
-    check_settings(context, &version, &settings).await?;
+    check_settings(context, caller.tenant, &version, &settings).await?;
     Ok(Asked {
         version,
         settings,

@@ -16,6 +16,7 @@ mod openapi;
 mod plugins;
 mod policy;
 mod problem;
+pub mod recompile;
 mod router;
 mod upload;
 mod watch;

@@ -1,7 +1,8 @@
-//! Lambda entry point. One binary is three things: the HTTP API, the worker of backtests, and
+//! Lambda entry point. One binary is three things: the HTTP API, the worker of backtests and
+//! of plugins that are compiled anew, and
 //! (as a process of its own, without environment) the compiler of uploads.
 
-use eaves_fn_plugin_admin::{Context, backtest, router};
+use eaves_fn_plugin_admin::{Context, backtest, recompile, router};
 use eaves_plugin_host::{RunnerCommand, run_plugins};
 use eaves_settings::ProcessEnv;
 use eaves_telemetry::trace::Invocation;
@@ -51,6 +52,9 @@ async fn serve() -> Result<(), Error> {
             if let Some(ask) = backtest::Ask::from_event(&event.payload) {
                 let deadline = event.context.deadline();
                 return Ok::<_, Error>(backtest::serve(&context, &ask, deadline).await?);
+            }
+            if let Some(ask) = recompile::Recompile::from_event(&event.payload) {
+                return Ok(recompile::serve(&context, &ask).await?);
             }
             let request: LambdaRequest = serde_json::from_value(event.payload)?;
             let answer = http.call(LambdaEvent::new(request, event.context)).await?;

@@ -33,6 +33,12 @@ pub(crate) struct Problem {
     retry_after: Option<u32>,
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
 fn link<S: Serializer>(slug: &&'static str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("/docs#{slug}"))
 }

@@ -186,12 +186,14 @@ async fn multipart(request: Request) -> Result<Parts, Problem> {
 
 /// In a process of its own, limited, without environment. The artefact and the settings'
 /// schema, or why it is no plugin.
-async fn compile(context: &Arc<Context>, wasm: Bytes) -> Result<Result<(Vec<u8>, String), String>, Problem> {
-    let context = context.clone();
+pub(crate) async fn compile(
+    context: &Context,
+    wasm: Bytes,
+) -> Result<Result<(Vec<u8>, String), String>, Problem> {
+    let (host, compiler) = (context.host.clone(), context.compiler.clone());
     let work = tokio::task::spawn_blocking(move || {
         let limits = WorkerLimits::for_component(wasm.len());
-        let host = &context.host;
-        let artefact = host.check_and_compile_in_worker(&context.compiler, &COMPILER, &wasm, &limits)?;
+        let artefact = host.check_and_compile_in_worker(&compiler, &COMPILER, &wasm, &limits)?;
         let schema = host.load(&artefact)?.describe().settings_schema.clone();
         Ok::<_, CompileError>((artefact, schema))
     });

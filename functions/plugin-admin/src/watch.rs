@@ -202,7 +202,7 @@ pub(crate) struct AuditBody {
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     /// `upload`, `check`, `refuse`, `activate`, `shadow`, `shadow_end`, `rollback`,
-    /// `deactivate` or `policy`.
+    /// `deactivate`, `policy`, `recompile` or `recompile_failed`.
     action: String,
     /// Who.
     by: String,

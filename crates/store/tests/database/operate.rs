@@ -9,6 +9,7 @@ pub fn add(suite: &mut Suite) {
     suite.test("operate::statistics", statistics);
     suite.test("operate::what_history_holds", history_as_of);
     suite.test("operate::monitoring_sql_runs", monitoring_sql);
+    suite.test("operate::what_is_old_is_forgotten", forgotten);
 }
 
 async fn health(server: Arc<Server>) {
@@ -98,4 +99,32 @@ async fn monitoring_sql(server: Arc<Server>) {
         queries += 1;
     }
     assert!(queries >= 15, "{queries}");
+}
+
+async fn forgotten(server: Arc<Server>) {
+    let db = server.database().await;
+    db.sql
+        .batch_execute(
+            "insert into quarantine (stream, shard, kind, reason, field, message, payload, sequence, sub, item,
+                                     created_at, state)
+             select 's', 'sh', 'record', 'bad_json', '', '', 'x', n, 0, 0, now() - make_interval(days => n),
+                    case when n = 60 then 'redriving' else 'open' end
+             from generate_series(1, 60) n;
+             insert into plugin_metrics (tenant_id, name, digest, role, hour, version, calls, \"values\", failures,
+                                         skipped, memory_peak, times, verdicts, changes, samples)
+             select t.tenant_id, 'p', 'd', 'active', date_trunc('hour', now()) - make_interval(days => n), '1', 1, 1,
+                    '{}', 0, 0, '{}', '{}', '{}', '[]'
+             from generate_series(1, 60) n, (select min(tenant_id) tenant_id from tenants) t",
+        )
+        .await
+        .unwrap();
+    let flusher = db.flusher().await;
+    // In parts. A row that is under way to be taken again stays.
+    assert_eq!(flusher.forget_old(10, 30, 20).await.unwrap(), (20, 20));
+    assert_eq!(flusher.forget_old(10, 30, 1000).await.unwrap(), (31, 10));
+    assert_eq!(flusher.forget_old(10, 30, 1000).await.unwrap(), (0, 0));
+    let left = "select count(*) filter (where state = 'open'), count(*) filter (where state = 'redriving') from quarantine";
+    assert_eq!(db.one(left).await, "29|1");
+    assert_eq!(db.one("select count(*) from plugin_metrics").await, "9");
+    assert!(flusher.forget_old(0, 30, 1000).await.is_err());
 }

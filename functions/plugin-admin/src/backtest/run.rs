@@ -9,12 +9,11 @@ use super::report::{Report, Side};
 use crate::context::Context;
 use eaves_model::batch::{Batch, EntityInfo, Row};
 use eaves_model::{AttributeId, EntityId, TenantId, Timestamp};
-use eaves_registry::{Activation, Job};
+use eaves_registry::{Activation, Compiled, Job};
 use eaves_store::read::{AttributeInfoRow, ReadError, Reader, StoredValue};
 use eaves_telemetry::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often progress is written, and a cancellation seen.
@@ -60,10 +59,10 @@ impl<'a> Runner<'a> {
         let text = |e: eaves_registry::RegistryError| e.to_string();
         let version = registry.version(tenant, &job.name, &request.version).await.map_err(text)?;
         let version = version.ok_or_else(|| format!("{} {} is gone", job.name, request.version))?;
-        let load = async |artefact: bytes::Bytes| {
-            context.host.load(&artefact).map(Arc::new).map_err(|e| e.to_string())
+        let load = async |compiled: Compiled<'_>| {
+            context.load_compiled(tenant, compiled).await.map_err(|problem| problem.to_string())
         };
-        let plugin = load(registry.artefact_of(&version).await.map_err(text)?).await?;
+        let plugin = load((&version).into()).await?;
         let fresh = job.report.is_null();
         let mut report: Report = serde_json::from_value(job.report.clone()).unwrap_or_default();
         let now: Option<Activation> = registry.active(tenant).await.map_err(text)?;
@@ -85,7 +84,7 @@ impl<'a> Runner<'a> {
         let active = match (&report.active, now) {
             (None, _) => None,
             (Some(side), Some(a)) if same(&a, side) => {
-                let plugin = load(registry.artefact(&a).await.map_err(text)?).await?;
+                let plugin = load((&a).into()).await?;
                 let times = times(side);
                 Some(Judge { plugin, settings: a.settings, times })
             }
