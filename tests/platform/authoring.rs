@@ -51,7 +51,8 @@ fn temperature(tenant: &str, entity: &str, second: i64, value: f64) -> String {
     )
 }
 
-/// A new project, built and tested; the component's file.
+/// A new project, built, tested and run on its sample; the component's file. All languages say the
+/// same of the same values.
 async fn authored(w: &World, home: &Path, language: &str) -> Result<PathBuf> {
     author(w, home, &["new", "limits", "--lang", language]).await?;
     let project = home.join("limits");
@@ -59,6 +60,21 @@ async fn authored(w: &World, home: &Path, language: &str) -> Result<PathBuf> {
     ensure!(told.contains("build/plugin.wasm"), "{told}");
     let told = author(w, &project, &["test"]).await?;
     ensure!(told.contains("limits 0.1.0: 7 of 7 cases passed."), "{told}");
+
+    let told = author(w, &project, &["run", "sample.ndjson", "--json"]).await?;
+    let lines: Vec<Value> = told.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let (summary, values) = lines.split_last().context("a summary")?;
+    ensure!(summary["values"] == 9 && summary["accepted"] == 6, "{summary}");
+    ensure!(summary["rejected"] == json!({"too_hot": 1, "unknown_state": 2}), "{summary}");
+    let of = |value: Value| values.iter().find(|v| v["value"] == value).context("the value");
+    let hot = of(json!(95.5))?;
+    ensure!(hot["code"] == "too_hot" && hot["text"] == "95.5 is over 90", "{hot}");
+    ensure!(of(json!(88.25))?["derived"] == json!({"near_limit": true}), "{told}");
+    let foreign = of(json!("größer 🌡"))?;
+    ensure!(foreign["text"] == "größer 🌡 is none of online, offline, fault", "{foreign}");
+    let narrow = ["run", "sample.ndjson", "--changed", "--settings", r#"{"highest": 20}"#];
+    let told = author(w, &project, &narrow).await?;
+    ensure!(told.contains("too_hot 3"), "{told}");
     Ok(project.join("build/plugin.wasm"))
 }
 

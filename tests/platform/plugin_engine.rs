@@ -29,7 +29,8 @@ pub(crate) async fn an_artefact_of_another_engine_is_compiled_anew(w: &World) ->
     };
     w.put_many((0..6).flat_map(records).collect()).await?;
     for n in 0..6 {
-        w.until(90, "the reading to be judged", || refused(w, t, &format!("over-{n}"), "above_max")).await?;
+        let over = &*format!("over-{n}");
+        w.until(90, "the reading to be judged", || refused(w, t, over, "above_max")).await?;
         w.entity(t, &format!("under-{n}"), "level").await?;
     }
     w.until(20, "the value in history", || async {

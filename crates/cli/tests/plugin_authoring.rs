@@ -1,5 +1,6 @@
-//! From `eaves plugin new` to verdicts of the real host, in each language, outside the
-//! repository. Compilers are installed once, to `.tools/plugins`.
+//! From `eaves plugin new` to verdicts of the real host, outside the repository. Compilers are
+//! installed once, to `.tools/plugins`. Rust, C, AssemblyScript and TypeScript go further, to
+//! activation and rollback, in the platform's scenarios (`tests/platform/authoring.rs`).
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::Value as Json;
@@ -56,26 +57,6 @@ fn authored(language: &str) {
         &["plugin", "run", "sample.ndjson", "--changed", "--settings", r#"{"highest": 20}"#],
     );
     assert!(settings.contains("too_hot 3"), "{settings}");
-}
-
-#[test]
-fn rust() {
-    authored("rust");
-}
-
-#[test]
-fn c() {
-    authored("c");
-}
-
-#[test]
-fn assemblyscript() {
-    authored("assemblyscript");
-}
-
-#[test]
-fn typescript() {
-    authored("js");
 }
 
 #[test]

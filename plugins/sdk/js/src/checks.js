@@ -8,7 +8,7 @@ function shown(value) {
 
 /** Compares exactly: JavaScript compares bigints with numbers by their mathematical values. */
 function compare(value, bound) {
-  if (value instanceof Decimal || bound instanceof Decimal) return decimal(value).compare(decimal(bound));
+  if (typeof value === "object" || typeof bound === "object") return decimal(value).compare(decimal(bound));
   return value < bound ? -1 : value > bound ? 1 : 0;
 }
 
@@ -32,8 +32,11 @@ export function range(reading, { min, max }) {
 
 export function oneOf(reading, allowed) {
   const value = reading.value;
-  const found = allowed.some((one) => one === value || String(one) === String(value));
-  return found ? undefined : reject("not_allowed", `${shown(value)} is none of ${allowed.join(", ")}`);
+  for (let i = 0; i < allowed.length; i++) {
+    const one = allowed[i];
+    if (one === value || (typeof one !== typeof value && String(one) === String(value))) return undefined;
+  }
+  return reject("not_allowed", `${shown(value)} is none of ${allowed.join(", ")}`);
 }
 
 const CLASSES = {
@@ -72,9 +75,9 @@ export function pattern(reading, shape) {
 }
 
 export function rate(reading) {
-  const { previous } = reading;
-  if (!previous || previous.observedAt >= reading.observedAt) return undefined;
-  const change = reading.number - numberOf(previous.value);
-  const perSecond = change / (Number(reading.observedAt - previous.observedAt) / 1e6);
+  const { history } = reading;
+  const micros = history === undefined ? NaN : history.elapsed();
+  if (!(micros > 0)) return undefined;
+  const perSecond = (reading.number - history.number()) / (micros / 1e6);
   return Number.isNaN(perSecond) ? undefined : perSecond;
 }

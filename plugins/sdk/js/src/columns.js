@@ -28,12 +28,27 @@ function unitOffsets(blob, offsets) {
   return starts;
 }
 
+/** What the upper half of a 64-bit number counts. */
+const WORDS = 4294967296;
+
+/** The halves of 64-bit numbers, the lower first: reading them makes no bigint. */
+export function wordsOf(numbers) {
+  return new Int32Array(numbers.buffer, numbers.byteOffset, numbers.length * 2);
+}
+
+/** `a[i] - b[j]`, exact up to 2^53, of what `wordsOf` shows. */
+export function apart(a, i, b, j) {
+  return (a[2 * i + 1] - b[2 * j + 1]) * WORDS + ((a[2 * i] >>> 0) - (b[2 * j] >>> 0));
+}
+
 /** The rows of a call. */
 export class Columns {
   constructor(batch) {
     this.batch = batch;
     this.rows = batch.bits.length;
     this.floats = new Float64Array(batch.bits.buffer, batch.bits.byteOffset, batch.bits.length);
+    this.words = wordsOf(batch.bits);
+    this.times = wordsOf(batch.observedAt);
     this.externalIds = new Texts(batch.entities.externalIds);
     this.entityTypes = new Texts(batch.entities.types);
     this.texts = new Texts(batch.texts);
@@ -50,14 +65,17 @@ export class Columns {
     return this.attributes[this.batch.attribute[row]];
   }
 
-  value(row) {
-    const { type } = this.attribute(row);
-    return type === "float" ? this.floats[row] : this.decode(type, this.batch.bits[row]);
+  value(row, { type } = this.attribute(row)) {
+    if (type === "float") return this.floats[row];
+    if (type === "string") return this.texts.at(this.words[2 * row] >>> 0);
+    return this.decode(type, this.batch.bits[row]);
   }
 
-  number(row) {
-    const { type } = this.attribute(row);
-    return type === "float" ? this.floats[row] : numberOf(this.decode(type, this.batch.bits[row]));
+  /** Rounded once, like `Number` of the bigint. */
+  number(row, { type } = this.attribute(row)) {
+    if (type === "float") return this.floats[row];
+    if (type === "integer") return this.words[2 * row + 1] * WORDS + (this.words[2 * row] >>> 0);
+    return numberOf(this.decode(type, this.batch.bits[row]));
   }
 
   decode(type, bits) {
@@ -95,22 +113,19 @@ export function bitsOf(number) {
 
 /** One value with its surroundings; the same object shows each row in turn. */
 export class Reading {
-  constructor(columns) {
+  constructor(columns, history) {
     this.columns = columns;
+    this.history = history;
     this.row = this.first = this.end = 0;
-    this.previous = undefined;
+    this.attribute = undefined;
   }
 
   get value() {
-    return this.columns.value(this.row);
+    return this.columns.value(this.row, this.attribute);
   }
 
   get number() {
-    return this.columns.number(this.row);
-  }
-
-  get attribute() {
-    return this.columns.attribute(this.row);
+    return this.columns.number(this.row, this.attribute);
   }
 
   get entity() {
@@ -125,10 +140,28 @@ export class Reading {
     return this.columns.batch.observedAt[this.row];
   }
 
+  get previous() {
+    return this.history?.previous();
+  }
+
   sibling(attribute) {
-    for (let row = this.first; row < this.end; row++) {
-      if (this.columns.attribute(row).name === attribute) return this.columns.value(row);
+    const { columns, row } = this;
+    if (row >= this.end) this.surround();
+    for (let other = this.first; other < this.end; other++) {
+      if (columns.attribute(other).name === attribute) return columns.value(other);
     }
     return undefined;
+  }
+
+  /** Finds the rows of the same entity and time around this one; rows are shown in order. */
+  surround() {
+    const { columns, row } = this;
+    const { entity } = columns.batch;
+    const same = (other) => entity[other] === entity[row] && apart(columns.times, other, columns.times, row) === 0;
+    let [first, end] = [row, row + 1];
+    while (first > 0 && same(first - 1)) first--;
+    while (end < columns.rows && same(end)) end++;
+    this.first = first;
+    this.end = end;
   }
 }

@@ -61,22 +61,18 @@ export function read({ configure }, json, wrap) {
 
 function judge(validate, batch, settings, asked) {
   const columns = new Columns(batch);
-  const reading = new Reading(columns);
-  const history = new History(columns, asked);
+  const history = History.of(columns, asked);
+  const reading = new Reading(columns, history);
   const answer = new Answer();
-  const { entity, observedAt } = batch;
-  for (let row = 0; row < columns.rows; row++) {
-    if (row === reading.end) {
-      let end = row + 1;
-      while (end < columns.rows && entity[end] === entity[row] && observedAt[end] === observedAt[row]) end++;
-      reading.first = row;
-      reading.end = end;
-    }
+  const { attributes, rows } = columns;
+  const { attribute } = batch;
+  for (let row = 0; row < rows; row++) {
     reading.row = row;
-    history.find(reading);
+    reading.attribute = attributes[attribute[row]];
+    history?.show(row);
     const verdict = validate(reading, settings) ?? ACCEPTED;
-    if (verdict !== ACCEPTED) answer.add(row, columns.attribute(row).type, verdict);
-    if (verdict.code === undefined) history.remember(reading, verdict.replacement);
+    if (verdict !== ACCEPTED) answer.add(row, reading.attribute.type, verdict);
+    if (history !== undefined && verdict.code === undefined) history.remember(verdict.replacement);
   }
   return answer.finish();
 }
