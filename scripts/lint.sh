@@ -13,6 +13,9 @@ step "clippy, warnings denied"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 (cd plugins && cargo clippy --workspace --target wasm32-unknown-unknown --locked -- -D warnings)
 
+step "features"
+python3 scripts/check_features.py
+
 step "shell scripts"
 git ls-files -z '*.sh' | xargs -0 shellcheck --severity=warning
 

@@ -4,6 +4,7 @@
 //! measured binaries are the release builds of what is deployed, behind the Runtime API;
 //! the events they are handed are made before the clock starts.
 
+mod activation;
 mod backtest;
 mod baseline;
 mod e2e;
@@ -33,6 +34,7 @@ const NAMES: &[&str] = &[
     "ingest_rss_mb",
     "cold_start_ms",
     "http_entity_p95_ms",
+    "plugin_activation_ms",
     "backtest_values_per_s",
     "guaranteed_values_per_s",
     "recovery_first_value_s",
@@ -67,7 +69,7 @@ async fn bench() -> Result<()> {
     }
     figures.extend(languages::measure(&wanted)?);
     // The rest needs the platform; figures that come from one run are measured together.
-    if wanted(&NAMES[3..12]) {
+    if wanted(&NAMES[3..13]) {
         let rig = rig::Rig::start(Options::ephemeral()).await.context("start the platform")?;
         let outcome = measure(&rig, &wanted, &mut figures).await;
         rig.stop().await;
@@ -94,6 +96,9 @@ async fn measure(rig: &rig::Rig, wanted: &impl Fn(&[&str]) -> bool, figures: &mu
     }
     if wanted(&["http_entity_p95_ms"]) {
         figures.push(http::measure(rig).await?);
+    }
+    if wanted(&["plugin_activation_ms"]) {
+        figures.push(activation::measure(rig).await.context("activation")?);
     }
     if wanted(&["backtest_values_per_s"]) {
         figures.push(backtest::measure(rig).await?);
