@@ -48,7 +48,7 @@ async fn readings(rig: &Rig, stop: &AtomicBool) -> Result<()> {
     let mut n = 0;
     while !stop.load(Ordering::Relaxed) {
         n += 1;
-        let now = jiff::Timestamp::now();
+        let now = jiff::Timestamp::now().to_string();
         let entries = (0..KEYS).map(|key| {
             let reading = json!({"tenant": TENANT, "entity": format!("e-{key}-{n}"), "observed_at": now,
                 "values": {"temperature": 100.0}});
@@ -81,17 +81,20 @@ async fn rounds(rig: &Rig) -> Result<Vec<(f64, f64)>> {
     for round in 0..ROUNDS {
         activate(1_000.0 + round as f64).await?;
         settled(&db, ACCEPTED, REJECTED).await.context("the wide settings")?;
+        let asked = now(&db).await?;
         activate(50.0 + round as f64).await?;
         let answered = now(&db).await?;
         settled(&db, REJECTED, ACCEPTED).await.context("the narrow settings")?;
-        let first = first_after(&db, answered).await?;
+        let first = first_after(&db, asked, answered).await?;
         found.push((first, last_before(&db, answered).await?));
     }
     Ok(found)
 }
 
-const ACCEPTED: &str = "select max(ingested_at) from entity_values_ts v join tenants t using (tenant_id) where t.name = $1";
-const REJECTED: &str = "select max(q.created_at) from quarantine q join tenants t using (tenant_id) where t.name = $1";
+const ACCEPTED: &str =
+    "select max(ingested_at) from entity_values_ts v join tenants t using (tenant_id) where t.name = $1";
+const REJECTED: &str =
+    "select max(q.created_at) from quarantine q join tenants t using (tenant_id) where t.name = $1";
 
 async fn now(db: &Client) -> Result<f64> {
     Ok(db.query_one("select extract(epoch from clock_timestamp())::float8", &[]).await?.get(0))
@@ -111,17 +114,17 @@ async fn settled(db: &Client, this: &str, other: &str) -> Result<()> {
     Ok(())
 }
 
-async fn first_after(db: &Client, answered: f64) -> Result<f64> {
-    let query = "select (extract(epoch from min(q.created_at)) - $2)::float8 from quarantine q
+async fn first_after(db: &Client, asked: f64, answered: f64) -> Result<f64> {
+    let query = "select (extract(epoch from min(q.created_at)) - $2::float8)::float8 from quarantine q
                  join tenants t using (tenant_id)
-                 where t.name = $1 and q.created_at > to_timestamp($2) - interval '1 s'";
-    let seconds: Option<f64> = db.query_one(query, &[&TENANT, &answered]).await?.get(0);
+                 where t.name = $1 and q.created_at > to_timestamp($3::float8)";
+    let seconds: Option<f64> = db.query_one(query, &[&TENANT, &answered, &asked]).await?.get(0);
     // Instances may learn of it before the answer has come back.
     Ok(seconds.context("nothing was rejected")?.max(0.0) * 1e3)
 }
 
 async fn last_before(db: &Client, answered: f64) -> Result<f64> {
-    let query = "select coalesce(extract(epoch from max(ingested_at)) - $2, 0)::float8 from entity_values_ts v
+    let query = "select coalesce(extract(epoch from max(ingested_at)) - $2::float8, 0)::float8 from entity_values_ts v
                  join tenants t using (tenant_id) where t.name = $1";
     Ok(db.query_one(query, &[&TENANT, &answered]).await?.get::<_, f64>(0).max(0.0) * 1e3)
 }
