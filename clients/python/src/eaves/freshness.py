@@ -1,0 +1,212 @@
+"""How fresh an answer is, and how far the platform is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, Union
+
+from ._decode import build
+from .errors import BadInput
+from .values import OpenEnum, parse_time
+
+__all__ = [
+    "CacheState",
+    "Consistency",
+    "FlushState",
+    "FreshnessReport",
+    "Metadata",
+    "PrimaryState",
+    "ReplicaState",
+    "Source",
+    "StagingState",
+    "Tier",
+]
+
+
+class Consistency(OpenEnum):
+    """What is asked of an answer."""
+
+    #: From the primary, or `Unavailable`; history includes what is acknowledged but not flushed.
+    STRONG = "strong"
+    #: From the cache, the replica or the primary, whichever is fresh enough (the default).
+    EVENTUAL = "eventual"
+
+
+#: What `consistency=` takes.
+AnyConsistency = Union[Consistency, Literal["strong", "eventual"]]  # noqa: UP007
+#: What `max_staleness=` takes: seconds, or a time span.
+Staleness = Union[float, timedelta]  # noqa: UP007
+
+
+class Tier(OpenEnum):
+    """The age of an answer in four steps."""
+
+    REALTIME = "REALTIME"
+    NEAR_REALTIME = "NEAR_REALTIME"
+    DELAYED = "DELAYED"
+    STALE = "STALE"
+
+    @property
+    def mark(self) -> str:
+        """🟢 under 1 s, 🟡 up to 10 s, 🟠 over 10 s, 🔴 over a minute or unknown."""
+        return {"REALTIME": "🟢", "NEAR_REALTIME": "🟡", "DELAYED": "🟠"}.get(self.value, "🔴")
+
+
+class Source(OpenEnum):
+    """Where an answer was read."""
+
+    CACHE = "cache"
+    READ_REPLICA = "read-replica"
+    PRIMARY = "primary"
+
+
+@dataclass(frozen=True, slots=True)
+class _Freshness:
+    """`metadata.freshness` of a body."""
+
+    tier: Tier
+    lag_seconds: float | None
+    source: Source
+    consistency: Consistency
+    sla_target: float
+    sla_met: bool
+    route_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """How fresh an answer is, and why it was read where it was read."""
+
+    #: Where it was read (`X-Data-Source`).
+    source: Source
+    #: The answer lacks at most what was committed in the last so many seconds
+    #: (`X-Data-Lag-Seconds`). Infinite if nobody knows, so that `lag_seconds > 5` is right then, too.
+    lag_seconds: float
+    #: The same in four steps (`X-Freshness-Tier`).
+    tier: Tier
+    #: What was asked for (`X-Consistency-Level`).
+    consistency: Consistency
+    #: Seconds that the lag is measured against.
+    sla_target: float
+    #: Whether the lag is under the target (`X-SLA-Met`).
+    sla_met: bool
+    #: Why it was read there.
+    route_reason: str
+    #: Whether the cache answered (`X-Cache-Hit`).
+    cache_hit: bool
+    #: Seconds that the replica was behind when last measured (`X-Replication-Lag`); `None` if
+    #: there is no replica, infinite if nobody knows.
+    replication_lag: float | None
+    #: When the answer was made (`X-Query-Timestamp`).
+    queried_at: datetime | None
+
+    @classmethod
+    def of(cls, body: Any, headers: Mapping[str, str]) -> Metadata:
+        """The metadata of an answer: its `metadata.freshness` and headers."""
+        found = body.get("metadata") if isinstance(body, dict) else None
+        inner = found.get("freshness") if isinstance(found, dict) else None
+        f = build(_Freshness, inner, "metadata.freshness")
+        lag, at = headers.get("x-replication-lag"), headers.get("x-query-timestamp")
+        return cls(
+            source=f.source,
+            lag_seconds=math.inf if f.lag_seconds is None else f.lag_seconds,
+            tier=f.tier,
+            consistency=f.consistency,
+            sla_target=f.sla_target,
+            sla_met=f.sla_met,
+            route_reason=f.route_reason,
+            cache_hit=headers.get("x-cache-hit", "").lower() == "true",
+            replication_lag=None if lag is None else math.inf if lag == "unknown" else float(lag),
+            queried_at=None if at is None else parse_time(at),
+        )
+
+    def __str__(self) -> str:
+        known = math.isfinite(self.lag_seconds)
+        age = f"at most {self.lag_seconds:.1f} s old" if known else "of unknown age"
+        return f"{self.tier.mark} {self.tier}: {age}, from {self.source} ({self.route_reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryState:
+    """The database that is written."""
+
+    available: bool
+    #: Seconds since the last heartbeat was written; `None` if it did not answer.
+    heartbeat_age_seconds: float | None
+    response_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """Its streaming replica."""
+
+    available: bool
+    #: At most so far behind the primary; `None` if nobody knows.
+    lag_seconds: float | None
+    tier: Tier
+    response_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class StagingState:
+    """Values that are acknowledged but not in history yet."""
+
+    backlog_rows: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FlushState:
+    """What moves them there."""
+
+    #: History lacks at most what was committed in the last so many seconds.
+    lag_seconds: float
+    #: When the last flush began, as the platform writes it.
+    last_at: str | None
+    last_rows: int
+    last_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """The cache."""
+
+    reachable: bool
+    response_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessReport:
+    """How far every part of the platform is, measured now."""
+
+    checked_at: datetime
+    primary: PrimaryState
+    #: `None` if there is none.
+    replica: ReplicaState | None
+    #: `None` with the primary away.
+    staging: StagingState | None
+    #: `None` with all databases away.
+    flush: FlushState | None
+    #: `None` if there is none.
+    cache: CacheState | None
+
+
+def demand(
+    consistency: AnyConsistency | None, max_staleness: Staleness | None
+) -> tuple[tuple[str, str], ...]:
+    """The parameters that say how fresh an answer must be."""
+    parameters = []
+    if consistency is not None:
+        known = [c.value for c in Consistency]
+        if consistency not in known:
+            raise BadInput("consistency", f"{consistency!r} is none of {', '.join(known)}")
+        parameters.append(("consistency", str(consistency)))
+    if max_staleness is not None:
+        span = max_staleness.total_seconds() if isinstance(max_staleness, timedelta) else max_staleness
+        if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 <= span <= 86_400:
+            raise BadInput("max_staleness", f"{max_staleness!r} is not from 0 to 86400 seconds")
+        parameters.append(("max_staleness", f"{span:.6f}".rstrip("0").rstrip(".") + "s"))
+    return tuple(parameters)
