@@ -66,6 +66,8 @@ def platform() -> Iterator[Platform]:
     """Starts a platform, and stops it in every case."""
     program = _program()
     data = Path(tempfile.mkdtemp(prefix="eaves-python-"))
+    # Root's databases run as another user, who must get through.
+    data.chmod(0o711)
     # Settings of whoever runs the tests are for another platform.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("EAVES_")}
     process = subprocess.Popen(
@@ -76,9 +78,13 @@ def platform() -> Iterator[Platform]:
         text=True,
         env=clean,
     )
+    assert process.stdout is not None
+    lines: queue.Queue[str | None] = queue.Queue()
+    # Reads until the platform ends, so that it never waits for a reader.
+    reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
+    reader.start()
     try:
-        assert process.stdout is not None
-        url = _address(process.stdout)
+        url = _address(lines)
         running = Platform(program, data, url)
         for tenant in ("python", "readme", "other"):
             running.run("tenant", "create", tenant)
@@ -90,20 +96,19 @@ def platform() -> Iterator[Platform]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        reader.join(STOP_S)
+        process.stdout.close()
         shutil.rmtree(data, ignore_errors=True)
 
 
-def _address(output: IO[str]) -> str:
+def _read(output: IO[str], lines: queue.Queue[str | None]) -> None:
+    for line in output:
+        lines.put(line)
+    lines.put(None)
+
+
+def _address(lines: queue.Queue[str | None]) -> str:
     """Where the API listens, as the platform says once it is ready."""
-    lines: queue.Queue[str | None] = queue.Queue()
-
-    def read() -> None:
-        for line in output:
-            lines.put(line)
-        lines.put(None)
-
-    # Reads on until the platform ends, so that it never waits for a reader.
-    threading.Thread(target=read, daemon=True).start()
     said: list[str] = []
     end = time.monotonic() + START_S
     while True:

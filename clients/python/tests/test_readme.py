@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from conftest import Platform
+from conftest import REPOSITORY, Platform
 
 import eaves
 from eaves import attr
@@ -15,8 +16,12 @@ from eaves import attr
 README = Path(__file__).parents[1] / "README.md"
 
 
-def examples() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def examples(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def run(example: str, name: str) -> None:
+    exec(compile(example, name, "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.platform
@@ -26,11 +31,11 @@ def test_the_examples_of_the_readme_run(
     monkeypatch.setenv("EAVES_URL", platform.url)
     monkeypatch.setenv("EAVES_TOKEN", platform.token("readme"))
     said: list[str] = []
-    for number, example in enumerate(examples()):
-        exec(compile(example, f"README.md, example {number + 1}", "exec"), {"__name__": "__main__"})
+    for number, example in enumerate(examples(README)):
+        run(example, f"README.md, example {number + 1}")
         said.append(capsys.readouterr().out)
         if number == 0:
-            _until_taken()
+            _until_taken("device-123", "energy_kwh")
     assert said[0] == "4 values are on the stream\n"
     assert said[1].startswith("72.5 20")
     assert "🟢 REALTIME: at most 0.0 s old, from primary" in said[1]
@@ -45,16 +50,33 @@ def test_the_examples_of_the_readme_run(
     assert len(said) == 7
 
 
-def _until_taken() -> None:
+@pytest.mark.platform
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+def test_the_examples_of_other_pages_run(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    monkeypatch.setenv("EAVES_URL", platform.url)
+    monkeypatch.setenv("EAVES_TOKEN", platform.token("readme"))
+    now = datetime.now(timezone.utc)
+    with eaves.Client() as client:
+        client.send(eaves.Reading("pump-7", now, {"temperature": 72.5, "status": "online"}))
+    _until_taken("pump-7", "temperature")
+    found = examples(REPOSITORY / page)
+    assert found
+    for number, example in enumerate(found):
+        run(example, f"{page}, example {number + 1}")
+
+
+def _until_taken(entity: str, attribute: str) -> None:
     """Ingest takes what is on the stream a moment later."""
     end = time.monotonic() + 60
     with eaves.Client() as client:
         while True:
             # The replica that the examples may be answered from must have it, too.
             try:
-                client.get_entity("device-123", consistency="strong")
+                client.get_entity(entity, consistency="strong")
                 found = client.search(attr("temperature") > 70).first()
-                if found and client.history("device-123", "energy_kwh").first():
+                if found and client.history(entity, attribute).first():
                     return
             except (eaves.NotFound, eaves.BadRequest):
                 pass

@@ -22,10 +22,10 @@ from eaves.values import parse_json, write_json
 
 names = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=40
-) | st.sampled_from(["search", ".", "..", "hall-3/pump", "%2F", "a b"])
+) | st.sampled_from(["search", "...", "hall-3/pump", "%2F", "a b"])
 
 
-@given(names)
+@given(names.filter(lambda n: n not in (".", "..")))
 def test_a_name_survives_one_decoding_before_the_path_is_split(name: str) -> None:
     target = Request("GET", ("v1", "entities", Name(name), "history", Name(name))).target()
     # What httpx makes of it, what API Gateway makes of that, and what the function makes of that.
@@ -34,7 +34,7 @@ def test_a_name_survives_one_decoding_before_the_path_is_split(name: str) -> Non
     parts = unquote(raw).split("/")
     assert len(parts) == 6
     assert [unquote(p) for p in parts[3:]] == [name, "history", name]
-    assert parts[3] not in ("search", ".", "..")
+    assert parts[3] != "search"
 
 
 def search(filter: Any = None, **settings: Any) -> Any:
@@ -115,6 +115,8 @@ Ask = Callable[[eaves.Client], object]
         (lambda c: c.get_entity("x" * 256), "entity_id"),
         (lambda c: c.get_entity("a\nb"), "entity_id"),
         (lambda c: c.get_entity(7), "entity_id"),
+        (lambda c: c.get_entity(".."), "entity_id"),
+        (lambda c: c.history("x", "."), "attribute"),
         (lambda c: c.get_entity("\ud800"), "entity_id"),
         (lambda c: c.get_entity("x", consistency="weak"), "consistency"),
         (lambda c: c.get_entity("x", max_staleness=-1), "max_staleness"),

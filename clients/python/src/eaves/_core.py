@@ -59,7 +59,7 @@ class Name(str):
     def escaped(self) -> str:
         """With every character that could mean something else escaped."""
         text = quote(self, safe="")
-        if text.strip(".") == "" or text in _WORDS:
+        if text in _WORDS:
             return "".join(f"%{ord(c):02X}" for c in text)
         return text
 
@@ -278,4 +278,7 @@ def name(field_name: str, value: object) -> Name:
     """A name for a path."""
     checked = check_name(field_name, value)
     write_json(checked, field_name)
+    if checked in (".", ".."):
+        # Also if they are escaped, as the platform's own URL parser reads them.
+        raise BadInput(field_name, f"{checked!r} cannot stand in a path, which takes it for a way up")
     return Name(checked)
