@@ -38,7 +38,7 @@ def test_the_examples_of_the_readme_run(
             _until_taken("device-123", "energy_kwh")
     assert said[0] == "4 values are on the stream\n"
     assert said[1].startswith("72.5 20")
-    assert "🟢 REALTIME: at most 0.0 s old, from primary" in said[1]
+    assert "🟢 REALTIME: at most 0.0 s old, from primary (strong consistency was asked for)" in said[1]
     assert "72.5" in said[2]
     assert "18231.250 decimal" in said[2]
     assert "device-123 72.5" in said[3]

@@ -209,6 +209,16 @@ def _row(item: dict[str, Any]) -> str:
     )
 
 
+def test_the_description_is_json_as_others_know_it() -> None:
+    described = {"openapi": "3.1.0", "example": 72.5}
+    caller = Caller("sync", lambda _: httpx.Response(200, json=described), token=None)
+    found = caller("openapi")
+    assert found == described
+    assert type(found["example"]) is float
+    assert caller.requests[0].url.path == "/api/openapi.json"
+    assert "authorization" not in caller.requests[0].headers
+
+
 def test_bytes_that_are_no_json_come_back_as_bytes() -> None:
     item: dict[str, Any] = {"item": None, "payload": None, "payload_base64": "//4="}
     with pytest.raises(eaves.ProtocolError, match="item"):

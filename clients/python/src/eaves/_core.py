@@ -72,9 +72,11 @@ _WORDS = frozenset({"search", "batch", "list", "latest", "aggregate"})
 class Answer:
     """What a request was answered with."""
 
+    #: Numbers are `int` and `Decimal`.
     json: Any
     #: Names in any case.
     headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ def _checked(token: object) -> str:
 
 def _decoded(operation: Operation[T], response: Response) -> T:
     try:
-        return operation.decode(Answer(parse_json(response.body), response.headers))
+        return operation.decode(Answer(parse_json(response.body), response.headers, response.body))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         text = f"{operation.request}: the answer cannot be read by eaves-client {__version__}: {e}"
         raise ProtocolError(text) from e
