@@ -19,7 +19,7 @@ import pytest
 from hypothesis import settings
 
 # A busy machine is no failure.
-settings.register_profile("eaves", deadline=None, max_examples=50)
+settings.register_profile("eaves", deadline=None, max_examples=30)
 settings.load_profile("eaves")
 
 REPOSITORY = Path(__file__).parents[3]
