@@ -63,13 +63,27 @@ impl<'a> Columns<'a> {
         (self.batch.entity[row], self.batch.attribute[row])
     }
 
-    /// The n-th value that the platform knew before the call, and the row it is for.
-    pub(crate) fn previous(&self, nth: usize) -> Option<(usize, Previous<'a>)> {
-        let told = &self.batch.previous;
-        let row = *told.row.get(nth)? as usize;
-        let observed_at = Timestamp(*told.observed_at.get(nth)?);
+    /// How many entities the batch has.
+    pub(crate) fn entities(&self) -> usize {
+        self.batch.entities.external_ids.offsets.len().saturating_sub(1)
+    }
+
+    /// The row that the n-th value is for that the platform knew before the call.
+    pub(crate) fn told_row(&self, nth: usize) -> Option<usize> {
+        self.batch.previous.row.get(nth).map(|row| *row as usize)
+    }
+
+    /// When that value was seen.
+    pub(crate) fn told_at(&self, nth: usize) -> Option<Timestamp> {
+        self.batch.previous.observed_at.get(nth).map(|at| Timestamp(*at))
+    }
+
+    /// That value.
+    pub(crate) fn previous(&self, nth: usize) -> Option<Previous<'a>> {
+        let (row, observed_at) = (self.told_row(nth)?, self.told_at(nth)?);
         let value_type = self.attributes.get(*self.batch.attribute.get(row)? as usize)?.value_type;
-        Some((row, Previous { observed_at, value: self.value_of(value_type, *told.bits.get(nth)?) }))
+        let bits = *self.batch.previous.bits.get(nth)?;
+        Some(Previous { observed_at, value: self.value_of(value_type, bits) })
     }
 
     #[inline]
