@@ -225,7 +225,7 @@ impl<'a> Attempt<'a> {
                     self.replica_failed = true;
                     return Ok(None);
                 }
-                if route.source == Source::Primary && too_old {
+                if route.source == Source::Primary && self.need == Need::Flushed && too_old {
                     (self.primary_failures, self.late) = (TRIES, true);
                     return Ok(None);
                 }

@@ -191,7 +191,7 @@ pub(crate) async fn the_seeds_patterns(world: &World) {
 }
 
 pub(crate) async fn sorted_pages_keep_their_order(world: &World) {
-    let tenant = world.tenant(2).await;
+    let tenant = world.tenant(1).await;
     let mut input = Vec::new();
     for i in 0..11_i64 {
         let (name, n) = (format!("e{:02}", i * 4 % 11), i * 3 % 5);

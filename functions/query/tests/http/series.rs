@@ -112,7 +112,8 @@ pub(crate) async fn buckets_are_what_their_points_make(world: &World) {
     for (time, whole, digits, float) in &input {
         expect.entry(minute(time)).or_default().push((*whole, *digits, *float));
     }
-    let path = "/v1/entities/p/history?attributes=i,d,f&bucket=1m";
+    let from = start.plus_micros(-SECOND);
+    let path = format!("/v1/entities/p/history?attributes=i,d,f&bucket=1m&from={from}");
     let complete = |answer: &crate::world::Answer| {
         let series = answer.body["series"].as_array().into_iter().flatten();
         let buckets = series.flat_map(|s| s["buckets"].as_array().unwrap());
