@@ -9,6 +9,7 @@ pub use audit::{AuditHeld, AuditLine, AuditShard, AuditSnapshot, HeldOfRecord, P
 pub(crate) use hot::check as hot_check;
 pub use hot::{HotChange, HotCheck, HotDifference, HotStep};
 pub use rules::{AttributeSettings, LimitChange, TenantChange, TenantSettings};
+pub(crate) use rules::{limit_columns, tenant_settings};
 
 use crate::StoreError;
 use crate::db::{Db, Parameter, connect, open};

@@ -4,21 +4,33 @@
 //! COMMIT, sent at once: it costs one round trip, and no other read on the connection
 //! can come between (see [`Reader::unit`]). Statements are unnamed, so that a pooler in
 //! transaction mode or RDS Proxy can stand in between. Each unit also reads how far this
-//! server is: [`Snapshot`]. The one thing that is written here is what a tenant's user
-//! decides about the tenant's quarantine.
+//! server is: [`Snapshot`]. The only things that are written here are what a tenant's user
+//! decides about the tenant's quarantine and settings, and what queries ask for.
 
+mod aggregate;
+mod buckets;
+mod distribution;
+mod entities;
 mod entity;
 mod history;
 mod plugins;
 mod quarantine;
 mod search;
+mod series;
+mod settings;
 mod status;
 mod usage;
 
+pub use aggregate::{Aggregate, AggregateQuery, AggregateRow};
+pub use buckets::{Bucket, BucketQuery};
+pub use distribution::{Distribution, DistributionQuery, HistogramBucket, TopValue};
+pub use entities::EntitiesQuery;
 pub use entity::{AttributeRow, EntityRow};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
-pub use search::SearchQuery;
+pub use search::{SearchQuery, SearchRow, SearchSort};
+pub use series::{LatestQuery, LatestValue, SeriesPart, SeriesQuery};
+pub use settings::OwnChange;
 pub use status::{PipelineStatus, SourceStatus};
 pub use usage::{Asked, AttributeUsage, DayFigures, HotStatistics};
 
@@ -60,6 +72,9 @@ pub enum ReadError {
         /// The attribute or keyword.
         subject: String,
     },
+    /// A figure is beyond the range of its type.
+    #[error("a figure is beyond the range of its type")]
+    OutOfRange,
     /// The database refused the statement.
     #[error("a read was refused")]
     Refused(#[source] tokio_postgres::Error),
@@ -100,6 +115,7 @@ impl From<tokio_postgres::Error> for ReadError {
             "EV004" => FilterRefusal::Malformed,
             "EV005" => FilterRefusal::TooLarge,
             _ if *database.code() == SqlState::QUERY_CANCELED => return Self::TooSlow,
+            _ if *database.code() == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => return Self::OutOfRange,
             // Connection exceptions, no resources, shutdown, recovery, pooler errors.
             code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
                 return Self::Away(Some(error));

@@ -1,6 +1,8 @@
 //! An answer with its freshness, in headers and body.
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use crate::format::{self, Format, Listed};
+use crate::problem::Problem;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eaves_freshness::{Demand, Freshness, Lag, Route, Source};
 use eaves_model::{Timestamp, Value, ValueType};
@@ -9,6 +11,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use utoipa::ToSchema;
+
+/// Most bytes of an answer: Lambda sends 6 MB, and a text is longer as a part of JSON.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 /// How fresh the answer is, and why. The headers say the same.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -75,10 +80,69 @@ impl Provenance {
 
     /// The body with the headers.
     pub(crate) fn respond(&self, body: &impl Serialize) -> Response {
-        let mut response = json(StatusCode::OK, body);
+        match serde_json::to_string(body) {
+            Ok(text) => self.send(Format::Json, text),
+            Err(e) => unwritten(&e),
+        }
+    }
+
+    /// The same in the form asked for. In lines and rows there is no metadata; the headers have it.
+    pub(crate) fn respond_as<T: Serialize + Listed>(&self, format: Format, body: &T) -> Response {
+        let text = match format {
+            Format::Json => serde_json::to_string(body),
+            Format::Ndjson => format::ndjson(body),
+            Format::Csv => match format::csv(body) {
+                Some(text) => Ok(text),
+                None => return unwritten(&"no CSV"),
+            },
+        };
+        let mut response = match text {
+            Ok(text) => self.send(format, text),
+            Err(e) => return unwritten(&e),
+        };
+        let headers = response.headers_mut();
+        headers.append(header::VARY, HeaderValue::from_static("accept"));
+        if let Some(cursor) = body.next_cursor().and_then(|c| HeaderValue::from_str(c).ok()) {
+            headers.insert("x-next-cursor", cursor);
+        }
+        response
+    }
+
+    /// An answer that the caller may have already: `tag` says which one it is.
+    pub(crate) fn respond_tagged(&self, request: &HeaderMap, tag: &str, body: &impl Serialize) -> Response {
+        let mut response = match has(request, tag) {
+            true => StatusCode::NOT_MODIFIED.into_response(),
+            false => self.respond(body),
+        };
+        let headers = response.headers_mut();
+        self.tell(headers);
+        if let Ok(tag) = HeaderValue::from_str(tag) {
+            headers.insert(header::ETAG, tag);
+        }
+        // It may be kept, and is to be asked for each time.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        response
+    }
+
+    fn send(&self, format: Format, text: String) -> Response {
+        if text.len() > MOST_BYTES {
+            let detail = format!(
+                "the answer has {} bytes, at most {MOST_BYTES} are sent: ask for less of it, by limit, by fields or \
+                 attributes, or by a shorter window",
+                text.len()
+            );
+            return Problem::too_many("limit", detail).into_response();
+        }
+        let mut response =
+            (StatusCode::OK, [(header::CONTENT_TYPE, format.media_type())], text).into_response();
+        self.tell(response.headers_mut());
+        response
+    }
+
+    /// The headers that say how fresh the answer is.
+    fn tell(&self, headers: &mut HeaderMap) {
         let f = &self.freshness;
         let seconds = |s: Option<f64>| s.map_or_else(|| "unknown".to_owned(), |s| format!("{s:.3}"));
-        let headers = response.headers_mut();
         let mut set = |name: &'static str, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(HeaderName::from_static(name), value);
@@ -97,18 +161,35 @@ impl Provenance {
         set("x-query-timestamp", &Timestamp::now().to_string());
         // It is the caller who decides how old is good enough, request by request.
         set("cache-control", "no-store");
-        response
     }
+}
+
+fn unwritten(error: &dyn std::fmt::Display) -> Response {
+    tracing::error!(error = %error, "query.encode_failed");
+    Problem::internal().into_response()
+}
+
+/// A tag for a body: the same for the same text.
+pub(crate) fn tag(body: &impl Serialize) -> String {
+    use std::hash::{DefaultHasher, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    hasher.write(serde_json::to_string(body).unwrap_or_default().as_bytes());
+    // Weak: the answer around it says how fresh it is, and that changes.
+    format!("W/\"{:016x}\"", hasher.finish())
+}
+
+/// Whether `If-None-Match` has the tag.
+fn has(request: &HeaderMap, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let values = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(|v| v.split(',')).any(|one| one.trim() == "*" || opaque(one) == opaque(tag))
 }
 
 /// A JSON response.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_string(body) {
         Ok(text) => (status, [(header::CONTENT_TYPE, "application/json")], text).into_response(),
-        Err(e) => {
-            tracing::error!(error = %e, "query.encode_failed");
-            crate::problem::Problem::internal().into_response()
-        }
+        Err(e) => unwritten(&e),
     }
 }
 
@@ -148,6 +229,41 @@ pub(crate) struct EntityBody {
     observed_at: Option<Timestamp>,
     /// By name.
     attributes: BTreeMap<String, AttributeValue>,
+}
+
+impl AttributeValue {
+    /// A value with its attribute's type and unit.
+    pub(crate) fn new(value: &Value, attribute: &AttributeRow, observed_at: Timestamp) -> Self {
+        Self {
+            value: raw(value),
+            value_type: attribute.value_type.name(),
+            unit: attribute.unit.clone(),
+            observed_at: Some(observed_at),
+        }
+    }
+}
+
+impl EntityBody {
+    /// Names of the attributes that it has.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.attributes.keys().map(String::as_str)
+    }
+
+    /// What it is called and how it is, and the values of some attributes, as text.
+    pub(crate) fn cells(&self, attributes: &[&str]) -> Vec<String> {
+        let observed_at = self.observed_at.map(|t| t.to_string()).unwrap_or_default();
+        let mut cells =
+            vec![self.external_id.clone(), self.entity_type.clone(), self.version.to_string(), observed_at];
+        for name in attributes {
+            cells.push(self.attributes.get(*name).map(|a| format::cell(&a.value)).unwrap_or_default());
+        }
+        cells
+    }
+
+    /// Adds the latest value of an attribute that is not hot.
+    pub(crate) fn add(&mut self, attribute: &AttributeRow, value: &Value, observed_at: Timestamp) {
+        self.attributes.insert(attribute.name.clone(), AttributeValue::new(value, attribute, observed_at));
+    }
 }
 
 /// The attributes an entity's JSON names, to be looked up together.
@@ -197,6 +313,16 @@ fn guess(value: &RawValue) -> ValueType {
         _ if value.get().parse::<i64>().is_ok() => ValueType::Integer,
         _ => ValueType::Float,
     }
+}
+
+/// A figure that the database made, as JSON with all its digits. Of a float's values it is a float.
+pub(crate) fn figure(digits: &str, value_type: ValueType) -> Box<RawValue> {
+    if value_type == ValueType::Float
+        && let Some(float) = digits.parse().ok().and_then(Value::float)
+    {
+        return raw(&float);
+    }
+    RawValue::from_string(digits.to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// A value as JSON with all its digits.

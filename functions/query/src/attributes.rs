@@ -1,4 +1,8 @@
-//! `GET /v1/attributes` and `GET /v1/attributes/{name}`
+//! `GET /v1/attributes`, `GET` and `PATCH /v1/attributes/{name}`
+
+mod describe;
+
+pub(crate) use describe::*;
 
 use crate::answer::{Metadata, Provenance};
 use crate::caller::{Caller, QUERY_READ};
@@ -88,7 +92,9 @@ pub(crate) struct AttributeBody {
     value_type: &'static str,
     /// Empty if none is set.
     unit: String,
-    /// Whether its latest values can be searched.
+    /// What it is, in the tenant's words; may be empty.
+    description: String,
+    /// Whether its latest values are at hand: strong searches can name it, and others need no history for it.
     hot: bool,
     /// When it was registered.
     #[schema(value_type = String, format = DateTime)]
@@ -138,6 +144,7 @@ impl From<AttributeUsage> for AttributeBody {
             name: a.attribute.name,
             value_type: a.attribute.value_type.name(),
             unit: a.attribute.unit,
+            description: a.description,
             hot: a.attribute.is_hot,
             created_at: a.created_at,
             window_seconds: u.window_seconds,

@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub(crate) const TELEMETRY_WRITE: &str = "telemetry:write";
 /// Lets a caller query.
 pub(crate) const QUERY_READ: &str = "query:read";
+/// Lets a caller change the tenant's settings and describe its attributes.
+pub(crate) const SETTINGS_WRITE: &str = "settings:write";
 
 /// A caller with a verified token.
 pub(crate) struct Caller {

@@ -1,6 +1,6 @@
 //! `GET /v1/entities/{external_id}`
 
-use crate::answer::{EntityBody, Metadata, Provenance, attribute_names, entity_body};
+use crate::answer::{EntityBody, Metadata, Provenance, attribute_names, entity_body, tag};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
@@ -8,6 +8,7 @@ use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use eaves_cache::{Entry, Named};
 use eaves_freshness::{Consistency, Demand, Lag, Route, Source};
@@ -34,11 +35,13 @@ pub(crate) struct EntityAnswer {
     security(("jwt" = ["query:read"])),
     params(
         ("external_id" = String, Path, description = "The tenant's own name for the entity, percent-encoded (a slash twice: %252F)", max_length = 255, example = "pump-7"),
+        ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer: 304 if nothing has changed"),
         ("consistency" = Option<String>, Query, description = "`strong`: from the primary. `eventual` (default): cache, replica or primary, whichever is fresh enough"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
     responses(
-        (status = 200, description = "The entity", body = EntityAnswer),
+        (status = 200, description = "The entity", body = EntityAnswer, headers(("ETag" = String, description = "Changes with the entity, not with its freshness"))),
+        (status = 304, description = "The entity is the one that `If-None-Match` names; the headers say how fresh that is"),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
@@ -50,6 +53,7 @@ pub(crate) async fn get_entity(
     State(context): State<Arc<Context>>,
     caller: Caller,
     Names(external_id): Names<String>,
+    headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
@@ -71,7 +75,8 @@ pub(crate) async fn get_entity(
     })?;
     let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
     let metadata = provenance.metadata();
-    Ok(provenance.respond(&EntityAnswer { entity, metadata }))
+    let tag = tag(&entity);
+    Ok(provenance.respond_tagged(&headers, &tag, &EntityAnswer { entity, metadata }))
 }
 
 async fn read(

@@ -25,6 +25,7 @@ const MOST_BYTES: usize = 64 * 1024;
 const MOST_DIGITS: usize = 64;
 const FARTHEST_POWER: f64 = 300.0;
 
+const JOINS: [&str; 4] = ["and", "or", "not", "at_least"];
 const COMPARISONS: [&str; 5] = ["eq", "gt", "gte", "lt", "lte"];
 
 /// A filter that the database can be asked.
@@ -84,7 +85,7 @@ impl Filter {
             return Err(bad(path, format!("is nested deeper than {DEEPEST} levels")));
         }
         let shape = "is not a filter such as {\"attribute\": \"status\", \"eq\": \"online\"}, \
-                     {\"and\": […]}, {\"or\": […]} or {\"not\": …}";
+                     {\"and\": […]}, {\"or\": […]}, {\"not\": …} or {\"at_least\": {\"k\": 2, \"of\": […]}}";
         let members =
             Members::of(part).ok_or_else(|| bad(path, format!("{} {shape}", excerpt(part.get()))))?;
         members.refuse_twice(path)?;
@@ -96,8 +97,9 @@ impl Filter {
                 self.json.push('}');
                 Ok(())
             }
+            [(key, inner)] if key == "at_least" => self.at_least(inner, path, depth),
             parts if parts.iter().any(|(key, _)| key == "attribute") => self.comparison(parts, path),
-            parts => match parts.iter().find(|(key, _)| ["and", "or", "not"].contains(&key.as_str())) {
+            parts => match parts.iter().find(|(key, _)| JOINS.contains(&key.as_str())) {
                 Some((key, _)) => {
                     Err(bad(path, format!("has other keys beside {key:?}: put them into one \"and\"")))
                 }
@@ -107,20 +109,45 @@ impl Filter {
     }
 
     fn list(&mut self, key: &str, list: &RawValue, path: &str, depth: usize) -> Result<(), BadFilter> {
-        let path = format!("{path}.{key}");
+        _ = write!(self.json, "{{\"{key}\":");
+        self.parts(list, &format!("{path}.{key}"), depth)?;
+        self.json.push('}');
+        Ok(())
+    }
+
+    /// The filters of a list; returns how many there are.
+    fn parts(&mut self, list: &RawValue, path: &str, depth: usize) -> Result<usize, BadFilter> {
         let parts: Vec<&RawValue> =
-            serde_json::from_str(list.get()).map_err(|_| bad(&path, "is not a list of filters".into()))?;
+            serde_json::from_str(list.get()).map_err(|_| bad(path, "is not a list of filters".into()))?;
         if parts.is_empty() || parts.len() > MOST_PARTS {
-            return Err(bad(&path, format!("has {} parts: give 1 to {MOST_PARTS}", parts.len())));
+            return Err(bad(path, format!("has {} parts: give 1 to {MOST_PARTS}", parts.len())));
         }
-        _ = write!(self.json, "{{\"{key}\":[");
+        self.json.push('[');
         for (i, part) in parts.iter().enumerate() {
             if i > 0 {
                 self.json.push(',');
             }
             self.part(part, &format!("{path}[{i}]"), depth + 1)?;
         }
-        self.json.push_str("]}");
+        self.json.push(']');
+        Ok(parts.len())
+    }
+
+    fn at_least(&mut self, inner: &RawValue, path: &str, depth: usize) -> Result<(), BadFilter> {
+        let path = format!("{path}.at_least");
+        let members = Members::of(inner).map(|m| m.0).unwrap_or_default();
+        let of = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, value)| *value);
+        let (Some(k), Some(list), 2) = (of("k"), of("of"), members.len()) else {
+            return Err(bad(&path, "is not of the form {\"k\": 2, \"of\": [filter, …]}".into()));
+        };
+        self.json.push_str("{\"at_least\":{\"of\":");
+        let parts = self.parts(list, &format!("{path}.of"), depth)?;
+        let number = k.get().parse::<usize>().ok().filter(|k| (1..=parts).contains(k));
+        let Some(number) = number else {
+            let message = format!("{} is not a number from 1 to {parts}", excerpt(k.get()));
+            return Err(bad(&format!("{path}.k"), message));
+        };
+        _ = write!(self.json, ",\"k\":{number}}}}}");
         Ok(())
     }
 
@@ -293,6 +320,10 @@ mod tests {
             r#"{"and":[{"attribute":"a","in":[1,2]},{"not":{"or":[{"attribute":"b","exists":true}]}}]}"#,
             Ok(r#"{"and":[{"attribute":"a","in":[1,2]},{"not":{"or":[{"attribute":"b","exists":true}]}}]}"#),
         );
+        check(
+            r#"{"at_least":{"k":1,"of":[{"attribute":"a","eq":1}]}}"#,
+            Ok(r#"{"at_least":{"of":[{"attribute":"a","eq":1}],"k":1}}"#),
+        );
     }
 
     #[test]
@@ -314,6 +345,13 @@ mod tests {
         check(r#"{"and":[]}"#, Err(("filter.and", "has 0 parts")));
         check(r#"{"and":[{"attribute":"a","eq":1},{"or":1}]}"#, Err(("filter.and[1].or", "is not a list")));
         check(r#"{"and":[],"attribute":"a"}"#, Err(("filter.and", "is no comparison")));
+        let of = |k: &str| format!(r#"{{"at_least":{{"k":{k},"of":[{{"attribute":"a","eq":1}}]}}}}"#);
+        for k in ["0", "2", "1.0", "\"1\"", "-1"] {
+            check(&of(k), Err(("filter.at_least.k", "is not a number from 1 to 1")));
+        }
+        check(r#"{"at_least":[]}"#, Err(("filter.at_least", "is not of the form")));
+        check(r#"{"at_least":{"k":1,"of":[1]}}"#, Err(("filter.at_least.of[0]", "is not a filter")));
+        check(r#"{"at_least":{"k":1,"k":1}}"#, Err(("filter.at_least", "is not of the form")));
         check(r#"{"and":[],"or":[]}"#, Err(("filter", "other keys")));
         let deep = format!("{}{}{}", r#"{"not":"#.repeat(9), r#"{"attribute":"a","eq":1}"#, "}".repeat(9));
         assert!(Filter::parse(&deep).unwrap_err().message.contains("deeper than 8"));

@@ -4,18 +4,17 @@ use crate::answer::{FreshnessBody, Provenance, raw};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
-use crate::memory::Recall;
+use crate::format::{self, Format, Listed};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
+use crate::window::Window;
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use eaves_cache::Named;
 use eaves_freshness::Source;
-use eaves_model::rejection::excerpt;
-use eaves_model::{EntityId, TenantId, Timestamp, limits};
+use eaves_model::Timestamp;
 use eaves_store::read::{AttributeRow, HistoryPoint, HistoryQuery};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -23,11 +22,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use utoipa::ToSchema;
 
-const DAY: i64 = 86_400_000_000;
-/// Window where the caller names none.
-const DEFAULT_WINDOW: i64 = 7 * DAY;
-/// Longest window.
-const LONGEST_WINDOW: i64 = 30 * DAY;
 const DEFAULT_LIMIT: u32 = 1000;
 const MOST_POINTS: u32 = 10_000;
 
@@ -101,6 +95,26 @@ pub(crate) struct HistoryAnswer {
     metadata: HistoryMetadata,
 }
 
+impl Listed for HistoryAnswer {
+    fn next_cursor(&self) -> Option<&str> {
+        self.next_cursor.as_deref()
+    }
+
+    fn lines(&self) -> serde_json::Result<Vec<String>> {
+        self.points.iter().map(serde_json::to_string).collect()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![["observed_at", "value", "ingested_at"].map(str::to_owned).to_vec()];
+        rows.extend(
+            self.points
+                .iter()
+                .map(|p| vec![p.observed_at.to_string(), format::cell(&p.value), p.ingested_at.to_string()]),
+        );
+        rows
+    }
+}
+
 /// What the answer covers, and how fresh it is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HistoryMetadata {
@@ -136,11 +150,13 @@ pub(crate) struct HistoryMetadata {
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
     responses(
-        (status = 200, description = "The history", body = HistoryAnswer),
+        (status = 200, description = "The history, as one object, as lines (`Accept: application/x-ndjson`) or as a table (`Accept: text/csv`)", content(
+            (HistoryAnswer = "application/json"), (Point = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such entity or attribute", body = Problem, content_type = "application/problem+json"),
+        (status = 406, description = "None of the forms that `Accept` names", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No source can answer as asked", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -148,6 +164,7 @@ pub(crate) async fn get_history(
     State(context): State<Arc<Context>>,
     caller: Caller,
     Names((external_id, attribute)): Names<(String, String)>,
+    format: Format,
     params: Params,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
@@ -165,33 +182,12 @@ pub(crate) async fn get_history(
     let tenant = caller.tenant.id;
 
     let began = Instant::now();
+    let (entity, mut rows) = context.identified(tenant, external_id, &[attribute]).await?;
+    let Some(row) = rows.pop() else { return Err(Problem::internal()) };
     let mut attempt = context.sources.attempt(demand, Need::History, None);
     loop {
         let (route, server) = attempt.next().await?;
         let Some(server) = server else { return Err(Problem::internal()) };
-        let named = names(&context, tenant, external_id, attribute, server).await;
-        let (entity, row) = match named {
-            Ok(Some(found)) => found,
-            // A replica may not know the names yet that the primary does.
-            Ok(None) if route.source == Source::ReadReplica && context.sources.primary.lets_through() => {
-                attempt.skip_replica();
-                continue;
-            }
-            Ok(None) => {
-                let detail = format!(
-                    "no entity {} with an attribute {} is registered",
-                    excerpt(external_id),
-                    excerpt(attribute)
-                );
-                return Err(Problem::not_found("attribute", detail));
-            }
-            Err(e) => {
-                if attempt.take::<()>(route, server, Err(e))?.is_none() {
-                    continue;
-                }
-                return Err(Problem::internal());
-            }
-        };
         let (from, to) = page.rest();
         let query = HistoryQuery {
             tenant,
@@ -215,31 +211,8 @@ pub(crate) async fn get_history(
         let more = points.len() > limit as usize;
         let points = points.into_iter().take(limit as usize).map(|p| Point::new(p, corrections)).collect();
         let body = answer(external_id, row, page, points, more, &provenance);
-        return Ok(provenance.respond(&body));
+        return Ok(provenance.respond_as(format, &body));
     }
-}
-
-/// The identifiers of entity and attribute, from memory or the server.
-async fn names(
-    context: &Context,
-    tenant: TenantId,
-    external_id: &str,
-    attribute: &str,
-    server: &crate::sources::Server,
-) -> Result<Option<(EntityId, AttributeRow)>, eaves_store::read::ReadError> {
-    let entity = context.memory.entity(tenant, external_id);
-    if let (Some(entity), Recall::Fresh(row)) = (entity, context.memory.attribute(tenant, attribute)) {
-        return Ok(Some((entity.entity, row)));
-    }
-    let (entity, row) = server.reader.names(tenant, external_id, attribute).await?.value;
-    if let Some((entity, entity_type)) = &entity {
-        let named = Named { entity: *entity, entity_type: entity_type.clone() };
-        context.remember_named(tenant, external_id, named).await;
-    }
-    if let Some(row) = &row {
-        context.memory.remember_attribute(tenant, row.clone());
-    }
-    Ok(entity.map(|(id, _)| id).zip(row))
 }
 
 fn answer(
@@ -280,42 +253,9 @@ struct Page {
 
 impl Page {
     fn first(params: &Params, now: Timestamp) -> Result<Self, Problem> {
-        let descending = match params.get("order") {
-            None | Some("desc") => true,
-            Some("asc") => false,
-            Some(other) => {
-                return Err(Problem::bad_parameter(
-                    "order",
-                    format!("{} is neither asc nor desc", excerpt(other)),
-                ));
-            }
-        };
-        let (from, to) = (params.time("from")?, params.time("to")?);
-        // Devices may be ahead of this clock; their values are not to be missed.
-        let open_end = now.plus_micros(limits::MAX_AHEAD_MICROS);
-        let from = from.unwrap_or_else(|| to.unwrap_or(now).plus_micros(-DEFAULT_WINDOW));
-        let page = Self { from, to: to.unwrap_or(open_end), descending, last: None };
-        page.check(to.is_some())
-    }
-
-    fn check(self, named_end: bool) -> Result<Self, Problem> {
-        let span = self.to.as_micros().saturating_sub(self.from.as_micros());
-        if span <= 0 {
-            let detail = format!("from ({}) is not before to ({})", self.from, self.to);
-            return Err(Problem::bad_parameter("from", detail));
-        }
-        let slack = if named_end { 0 } else { limits::MAX_AHEAD_MICROS };
-        if span > LONGEST_WINDOW + slack {
-            let days = span / DAY;
-            let detail = format!(
-                "the window covers {days} days, at most 30 are answered at once: \
-                 ask for several windows, such as from={} to={}",
-                self.to.plus_micros(-LONGEST_WINDOW),
-                self.to
-            );
-            return Err(Problem::window_too_long(detail));
-        }
-        Ok(self)
+        let descending = params.descending(true)?;
+        let Window { from, to } = Window::of(params.time("from")?, params.time("to")?, now)?;
+        Ok(Self { from, to, descending, last: None })
     }
 
     /// What is left of the window.
@@ -345,7 +285,8 @@ impl Page {
         };
         let mut time = || parts.next().and_then(|p| p.parse().ok()).and_then(Timestamp::from_micros);
         let (Some(from), Some(to), Some(last)) = (time(), time(), time()) else { return Err(bad()) };
-        Self { from, to, descending, last: Some(last) }.check(false).map_err(|_| bad())
+        Window { from, to }.check(false).map_err(|_| bad())?;
+        Ok(Self { from, to, descending, last: Some(last) })
     }
 }
 

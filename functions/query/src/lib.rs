@@ -7,26 +7,36 @@
 
 mod answer;
 mod attributes;
+mod body;
 mod caller;
+mod compress;
 mod context;
 mod docs;
+mod entities;
 mod entity;
 mod entity_name;
+mod fields;
+mod figures;
 mod filter;
+mod format;
 mod freshness;
 mod history;
 mod hot;
 mod memory;
+mod names;
 mod openapi;
 mod params;
 mod problem;
 mod quarantine;
 mod router;
 mod search;
+mod series;
 mod sources;
 mod stream;
 mod telemetry;
+mod tenant;
 mod usage;
+mod window;
 
 pub use context::{Context, StartError};
 pub use openapi::document;
@@ -37,4 +47,15 @@ pub use stream::{Outgoing, Stream, StreamError};
 pub mod testing {
     //! For tests outside this crate.
     pub use crate::filter::Filter;
+
+    /// What the smaller parsers make of a text: each takes it or refuses it.
+    pub fn takes(text: &str) -> Vec<(&'static str, bool)> {
+        vec![
+            ("Accept", crate::format::Format::accepted(text).is_some()),
+            ("duration", crate::window::span(text).is_some()),
+            ("series cursor", crate::series::takes_cursor(text)),
+            ("search cursor", crate::search::takes_cursor(text)),
+            ("list cursor", crate::entities::takes_cursor(text)),
+        ]
+    }
 }

@@ -20,6 +20,7 @@ use utoipa::{Modify, OpenApi as _};
     tags(
         (name = "entities", description = "Latest values and history"),
         (name = "attributes", description = "What is registered, written and asked for"),
+        (name = "tenant", description = "The tenant's own settings"),
         (name = "telemetry", description = "Readings of devices"),
         (name = "quarantine", description = "What could not be taken: look at it, send it again, give it up"),
         (name = "freshness", description = "How far every part is"),
@@ -36,7 +37,8 @@ impl Modify for Security {
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
             .description(Some(
-                "RS256, with the claims `tenant` and `scope` (`query:read`, `telemetry:write`). \
+                "RS256, with the claims `tenant` and `scope` (`query:read`, `telemetry:write`, \
+                 `settings:write`). \
                  Locally: `eaves token TENANT`.",
             ))
             .build();
@@ -69,13 +71,16 @@ const HEADERS: [(&str, &str); 9] = [
     ("X-Query-Timestamp", "When the answer was made"),
 ];
 
+/// Where answers with data begin.
+const DATA: [&str; 5] = ["/v1/entities", "/v1/attributes", "/v1/aggregates", "/v1/hot", "/v1/tenant"];
+
 /// Adds the headers that all data answers share.
 pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
-        if !["/v1/entities", "/v1/attributes", "/v1/hot"].iter().any(|start| path.starts_with(start)) {
+        if !DATA.iter().any(|start| path.starts_with(start)) {
             continue;
         }
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
             let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { continue };
             for (name, description) in HEADERS {
                 let header = HeaderBuilder::new()

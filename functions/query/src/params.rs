@@ -1,6 +1,8 @@
 //! Query parameters, each error naming the parameter.
 
+use crate::entity_name::checked;
 use crate::problem::Problem;
+use crate::window;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use eaves_freshness::{Consistency, Demand};
@@ -55,6 +57,44 @@ impl Params {
             .map_err(|e: eaves_model::time::BadTimestamp| Problem::bad_parameter(name, e.to_string()))
     }
 
+    /// Newest first or oldest first, from `order`.
+    pub(crate) fn descending(&self, default: bool) -> Result<bool, Problem> {
+        match self.get("order") {
+            None => Ok(default),
+            Some("desc") => Ok(true),
+            Some("asc") => Ok(false),
+            Some(other) => {
+                let detail = format!("{} is neither asc nor desc", excerpt(other));
+                Err(Problem::bad_parameter("order", detail))
+            }
+        }
+    }
+
+    /// A list of names separated by commas, each a name and each once.
+    pub(crate) fn names(&self, field: &str, most: usize) -> Result<Option<Vec<String>>, Problem> {
+        let Some(text) = self.get(field) else { return Ok(None) };
+        let mut names: Vec<String> = Vec::new();
+        for name in text.split(',').filter(|_| !text.is_empty()) {
+            let name = checked(field, name)?;
+            if names.iter().any(|earlier| earlier == name) {
+                return Err(Problem::bad_parameter(field, format!("names {} twice", excerpt(name))));
+            }
+            names.push(name.to_owned());
+        }
+        if names.len() > most {
+            let detail = format!("names {} attributes, at most {most} are answered at once", names.len());
+            return Err(Problem::too_many(field, detail));
+        }
+        Ok(Some(names))
+    }
+
+    /// A duration such as `90s`, `5m`, `1h` or `7d`, in microseconds.
+    pub(crate) fn span(&self, field: &str) -> Result<Option<i64>, Problem> {
+        self.get(field)
+            .map(|text| window::span(text).ok_or_else(|| window::bad_span(field, text)))
+            .transpose()
+    }
+
     /// A yes or no; no if it is not given.
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.get(name) {
@@ -68,9 +108,14 @@ impl Params {
     }
 
     pub(crate) fn limit(&self, default: u32, most: u32) -> Result<u32, Problem> {
-        let Some(text) = self.get("limit") else { return Ok(default) };
+        self.number("limit", default, most)
+    }
+
+    /// A number from 1 to `most`.
+    pub(crate) fn number(&self, name: &str, default: u32, most: u32) -> Result<u32, Problem> {
+        let Some(text) = self.get(name) else { return Ok(default) };
         check_limit(text.parse().ok(), most).ok_or_else(|| {
-            Problem::bad_parameter("limit", format!("{} is not a number from 1 to {most}", excerpt(text)))
+            Problem::bad_parameter(name, format!("{} is not a number from 1 to {most}", excerpt(text)))
         })
     }
 

@@ -65,7 +65,17 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     (
         "window-too-long",
         "The time window is too long",
-        "A history query covers at most 30 days. Ask for several windows.",
+        "A query of history covers 7 days by default and at most 30. Ask for several windows.",
+    ),
+    (
+        "too-many",
+        "The answer would be too large",
+        "`field` names what makes it so, `detail` what to give instead.",
+    ),
+    (
+        "out-of-range",
+        "A figure is beyond what a number can hold",
+        "Leave `sum` and `avg` out, or take a shorter window.",
     ),
     ("unauthenticated", "A valid token is needed", "Send `Authorization: Bearer <token>`."),
     (
@@ -81,6 +91,11 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ),
     ("no-route", "There is no such address", "See the list of addresses."),
     ("no-method", "The address does not take this method", "The `Allow` header lists those it takes."),
+    (
+        "not-acceptable",
+        "The answer has no such form",
+        "Accept `application/json`; lists also as `application/x-ndjson` or `text/csv`.",
+    ),
     ("too-large", "The body is too large", "Send smaller batches."),
     ("media-type", "The body's type is not known", "Send JSON or newline-delimited JSON, not compressed."),
     ("too-slow", "The query takes too long", "Narrow the time window or the filter."),
@@ -127,6 +142,10 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "window-too-long", detail).at("from")
     }
 
+    pub(crate) fn too_many(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "too-many", detail).at(field)
+    }
+
     pub(crate) fn unauthenticated(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
     }
@@ -155,6 +174,10 @@ impl Problem {
     pub(crate) fn no_method(method: &Method, path: &str) -> Self {
         let detail = format!("{} does not take {}", excerpt(path), excerpt(method.as_str()));
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "no-method", detail)
+    }
+
+    pub(crate) fn not_acceptable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", detail).at("Accept")
     }
 
     pub(crate) fn too_large(what: &str, limit: usize) -> Self {
@@ -192,6 +215,10 @@ impl From<ReadError> for Problem {
         if matches!(error, ReadError::TooSlow) {
             let detail = "the query ran into its time limit: ask for a shorter window or a narrower filter";
             return Self::new(StatusCode::BAD_REQUEST, "too-slow", detail);
+        }
+        if matches!(error, ReadError::OutOfRange) {
+            let detail = "a figure is beyond the range of a float";
+            return Self::new(StatusCode::BAD_REQUEST, "out-of-range", detail);
         }
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         tracing::error!(error = %error, cause, "query.read_failed");

@@ -10,15 +10,10 @@ use crate::context::Context;
 use crate::problem::Problem;
 use crate::sources::Server;
 use eaves_store::read::ReadError;
-use std::time::Duration;
 
 /// The primary: what was just changed is to be seen changed, and only it can be written.
 fn primary(context: &Context) -> Result<&Server, Problem> {
-    let primary = &context.sources.primary;
-    if primary.lets_through() {
-        return Ok(primary);
-    }
-    Err(Problem::unavailable("the database does not answer", Duration::from_secs(1)))
+    context.sources.primary()
 }
 
 /// A row's number in the path. What is none is the number of no row.

@@ -2,10 +2,12 @@
 
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{attributes, docs, entity, freshness, history, hot, openapi, quarantine, search, telemetry};
+use crate::{attributes, compress, docs, entities, entity, figures, freshness, history, hot, openapi};
+use crate::{quarantine, search, series, telemetry, tenant};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
+use axum::middleware;
 use axum::routing::get;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
@@ -14,12 +16,19 @@ use utoipa_axum::routes;
 /// The routes that the description covers.
 pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
     OpenApiRouter::with_openapi(openapi::head())
-        .routes(routes!(entity::get_entity))
-        .routes(routes!(history::get_history))
+        .routes(routes!(entities::list_entities))
+        .routes(routes!(entities::batch_entities))
         .routes(routes!(search::search_entities))
+        .routes(routes!(entity::get_entity))
+        .routes(routes!(series::get_latest))
+        .routes(routes!(series::get_series))
+        .routes(routes!(history::get_history))
         .routes(routes!(attributes::list_attributes))
-        .routes(routes!(attributes::get_attribute))
+        .routes(routes!(attributes::get_attribute, attributes::patch_attribute))
+        .routes(routes!(figures::get_distribution))
+        .routes(routes!(figures::post_aggregates))
         .routes(routes!(hot::simulate_hot))
+        .routes(routes!(tenant::get_tenant, tenant::patch_tenant))
         .routes(routes!(telemetry::post_telemetry))
         .routes(routes!(quarantine::list_quarantine))
         .routes(routes!(quarantine::redrive_many))
@@ -41,5 +50,6 @@ pub fn router(context: Arc<Context>) -> Router {
         .method_not_allowed_fallback(async |method: Method, uri: Uri| Problem::no_method(&method, uri.path()))
         // Bodies are read with limits of their own, which name what is too large.
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn(compress::gzip))
         .with_state(context)
 }

@@ -1,39 +1,46 @@
 //! `POST /v1/entities/search`
 
-use crate::answer::{EntityBody, Metadata, Provenance, attribute_names, entity_body};
+mod order;
+
+pub(crate) use order::*;
+
+use crate::answer::{EntityBody, Provenance};
+use crate::body;
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
+use crate::entities::EntitiesAnswer;
+use crate::fields::Fields;
 use crate::filter::Filter;
+use crate::format::Format;
 use crate::params::{Params, check_limit};
 use crate::problem::Problem;
 use crate::sources::Need;
+use crate::window;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use eaves_model::EntityId;
+use eaves_freshness::{Consistency, Demand};
 use eaves_model::rejection::excerpt;
-use eaves_store::read::{FilterRefusal, ReadError, SearchQuery};
-use serde::{Deserialize, Serialize};
+use eaves_model::{EntityId, TenantId, Timestamp};
+use eaves_store::read::{FilterRefusal, ReadError, SearchQuery, SearchSort};
+use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 use utoipa::ToSchema;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MOST_ENTITIES: u32 = 500;
-const MOST_BYTES: usize = 128 * 1024;
-const MOST_FIELDS: usize = 1000;
 
 /// What to search for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchBody<'a> {
     /// `{"attribute": "status", "eq": "online"}`, with `gt`, `gte`, `lt`, `lte`, `in` or
-    /// `exists` likewise, joined by `{"and": […]}`, `{"or": […]}`, `{"not": …}`. Without
-    /// a filter, all entities that have hot attributes.
+    /// `exists` likewise, joined by `{"and": […]}`, `{"or": […]}`, `{"not": …}`,
+    /// `{"at_least": {"k": 2, "of": […]}}`. Without a filter, all entities that have hot
+    /// attributes. An attribute that is not hot is compared by its latest value in history, which
+    /// `consistency=strong` does not allow.
     #[serde(borrow, default)]
     #[schema(value_type = Option<Object>, example = json!({"and": [{"attribute": "status", "eq": "online"}, {"attribute": "temperature", "gt": 70}]}))]
     filter: Option<&'a RawValue>,
@@ -41,153 +48,219 @@ pub(crate) struct SearchBody<'a> {
     #[serde(rename = "type", default)]
     #[schema(example = "pump")]
     entity_type: Option<String>,
-    /// Only these attributes in the answer. Without it, all hot ones.
+    /// Only these attributes in the answer, hot or not. Without it, all hot ones.
     #[serde(default)]
     fields: Option<Vec<String>>,
+    /// How far back the latest value of an attribute that is not hot is looked for, such as `24h`
+    /// (default `7d`, at most `30d`).
+    #[serde(default)]
+    cold_within: Option<String>,
+    /// The order.
+    #[serde(default)]
+    sort: Option<Sort>,
     /// Most entities of one answer, 1 to 500.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 500, default = 100)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the page before; all else must be as it was there.
     #[serde(default)]
     cursor: Option<String>,
 }
 
-/// Entities that match.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct SearchAnswer {
-    /// In a fixed order.
-    entities: Vec<EntityBody>,
-    /// Give it as `cursor` for the next page; null on the last one.
-    next_cursor: Option<String>,
-    /// How fresh the answer is.
-    metadata: Metadata,
-}
-
-/// Entities by the latest values of their hot attributes.
+/// Entities by the latest values of their attributes. Conditions on hot attributes are looked at
+/// first, so that few entities are looked up in history for the others.
 #[utoipa::path(
     post, path = "/v1/entities/search", tag = "entities",
     security(("jwt" = ["query:read"])),
     params(
-        ("consistency" = Option<String>, Query, description = "`strong`: from the primary. `eventual` (default)"),
+        ("consistency" = Option<String>, Query, description = "`strong`: from the primary; the filter names hot attributes only. `eventual` (default)"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
     request_body(content = SearchBody, content_type = "application/json"),
     responses(
-        (status = 200, description = "The entities", body = SearchAnswer),
-        (status = 400, description = "The filter or a parameter is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The entities, as one object, as lines (`Accept: application/x-ndjson`) or as a table (`Accept: text/csv`)", content(
+            (EntitiesAnswer = "application/json"), (EntityBody = "application/x-ndjson"), (String = "text/csv"))),
+        (status = 400, description = "The filter or a parameter is wrong, or the search takes too long", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 406, description = "None of the forms that `Accept` names", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No source can answer as asked", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn search_entities(
     State(context): State<Arc<Context>>,
     caller: Caller,
+    format: Format,
     params: Params,
     body: Bytes,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
     let demand = params.only(&["consistency", "max_staleness"])?.demand()?;
-    if body.len() > MOST_BYTES {
-        return Err(Problem::too_large("the body", MOST_BYTES));
-    }
-    // A list would be taken for the fields in order.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Problem::bad_body("body", "cannot be read: send an object such as {\"filter\": …}"));
-    }
-    let body: SearchBody<'_> = serde_json::from_slice(&body)
-        .map_err(|e| Problem::bad_body("body", format!("cannot be read: {e}")))?;
+    let body: SearchBody<'_> = body::object(&body, "{\"filter\": …}")?;
     let filter = body.filter.map(|f| Filter::parse(f.get())).transpose()?;
     let limit = match body.limit {
         None => DEFAULT_LIMIT,
         limit => check_limit(limit, MOST_ENTITIES)
             .ok_or_else(|| Problem::bad_body("limit", format!("is not from 1 to {MOST_ENTITIES}")))?,
     };
-    let after = body.cursor.as_deref().map(from_cursor).transpose()?.unwrap_or(EntityId(0));
+    let (sort, descending) = body.sort.unwrap_or_default().checked()?;
+    let cursor = body.cursor.as_deref().map(|text| Cursor::parse(text, &sort, descending)).transpose()?;
     if let Some(entity_type) = body.entity_type.as_deref().filter(|t| !t.is_empty()) {
         eaves_model::reading::check_name("type", entity_type)
             .map_err(|r| Problem::bad_body("type", r.message))?;
     }
-    if body.fields.as_ref().is_some_and(|f| f.len() > MOST_FIELDS) {
-        return Err(Problem::bad_body("fields", format!("names over {MOST_FIELDS} attributes")));
-    }
-    let query = SearchQuery {
-        tenant: caller.tenant.id,
-        filter_json: filter.as_ref().map_or_else(|| "{}".to_owned(), |f| f.json().to_owned()),
-        entity_type: body.entity_type,
-        after,
-        // One more, to know whether there is a next page.
-        limit: limit + 1,
+    let within = match &body.cold_within {
+        None => None,
+        Some(text) => Some(window::span(text).ok_or_else(|| window::bad_span("cold_within", text))?),
     };
+    let tenant = caller.tenant.id;
+    let fields = Fields::of(&context, tenant, body.fields, within, limit).await?;
+    let query = SearchQuery {
+        entity_type: body.entity_type,
+        sort,
+        descending,
+        after: EntityId(cursor.as_ref().map_or(0, |c| c.after)),
+        after_key: cursor.and_then(|c| c.key),
+        // One more, to know whether there is a next page.
+        ..SearchQuery::new(tenant, filter.as_ref().map_or("{}", Filter::json), limit + 1)
+    };
+    let filtered = filter.as_ref();
+    let search = Search { context: &context, tenant, filter: filtered, fields: &fields, demand, format };
+    let cold_from = Timestamp::now().plus_micros(-within.unwrap_or(window::DEFAULT));
 
     // What is asked in vain is asked: an attribute that is not hot may be worth making so.
     let began = Instant::now();
-    let asked = |took| {
-        let filters: Vec<&str> = filter.iter().flat_map(Filter::attributes).collect();
-        let returns: Vec<&str> = body.fields.iter().flatten().map(String::as_str).collect();
-        context.usage.note(caller.tenant.id, &filters, &returns, took);
-    };
-    let mut attempt = context.sources.attempt(demand, Need::Hot, None);
-    let (mut rows, route, lag) = loop {
-        let (route, server) = attempt.next().await?;
-        let Some(server) = server else { return Err(Problem::internal()) };
-        let done = server.reader.search(&query).await;
-        match attempt.take(route, server, done) {
-            Ok(Some((rows, lag))) => break (rows, route, lag),
-            Ok(None) => {}
-            Err(e) => {
-                asked(began.elapsed());
-                context.usage.write(caller.tenant.id, &context.sources.primary, false).await;
-                return Err(refused(e, filter.as_ref()));
-            }
+    let done = search.run(query, cold_from, limit).await;
+    let filters: Vec<&str> = filter.iter().flat_map(Filter::attributes).collect();
+    context.usage.note(tenant, &filters, &fields.names(), began.elapsed());
+    context.usage.write(tenant, &context.sources.primary, false).await;
+    done
+}
+
+/// A search on its way.
+struct Search<'a> {
+    context: &'a Context,
+    tenant: TenantId,
+    filter: Option<&'a Filter>,
+    fields: &'a Fields,
+    demand: Demand,
+    format: Format,
+}
+
+impl Search<'_> {
+    async fn run(
+        &self,
+        mut query: SearchQuery,
+        cold_from: Timestamp,
+        limit: u32,
+    ) -> Result<Response, Problem> {
+        let strong = self.demand.consistency == Consistency::Strong;
+        if !strong && self.names_cold().await {
+            query.cold_from = Some(cold_from);
         }
-    };
-    asked(began.elapsed());
-    context.usage.write(caller.tenant.id, &context.sources.primary, false).await;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let next_cursor = rows.last().filter(|_| more).map(|last| to_cursor(last.entity));
-
-    let mut names: HashSet<String> = rows.iter().flat_map(attribute_names).collect();
-    if let Some(wanted) = &body.fields {
-        names.retain(|name| wanted.contains(name));
+        loop {
+            return match self.pages(&query, limit).await {
+                Ok(response) => Ok(response),
+                // What was known of the attributes was old: one of them is not hot any more.
+                Err(Failed::Read(ReadError::Filter { refusal: FilterRefusal::NotHot, subject }))
+                    if !strong && query.cold_from.is_none() && self.filters_by(&subject) =>
+                {
+                    query.cold_from = Some(cold_from);
+                    continue;
+                }
+                Err(Failed::Read(error)) => Err(self.refused(error, &query.sort)),
+                Err(Failed::Problem(problem)) => Err(problem),
+            };
+        }
     }
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let known = context.attributes(caller.tenant.id, &names).await;
-    let entities = rows.into_iter().map(|row| entity_body(row, &known, body.fields.as_deref()));
-    let entities: Result<Vec<_>, serde_json::Error> = entities.collect();
-    let entities = entities.map_err(|e| {
-        tracing::error!(error = %e, "query.hot_attrs_unreadable");
-        Problem::internal()
-    })?;
-    let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
-    let metadata = provenance.metadata();
-    Ok(provenance.respond(&SearchAnswer { entities, next_cursor, metadata }))
+
+    async fn pages(&self, query: &SearchQuery, limit: u32) -> Result<Response, Failed> {
+        let (context, fields) = (self.context, self.fields);
+        let need = if query.cold_from.is_some() { Need::Flushed } else { fields.need() };
+        let mut attempt = context.sources.attempt(self.demand, need, None);
+        loop {
+            let (route, server) = attempt.next().await?;
+            let Some(server) = server else { return Err(Problem::internal().into()) };
+            let done = server.reader.search(query).await;
+            let Some((mut rows, mut lag)) = attempt.take(route, server, done)? else { continue };
+            let more = rows.len() > limit as usize;
+            rows.truncate(limit as usize);
+            let next_cursor =
+                rows.last().filter(|_| more).map(|last| Cursor::behind(last, &query.sort, query.descending));
+            let rows: Vec<_> = rows.into_iter().map(|row| row.entity).collect();
+            let mut cold = Vec::new();
+            if let Some(done) = fields.read(route, server, self.tenant, &rows).await {
+                let Some(read) = attempt.take(route, server, done)? else { continue };
+                (cold, lag) = read;
+            }
+            let entities = fields.bodies(context, self.tenant, rows, cold).await?;
+            let provenance = Provenance::new(self.demand, route, lag, context.sources.replication_lag());
+            let metadata = provenance.metadata();
+            let columns = fields.columns();
+            let answer = EntitiesAnswer { entities, next_cursor, metadata, columns };
+            return Ok(provenance.respond_as(self.format, &answer));
+        }
+    }
+
+    /// Whether the filter names an attribute that is not hot, as far as that is known.
+    async fn names_cold(&self) -> bool {
+        let names: Vec<&str> = self.filter.iter().flat_map(|f| f.attributes()).collect();
+        let known = self.context.attributes(self.tenant, &names).await;
+        known.values().any(|row| !row.is_hot)
+    }
+
+    fn filters_by(&self, attribute: &str) -> bool {
+        self.filter.is_some_and(|f| f.attributes().any(|name| name == attribute))
+    }
+
+    fn refused(&self, error: ReadError, sort: &SearchSort) -> Problem {
+        let ReadError::Filter { refusal, subject } = error else { return error.into() };
+        let name = excerpt(&subject);
+        // The filter is looked at before the order.
+        let in_sort = matches!(sort, SearchSort::Attribute(by) if *by == subject)
+            && (refusal == FilterRefusal::NotHot && self.demand.consistency != Consistency::Strong
+                || !self.filters_by(&subject));
+        let detail = match refusal {
+            FilterRefusal::UnknownAttribute => format!("no attribute {name} is registered"),
+            FilterRefusal::NotHot if in_sort => {
+                format!("{name} is not a hot attribute, and only by those can be sorted")
+            }
+            FilterRefusal::NotHot => {
+                format!(
+                    "{name} is not a hot attribute, and only those can be searched with consistency=strong"
+                )
+            }
+            FilterRefusal::WrongType => {
+                format!("{name} is compared with a value of another type than its own")
+            }
+            FilterRefusal::Malformed if subject == "cursor" => {
+                return Problem::bad_body("cursor", "is not a cursor that a search answer gave");
+            }
+            FilterRefusal::Malformed => format!("the filter cannot be used at {name}"),
+            FilterRefusal::TooLarge => "the filter is too large or too deep".to_owned(),
+        };
+        match self.filter {
+            _ if in_sort => Problem::bad_body("sort.attribute", detail),
+            filter => Problem::bad_filter(filter.map_or("filter", |f| f.path_of(&subject)), detail),
+        }
+    }
 }
 
-fn refused(error: ReadError, filter: Option<&Filter>) -> Problem {
-    let ReadError::Filter { refusal, subject } = error else { return error.into() };
-    let field = filter.map_or("filter", |f| f.path_of(&subject));
-    let name = excerpt(&subject);
-    let detail = match refusal {
-        FilterRefusal::UnknownAttribute => format!("no attribute {name} is registered"),
-        FilterRefusal::NotHot => format!("{name} is not a hot attribute, and only those can be searched"),
-        FilterRefusal::WrongType => format!("{name} is compared with a value of another type than its own"),
-        FilterRefusal::Malformed => format!("the filter cannot be used at {name}"),
-        FilterRefusal::TooLarge => "the filter is too large or too deep".to_owned(),
-    };
-    Problem::bad_filter(field, detail)
+/// A search without an answer.
+enum Failed {
+    Read(ReadError),
+    Problem(Problem),
 }
 
-fn to_cursor(last: EntityId) -> String {
-    URL_SAFE_NO_PAD.encode(format!("e {last}"))
+impl From<ReadError> for Failed {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
 }
 
-fn from_cursor(text: &str) -> Result<EntityId, Problem> {
-    let plain = URL_SAFE_NO_PAD.decode(text).ok().and_then(|b| String::from_utf8(b).ok());
-    let id = plain.as_deref().and_then(|p| p.strip_prefix("e ")).and_then(|id| id.parse().ok());
-    let id = id.ok_or_else(|| Problem::bad_body("cursor", "is not a cursor that a search answer gave"));
-    id.map(EntityId)
+impl From<Problem> for Failed {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
 }

@@ -21,6 +21,8 @@ pub(crate) enum Need {
     Hot,
     /// History: as old as the flush, on a replica.
     History,
+    /// History without staging: as old as the flush, on the primary too.
+    Flushed,
 }
 
 /// When a server said how far it is.
@@ -95,7 +97,7 @@ fn age(need: Need, beat: Duration, history: Duration) -> Duration {
     match need {
         Need::Hot => beat,
         // The flush's own row came through the same replication, so its age covers both.
-        Need::History => history,
+        Need::History | Need::Flushed => history,
     }
 }
 
@@ -111,6 +113,14 @@ impl Sources {
         self.replica.as_ref().map(|r| r.lag(Need::Hot))
     }
 
+    /// The primary: what was just changed is to be seen changed, and only it can be written.
+    pub(crate) fn primary(&self) -> Result<&Server, Problem> {
+        if self.primary.lets_through() {
+            return Ok(&self.primary);
+        }
+        Err(Problem::unavailable("the database does not answer", Duration::from_secs(1)))
+    }
+
     /// Those that can be asked for something that is the same everywhere, nearest first.
     pub(crate) fn any(&self) -> impl Iterator<Item = &Server> {
         self.replica.iter().chain([&self.primary]).filter(|s| s.lets_through())
@@ -118,7 +128,8 @@ impl Sources {
 
     /// Begins a read. `cache` is the age of the cache's entry, if it has one.
     pub(crate) fn attempt(&self, demand: Demand, need: Need, cache: Option<Duration>) -> Attempt<'_> {
-        Attempt { sources: self, demand, need, cache, primary_failures: 0, replica_failed: false }
+        let (primary_failures, replica_failed, late) = (0, false, false);
+        Attempt { sources: self, demand, need, cache, primary_failures, replica_failed, late }
     }
 }
 
@@ -130,6 +141,8 @@ pub(crate) struct Attempt<'a> {
     cache: Option<Duration>,
     primary_failures: u32,
     replica_failed: bool,
+    /// The primary answered, and its history is older than asked for.
+    late: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -200,6 +213,9 @@ impl<'a> Attempt<'a> {
                         let age = age(self.need, snapshot.beat_age, snapshot.history_age);
                         Lag::AtMost(snapshot.began.elapsed() + age)
                     }
+                    Source::Primary if self.need == Need::Flushed => {
+                        Lag::AtMost(snapshot.began.elapsed() + snapshot.history_age)
+                    }
                     Source::Primary | Source::Cache => Lag::ZERO,
                 };
                 // It fell behind between measuring and reading: only a bound that the
@@ -207,6 +223,10 @@ impl<'a> Attempt<'a> {
                 let too_old = self.demand.max_staleness.is_some_and(|bound| !lag.is_under(bound));
                 if route.source == Source::ReadReplica && too_old {
                     self.replica_failed = true;
+                    return Ok(None);
+                }
+                if route.source == Source::Primary && self.need == Need::Flushed && too_old {
+                    (self.primary_failures, self.late) = (TRIES, true);
                     return Ok(None);
                 }
                 Ok(Some((snapshot.value, lag)))
@@ -223,6 +243,10 @@ impl<'a> Attempt<'a> {
     }
 
     fn refuse(&self, why: NoSource) -> Problem {
+        if self.late {
+            let detail = "history is older than max_staleness: what came since is not flushed yet";
+            return Problem::unavailable(detail, Duration::from_secs(1));
+        }
         let now = Instant::now();
         let retry_in = locked(&self.sources.primary.breaker).retry_in(now);
         Problem::unavailable(why.to_string(), retry_in)

@@ -15,7 +15,7 @@ fn filter() -> impl Strategy<Value = Value> {
     ];
     let value =
         prop_oneof![4 => scalar.clone(), 1 => prop::collection::vec(scalar, 0..4).prop_map(Value::from)];
-    let key = prop_oneof!["(eq|gt|gte|lt|lte|in|exists|attribute|and|or|not)", ".{0,6}"];
+    let key = prop_oneof!["(eq|gt|gte|lt|lte|in|exists|attribute|and|or|not|at_least)", ".{0,6}"];
     let leaf = prop_oneof![
         3 => ("[a-z]{1,5}", "(eq|gt|gte|lt|lte|in|exists)", value.clone())
             .prop_map(|(name, op, value)| json!({"attribute": name, op: value})),
@@ -27,6 +27,8 @@ fn filter() -> impl Strategy<Value = Value> {
             ("(and|or)", prop::collection::vec(inner.clone(), 0..4))
                 .prop_map(|(op, parts)| json!({op: parts})),
             inner.clone().prop_map(|part| json!({"not": part})),
+            (0..5_usize, prop::collection::vec(inner.clone(), 0..4))
+                .prop_map(|(k, parts)| json!({"at_least": {"k": k, "of": parts}})),
             (key, inner).prop_map(|(key, part)| json!({key: part})),
         ]
     })

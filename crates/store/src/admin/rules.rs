@@ -65,7 +65,7 @@ pub struct AttributeSettings {
 
 /// A change as the database takes it: milliseconds and an action, which is `none` for a
 /// limit that is taken away.
-fn columns(change: Option<Option<Limit>>) -> (Option<i64>, Option<&'static str>) {
+pub(crate) fn limit_columns(change: Option<Option<Limit>>) -> (Option<i64>, Option<&'static str>) {
     match change {
         None => (None, None),
         Some(None) => (None, Some("none")),
@@ -79,24 +79,26 @@ fn limits(row: &Row, from: usize) -> Result<TimeLimits, StoreError> {
     Ok(TimeLimits { late, ahead: limit(row.get(from + 2), row.get(from + 3))? })
 }
 
+/// A tenant from the columns of [`AdminStore::tenant_settings`].
+pub(crate) fn tenant_settings(row: &Row) -> Result<TenantSettings, StoreError> {
+    let points: &str = row.get(4);
+    Ok(TenantSettings {
+        id: TenantId(row.get(0)),
+        name: row.get(1),
+        strict: row.get(2),
+        hot_limit: row.get::<_, i32>(3).unsigned_abs(),
+        points: points.parse().map_err(|_| StoreError::Unreadable("a point policy"))?,
+        limits: limits(row, 5)?,
+    })
+}
+
 impl AdminStore {
     /// All tenants with their settings, by name.
     pub async fn tenant_settings(&self) -> Result<Vec<TenantSettings>, StoreError> {
         let sql = "select tenant_id, name, strict, hot_limit, point_policy, late_ms, late_action, ahead_ms, \
                    ahead_action from tenants order by name";
         let rows = self.db.query("listing tenants", sql, &[]).await?;
-        let tenant = |row: &Row| {
-            let points: &str = row.get(4);
-            Ok(TenantSettings {
-                id: TenantId(row.get(0)),
-                name: row.get(1),
-                strict: row.get(2),
-                hot_limit: row.get::<_, i32>(3).unsigned_abs(),
-                points: points.parse().map_err(|_| StoreError::Unreadable("a point policy"))?,
-                limits: limits(row, 5)?,
-            })
-        };
-        rows.iter().map(tenant).collect()
+        rows.iter().map(tenant_settings).collect()
     }
 
     /// Changes a tenant; `None` if there is none of that name. Ingest follows within ten
@@ -104,8 +106,8 @@ impl AdminStore {
     pub async fn tenant_set(&self, name: &str, change: TenantChange) -> Result<Option<TenantId>, StoreError> {
         let hot_limit = change.hot_limit.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
         let points = change.points.map(PointPolicy::name);
-        let (late_ms, late) = columns(change.limits.late);
-        let (ahead_ms, ahead) = columns(change.limits.ahead);
+        let (late_ms, late) = limit_columns(change.limits.late);
+        let (ahead_ms, ahead) = limit_columns(change.limits.ahead);
         let parameters: &[Parameter<'_>] = &[
             (&name, Type::TEXT),
             (&change.strict, Type::BOOL),
@@ -128,8 +130,8 @@ impl AdminStore {
         name: &str,
         change: LimitChange,
     ) -> Result<bool, StoreError> {
-        let (late_ms, late) = columns(change.late);
-        let (ahead_ms, ahead) = columns(change.ahead);
+        let (late_ms, late) = limit_columns(change.late);
+        let (ahead_ms, ahead) = limit_columns(change.ahead);
         let parameters: &[Parameter<'_>] = &[
             (&tenant.0, Type::INT4),
             (&name, Type::TEXT),

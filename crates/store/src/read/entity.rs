@@ -86,19 +86,18 @@ impl Reader {
         done.try_map(|results| results.iter().flatten().next().map(entity_row).transpose())
     }
 
-    /// The entity's identifier and type, and the attribute, where they are registered.
+    /// The entity's identifier and type, if it is registered, and those of the attributes that are.
     pub async fn names(
         &self,
         tenant: TenantId,
         external_id: &str,
-        attribute: &str,
-    ) -> Result<Snapshot<(Option<(EntityId, String)>, Option<AttributeRow>)>, ReadError> {
+        attributes: &[&str],
+    ) -> Result<Snapshot<(Option<(EntityId, String)>, Vec<AttributeRow>)>, ReadError> {
         let entity: [super::Parameter<'_>; 2] = [(&tenant.0, Type::INT4), (&external_id, Type::TEXT)];
-        let names: &[&str] = &[attribute];
-        let attributes: [super::Parameter<'_>; 2] = [(&tenant.0, Type::INT4), (&names, Type::TEXT_ARRAY)];
+        let names: [super::Parameter<'_>; 2] = [(&tenant.0, Type::INT4), (&attributes, Type::TEXT_ARRAY)];
         let statements = [
             Statement { sql: NAMES, parameters: &entity },
-            Statement { sql: ATTRIBUTES, parameters: &attributes },
+            Statement { sql: ATTRIBUTES, parameters: &names },
         ];
         let done = self.unit(Some(tenant), &statements).await?;
         done.try_map(|results| {
@@ -107,8 +106,8 @@ impl Reader {
                 Some(row) => Some((EntityId(row.try_get(0)?), row.try_get(1)?)),
                 None => None,
             };
-            let attribute = results.next().and_then(|rows| rows.first()).map(attribute_row).transpose()?;
-            Ok((entity, attribute))
+            let attributes = results.flatten().map(attribute_row).collect::<Result<_, _>>()?;
+            Ok((entity, attributes))
         })
     }
 

@@ -55,7 +55,8 @@ pub struct Superseded {
     pub superseded_at: Timestamp,
 }
 
-fn column(value_type: ValueType) -> &'static str {
+/// The column of history that has values of the type.
+pub(super) fn column(value_type: ValueType) -> &'static str {
     match value_type {
         ValueType::String => "value",
         ValueType::Integer => "value_int",
@@ -69,17 +70,18 @@ fn column(value_type: ValueType) -> &'static str {
 fn point(row: &Row, value_type: ValueType) -> Result<HistoryPoint, ReadError> {
     let Micros(observed_at) = row.try_get(0)?;
     let Micros(ingested_at) = row.try_get(1)?;
-    Ok(HistoryPoint { observed_at, ingested_at, value: value(row, value_type)?, superseded: Vec::new() })
+    Ok(HistoryPoint { observed_at, ingested_at, value: typed(row, 2, value_type)?, superseded: Vec::new() })
 }
 
-fn value(row: &Row, value_type: ValueType) -> Result<Value, ReadError> {
+/// The value in a column of its type's own.
+pub(super) fn typed(row: &Row, column: usize, value_type: ValueType) -> Result<Value, ReadError> {
     Ok(match value_type {
-        ValueType::String => Value::String(row.try_get::<_, String>(2)?.into()),
-        ValueType::Integer => Value::Integer(row.try_get(2)?),
-        ValueType::Float => Value::Float(row.try_get(2)?),
-        ValueType::Decimal => Value::Decimal(row.try_get::<_, Decimal>(2)?),
-        ValueType::Boolean => Value::Boolean(row.try_get(2)?),
-        ValueType::Timestamp => Value::Timestamp(row.try_get::<_, Micros>(2)?.0),
+        ValueType::String => Value::String(row.try_get::<_, String>(column)?.into()),
+        ValueType::Integer => Value::Integer(row.try_get(column)?),
+        ValueType::Float => Value::Float(row.try_get(column)?),
+        ValueType::Decimal => Value::Decimal(row.try_get::<_, Decimal>(column)?),
+        ValueType::Boolean => Value::Boolean(row.try_get(column)?),
+        ValueType::Timestamp => Value::Timestamp(row.try_get::<_, Micros>(column)?.0),
     })
 }
 
@@ -162,7 +164,7 @@ fn attach(points: &mut [HistoryPoint], row: &Row, query: &HistoryQuery) -> Resul
     let point = found.ok().and_then(|at| points.get_mut(at)).filter(|p| p.ingested_at >= superseded_at);
     if let Some(point) = point {
         let Micros(ingested_at) = row.try_get(1)?;
-        let value = value(row, query.value_type)?;
+        let value = typed(row, 2, query.value_type)?;
         point.superseded.push(Superseded { value, ingested_at, superseded_at });
     }
     Ok(())

@@ -20,7 +20,7 @@ fn usages(which: &str, sketched: &str) -> String {
            s.last_written_at, k.entities, k.distinct_values, \
            d.value_count, d.entity_count, d.min_value, d.max_value, d.avg_value, d.refreshed_at, \
            (select max(c.requested_at) from hot_changes c \
-            where c.tenant_id = $1 and c.attribute_id = a.attribute_id) \
+            where c.tenant_id = $1 and c.attribute_id = a.attribute_id), a.description \
          from attribute_statistics_state b \
          cross join lateral (select * from attributes where tenant_id = $1 {which}) a \
          cross join lateral ( \
@@ -57,6 +57,8 @@ const ADD: &str = "select statistics_add_queries($1, $2, $3, $4, $5)";
 pub struct AttributeUsage {
     /// What is registered of it.
     pub attribute: AttributeRow,
+    /// What its tenant says of it; may be empty.
+    pub description: String,
     /// Since when it is.
     pub created_at: Timestamp,
     /// When it was last asked to become hot, or to cease to be.
@@ -134,6 +136,7 @@ fn attribute_usage(row: &Row) -> Result<AttributeUsage, ReadError> {
     let Micros(since) = row.try_get(7)?;
     Ok(AttributeUsage {
         attribute: attribute_row(row)?,
+        description: row.try_get(26)?,
         created_at: row.try_get::<_, Micros>(5)?.0,
         changed_at: row.try_get::<_, Option<Micros>>(25)?.map(|m| m.0),
         usage: Usage {

@@ -39,15 +39,8 @@ async fn through(flusher: &FlushStore) -> u64 {
 
 async fn found(db: &Database, filter: &str) -> Result<Vec<String>, ReadError> {
     let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(10));
-    let query = SearchQuery {
-        tenant: db.acme,
-        filter_json: filter.into(),
-        entity_type: None,
-        after: EntityId(0),
-        limit: 100,
-    };
-    let rows = reader.search(&query).await?.value;
-    Ok(rows.into_iter().map(|row| format!("{} {}", row.external_id, row.attrs_json)).collect())
+    let rows = reader.search(&SearchQuery::new(db.acme, filter, 100)).await?.value;
+    Ok(rows.into_iter().map(|r| format!("{} {}", r.entity.external_id, r.entity.attrs_json)).collect())
 }
 
 async fn only(db: &Database) -> HotChange {

@@ -3,7 +3,7 @@
 
 use crate::support::{Server, Suite, place, position};
 use eaves_model::delivery::Gap;
-use eaves_model::{EntityId, Value, ValueType};
+use eaves_model::{Value, ValueType};
 use eaves_store::ingest::{Loss, LossKind};
 use eaves_store::quarantine::Filter;
 use eaves_store::read::{Reader, SearchQuery};
@@ -24,20 +24,14 @@ async fn reads(server: Arc<Server>) {
     w.commit(1, &[point], &[w.hot(e, 1, r#"{"level":7}"#)]).await.unwrap();
     db.flusher().await.heartbeat().await.unwrap();
     let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(5));
-    let query = SearchQuery {
-        tenant: db.acme,
-        filter_json: r#"{"attribute":"level","gte":7}"#.into(),
-        entity_type: None,
-        after: EntityId(0),
-        limit: 10,
-    };
+    let query = SearchQuery::new(db.acme, r#"{"attribute":"level","gte":7}"#, 10);
     let found = reader.search(&query).await.unwrap().value;
-    assert_eq!(found.iter().map(|row| row.external_id.as_str()).collect::<Vec<_>>(), ["pump"]);
-    let all = SearchQuery { tenant: db.other, filter_json: "{}".into(), ..query };
+    assert_eq!(found.iter().map(|row| row.entity.external_id.as_str()).collect::<Vec<_>>(), ["pump"]);
+    let all = SearchQuery::new(db.other, "{}", 10);
     let none = reader.search(&all).await.unwrap().value;
     assert!(none.is_empty(), "a row of another tenant");
-    let (entity, attribute) = reader.names(db.acme, "pump", "level").await.unwrap().value;
-    assert_eq!((entity.unwrap().0, attribute.unwrap().name.as_str()), (e, "level"));
+    let (entity, attributes) = reader.names(db.acme, "pump", &["level", "none"]).await.unwrap().value;
+    assert_eq!((entity.unwrap().0, attributes.len(), attributes[0].name.as_str()), (e, 1, "level"));
     assert_eq!(reader.attributes(db.acme, &["level", "none"]).await.unwrap().value.len(), 1);
     assert!(reader.attributes(db.other, &["level"]).await.unwrap().value.is_empty());
     assert_eq!(reader.tenant("acme").await.unwrap().unwrap().id, db.acme);

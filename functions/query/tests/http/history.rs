@@ -67,7 +67,7 @@ pub(crate) async fn pages_cover_the_window_once(world: &World) {
     let path = format!("/v1/entities/p/history/n?consistency=strong&from={from}&to={to}");
     assert_eq!(values(&world.get(&tenant, &path).await.ok().body), [7, 6, 5], "to is not included");
     world.get(&tenant, "/v1/entities/p/history/m").await.problem(404, Some("attribute"), "\"m\"");
-    world.get(&tenant, "/v1/entities/q/history/n").await.problem(404, Some("attribute"), "\"q\"");
+    world.get(&tenant, "/v1/entities/q/history/n").await.problem(404, Some("external_id"), "\"q\"");
 }
 
 pub(crate) async fn windows_are_checked(world: &World) {

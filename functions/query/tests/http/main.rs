@@ -7,11 +7,17 @@ mod attributes;
 mod auth;
 mod away;
 mod described;
+mod doubles;
+mod entities;
 mod entity;
+mod export;
+mod figures;
 mod history;
 mod hot;
 mod quarantine;
 mod search;
+mod series;
+mod settings;
 mod telemetry;
 mod world;
 
@@ -48,14 +54,31 @@ fn main() {
         entity::the_headers_say_what_the_metadata_says,
         entity::an_eventual_read_fills_the_cache_and_is_answered_from_it,
         entity::two_tenants_with_the_same_names_never_mix,
+        entities::a_list_is_stable_under_writes,
+        entities::fields_are_selected_hot_or_not,
+        entities::a_batch_answers_each_name,
+        series::pages_of_several_attributes_cover_all_once,
+        series::buckets_are_what_their_points_make,
+        series::the_latest_values_before_a_time,
+        figures::aggregates_are_what_the_values_make,
+        figures::a_distribution_counts_every_value,
+        figures::figures_keep_to_their_guards,
         history::a_strong_read_sees_what_is_not_flushed_yet,
         history::pages_cover_the_window_once,
         history::windows_are_checked,
         search::filters_find_what_they_describe,
         search::pages_and_fields,
         search::what_cannot_be_searched_is_named,
+        search::the_seeds_patterns,
+        search::sorted_pages_keep_their_order,
         attributes::usage_is_told_by_attribute,
         attributes::a_list_has_pages_and_one_tenant,
+        export::history_as_lines_and_tables,
+        export::entities_as_lines_and_tables,
+        export::large_answers_are_compressed_and_bounded,
+        export::what_the_caller_has_is_not_sent_again,
+        settings::an_attribute_is_described,
+        settings::a_tenant_sees_and_changes_its_own_settings,
         hot::a_simulation_says_what_would_change_and_changes_nothing,
         hot::settings_out_of_range_are_refused,
         telemetry::readings_go_to_the_stream_with_the_callers_tenant,

@@ -117,3 +117,125 @@ pub(crate) async fn what_cannot_be_searched_is_named(world: &World) {
     let large = json!({"fields": ["x".repeat(200_000)]});
     world.search(&tenant, &large).await.problem(413, None, "131072 bytes");
 }
+
+/// Containment, a numeric range, a hot filter with the latest cold value, at least k of several.
+pub(crate) async fn the_seeds_patterns(world: &World) {
+    let (tenant, other) = (world.tenant(3).await, world.tenant(3).await);
+    // What the filters below are computed from once more.
+    let mut input = Vec::new();
+    for i in 0..24_i64 {
+        let status = ["online", "fault", "off"][(i % 3) as usize];
+        let (region, priority) = (["eu", "us"][(i / 3 % 2) as usize], i % 7);
+        let name = format!("e{i:02}");
+        let hot = [
+            ("status", Value::String(status.into())),
+            ("region", Value::String(region.into())),
+            ("priority", Value::Integer(priority)),
+        ];
+        world.take(tenant.id, &name, ago(30), &hot).await;
+        // The older value would answer every question otherwise.
+        let temperature = (i * 5 % 24) as f64 / 2.0;
+        world.take(tenant.id, &name, ago(300), &[("temperature", Value::Float(99.0 - temperature))]).await;
+        if i % 4 != 3 {
+            world.take(tenant.id, &name, ago(60), &[("temperature", Value::Float(temperature))]).await;
+        }
+        let latest = if i % 4 != 3 { temperature } else { 99.0 - temperature };
+        input.push((name, status, region, priority, latest));
+    }
+    let flushed = |a: &crate::world::Answer| a.body["count"] == 24 + 18;
+    world.until(&tenant, "/v1/attributes/temperature/distribution", flushed).await;
+
+    type Row = (String, &'static str, &'static str, i64, f64);
+    let check = async |filter: Json, expect: &dyn Fn(&Row) -> bool| {
+        let expect: Vec<&str> = input.iter().filter(|row| expect(row)).map(|row| row.0.as_str()).collect();
+        assert!(!expect.is_empty() && expect.len() < 24, "{filter} tells nothing apart");
+        let body = json!({"filter": filter, "fields": ["temperature", "status"]});
+        let answer = world.ask(&tenant, "/v1/entities/search", &body).await.ok();
+        assert_eq!(names(&answer.body), expect, "{filter}");
+        for entity in answer.body["entities"].as_array().unwrap() {
+            let row = input.iter().find(|row| row.0 == entity["external_id"]).unwrap();
+            assert_eq!(entity["attributes"]["temperature"]["value"], row.4, "the latest value");
+            assert_eq!(entity["attributes"]["status"]["value"], row.1);
+        }
+        answer
+    };
+    check(json!({"attribute": "status", "eq": "online"}), &|r| r.1 == "online").await;
+    check(json!({"attribute": "priority", "gte": 2, "lt": 5}), &|r| (2..5).contains(&r.3)).await;
+    check(json!({"attribute": "temperature", "gt": 9.5, "lte": 90}), &|r| r.4 > 9.5 && r.4 <= 90.0).await;
+    let mixed =
+        json!({"and": [{"attribute": "status", "eq": "online"}, {"attribute": "temperature", "gt": 5}]});
+    let answer = check(mixed.clone(), &|r| r.1 == "online" && r.4 > 5.0).await;
+    let lag: f64 = answer.header("x-data-lag-seconds").parse().unwrap();
+    assert!(lag > 0.0, "history is as old as the flush: {lag}");
+    let three = json!([{"attribute": "status", "eq": "fault"}, {"attribute": "region", "eq": "us"},
+        {"attribute": "temperature", "lt": 6}]);
+    for k in 1..=3 {
+        let met = |r: &Row| usize::from(r.1 == "fault") + usize::from(r.2 == "us") + usize::from(r.4 < 6.0);
+        check(json!({"at_least": {"k": k, "of": three}}), &|r| met(r) >= k).await;
+    }
+    // Only what was observed since: temperatures of one minute ago, and no older ones.
+    let recent = json!({"filter": {"attribute": "temperature", "exists": true}, "cold_within": "2m"});
+    let answer = world.ask(&tenant, "/v1/entities/search", &recent).await.ok();
+    assert_eq!(names(&answer.body).len(), 18);
+
+    // A strong search would lack what is not flushed, so it is refused.
+    world.search(&tenant, &json!({"filter": mixed})).await.problem(
+        400,
+        Some("filter.and[1].attribute"),
+        "consistency=strong",
+    );
+    let theirs = world.ask(&other, "/v1/entities/search", &json!({"filter": mixed})).await;
+    theirs.problem(400, Some("filter.and[0].attribute"), "no attribute \"status\"");
+    let theirs = world.ask(&other, "/v1/entities/search", &json!({"sort": {"by": "external_id"}})).await.ok();
+    assert!(names(&theirs.body).is_empty(), "another tenant's entities");
+}
+
+pub(crate) async fn sorted_pages_keep_their_order(world: &World) {
+    let tenant = world.tenant(1).await;
+    let mut input = Vec::new();
+    for i in 0..11_i64 {
+        let (name, n) = (format!("e{:02}", i * 4 % 11), i * 3 % 5);
+        let value = if i == 6 { ("other", Value::Integer(1)) } else { ("n", Value::Integer(n)) };
+        world.take(tenant.id, &name, ago(5), &[value, ("cold", Value::Integer(1))]).await;
+        input.push((name, (i != 6).then_some(n), i));
+    }
+    let pages = async |sort: Json| -> Vec<String> {
+        let mut body = json!({"sort": sort, "limit": 4});
+        let mut found = Vec::new();
+        loop {
+            let answer = world.search(&tenant, &body).await.ok();
+            found.extend(names(&answer.body).into_iter().map(str::to_owned));
+            match &answer.body["next_cursor"] {
+                Json::Null => return found,
+                cursor => body["cursor"] = cursor.clone(),
+            }
+        }
+    };
+    let by = |key: &dyn Fn(&(String, Option<i64>, i64)) -> (bool, i64, i64)| -> Vec<String> {
+        let mut all = input.clone();
+        all.sort_by_key(|e| key(e));
+        all.into_iter().map(|e| e.0).collect()
+    };
+    let mut names: Vec<String> = input.iter().map(|e| e.0.clone()).collect();
+    names.sort();
+    assert_eq!(pages(json!({"by": "external_id"})).await, names);
+    names.reverse();
+    assert_eq!(pages(json!({"by": "external_id", "order": "desc"})).await, names);
+    assert_eq!(pages(json!({"order": "desc"})).await, by(&|e| (false, 0, -e.2)));
+    assert_eq!(pages(json!({"attribute": "n"})).await, by(&|e| (e.1.is_none(), e.1.unwrap_or(0), e.2)));
+    let expect = by(&|e| (e.1.is_none(), -e.1.unwrap_or(0), e.2));
+    assert_eq!(pages(json!({"attribute": "n", "order": "desc"})).await, expect);
+
+    let first = world.search(&tenant, &json!({"sort": {"attribute": "n"}, "limit": 2})).await.ok();
+    let cursor = &first.body["next_cursor"];
+    let check = async |body: Json, field: &str, detail: &str| {
+        world.search(&tenant, &body).await.problem(400, Some(field), detail);
+    };
+    check(json!({"cursor": cursor}), "cursor", "another sort").await;
+    check(json!({"sort": {"attribute": "cold"}}), "sort.attribute", "hot attribute").await;
+    check(json!({"sort": {"attribute": "nix"}}), "sort.attribute", "no attribute \"nix\"").await;
+    check(json!({"sort": {"attribute": ""}}), "sort.attribute", "is empty").await;
+    check(json!({"sort": {"by": "external_id", "attribute": "n"}}), "sort", "leave one").await;
+    check(json!({"sort": {"by": "size"}}), "body", "unknown variant").await;
+    check(json!({"fields": ["nix"]}), "fields", "no attribute \"nix\"").await;
+}

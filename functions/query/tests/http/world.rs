@@ -1,9 +1,10 @@
 //! Servers, tenants and requests for the cases.
 
+use crate::doubles::{Memory, Redis};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
-use eaves_fn_query::{Context, Outgoing, Stream, StreamError, router};
+use eaves_fn_query::{Context, Stream, router};
 use eaves_model::batch::Point;
 use eaves_model::tenant::Tenant;
 use eaves_model::{Code, Position, Rejection, TenantId, Timestamp, Value};
@@ -13,14 +14,12 @@ use eaves_store::admin::{AdminStore, set_password};
 use eaves_store::flush::FlushStore;
 use eaves_store::ingest::{Commit, HotRow, IngestStore, QuarantineKind, Quarantined};
 use eaves_store::quarantine::Filter;
-use futures_util::future::BoxFuture;
 use http_body_util::BodyExt as _;
 use lambda_http::request::RequestContext;
 use serde_json::{Value as Json, json};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{TcpListener, TcpStream};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -154,8 +153,19 @@ impl World {
 
     /// Takes a reading as ingest would.
     pub(crate) async fn take(&self, tenant: TenantId, entity: &str, at: Timestamp, values: &[(&str, Value)]) {
+        self.take_as(tenant, (entity, "pump"), at, values).await;
+    }
+
+    /// The same of an entity of some type.
+    pub(crate) async fn take_as(
+        &self,
+        tenant: TenantId,
+        entity: (&str, &str),
+        at: Timestamp,
+        values: &[(&str, Value)],
+    ) {
         let mut store = self.ingest.lock().await;
-        let entity = store.register_entities(tenant, &[(entity, "pump")], true).await.unwrap()[0].id;
+        let entity = store.register_entities(tenant, &[entity], true).await.unwrap()[0].id;
         let types: Vec<_> = values.iter().map(|(name, value)| (*name, value.value_type())).collect();
         let attributes = store.register_attributes(tenant, &types, true).await.unwrap();
         let attributes: HashMap<_, _> = attributes.iter().map(|a| (a.name.as_str(), a)).collect();
@@ -254,14 +264,16 @@ impl World {
     }
 
     pub(crate) async fn search(&self, tenant: &Tenant, body: &Json) -> Answer {
-        let claims = Some(claims(tenant, "query:read"));
-        self.send(Method::POST, "/v1/entities/search?consistency=strong", claims, &[], &body.to_string())
-            .await
+        self.ask(tenant, "/v1/entities/search?consistency=strong", body).await
     }
 
     pub(crate) async fn simulate(&self, tenant: &Tenant, body: &Json) -> Answer {
+        self.ask(tenant, "/v1/hot/simulate?consistency=strong", body).await
+    }
+
+    /// A query with a body.
+    pub(crate) async fn ask(&self, tenant: &Tenant, path: &str, body: &Json) -> Answer {
         let claims = Some(claims(tenant, "query:read"));
-        let path = "/v1/hot/simulate?consistency=strong";
         self.send(Method::POST, path, claims, &[], &body.to_string()).await
     }
 
@@ -306,7 +318,11 @@ impl World {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let mut text = String::new();
+        match headers.get("content-encoding") {
+            Some(_) => flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap(),
+            None => (&bytes[..]).read_to_string(&mut text).unwrap(),
+        };
         let body = serde_json::from_str(&text).unwrap_or(Json::Null);
         Answer { status, headers, text, body }
     }
@@ -386,87 +402,5 @@ async fn flush(settings: Postgres, on: Arc<AtomicBool>) {
             }
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// A stream that remembers, and refuses what it is told to refuse.
-#[derive(Default)]
-pub(crate) struct Memory {
-    taken: Mutex<Vec<Outgoing>>,
-    refused: Mutex<HashSet<String>>,
-}
-
-impl Memory {
-    /// What it took for a tenant.
-    pub(crate) fn of(&self, tenant: &Tenant) -> Vec<Outgoing> {
-        let prefix = format!("{}/", tenant.name);
-        self.taken.lock().unwrap().iter().filter(|r| r.partition_key.starts_with(&prefix)).cloned().collect()
-    }
-
-    pub(crate) fn refuse(&self, key: String) {
-        self.refused.lock().unwrap().insert(key);
-    }
-}
-
-impl Stream for Memory {
-    fn put<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<(), StreamError>>> {
-        let refused = self.refused.lock().unwrap();
-        let mut results = Vec::new();
-        for record in records {
-            if refused.contains(&record.partition_key) {
-                results.push(Err(StreamError("ProvisionedThroughputExceededException".into())));
-            } else {
-                self.taken.lock().unwrap().push(record.clone());
-                results.push(Ok(()));
-            }
-        }
-        Box::pin(std::future::ready(results))
-    }
-}
-
-pub(crate) struct Redis {
-    child: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
-}
-
-impl Redis {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let dir = tempfile::tempdir().unwrap();
-        let child = Command::new("redis-server")
-            .args([
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--port",
-                &port.to_string(),
-                "--dir",
-            ])
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server does not start: run make setup");
-        let redis = Self { child, port, _dir: dir };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "redis-server does not answer");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        redis
-    }
-
-    pub(crate) fn stop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.stop();
     }
 }

@@ -1,0 +1,67 @@
+//! What a tenant's own user sees and changes of its settings (`V53__own_settings.sql`).
+
+use super::{Parameter, ReadError, Reader, Snapshot, Statement};
+use crate::admin::{LimitChange, TenantSettings, limit_columns, tenant_settings};
+use eaves_model::{PointPolicy, TenantId};
+use tokio_postgres::types::Type;
+
+const SETTINGS: &str = "select tenant_id, name, strict, hot_limit, point_policy, late_ms, late_action, ahead_ms, \
+     ahead_action from tenants where tenant_id = $1";
+
+/// What to change; `None` leaves it as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnChange {
+    /// Entities and attributes must be registered before values are taken.
+    pub strict: Option<bool>,
+    /// What a second value for a point does.
+    pub points: Option<PointPolicy>,
+    /// How late and how far ahead values may be.
+    pub limits: LimitChange,
+}
+
+impl Reader {
+    /// The tenant's settings.
+    pub async fn own_settings(&self, tenant: TenantId) -> Result<Snapshot<TenantSettings>, ReadError> {
+        let parameters: [Parameter<'_>; 1] = [(&tenant.0, Type::INT4)];
+        let done = self.unit(Some(tenant), &[Statement { sql: SETTINGS, parameters: &parameters }]).await?;
+        done.try_map(|results| {
+            let row = results.iter().flatten().next().ok_or(ReadError::Unreadable("the tenant"))?;
+            tenant_settings(row).map_err(|_| ReadError::Unreadable("the tenant's settings"))
+        })
+    }
+
+    /// Changes the tenant's settings. Ingest follows within ten seconds. Only the primary takes it.
+    pub async fn own_settings_change(&self, tenant: TenantId, change: OwnChange) -> Result<(), ReadError> {
+        let points = change.points.map(PointPolicy::name);
+        let (late_ms, late) = limit_columns(change.limits.late);
+        let (ahead_ms, ahead) = limit_columns(change.limits.ahead);
+        let parameters: [Parameter<'_>; 6] = [
+            (&change.strict, Type::BOOL),
+            (&points, Type::TEXT),
+            (&late_ms, Type::INT8),
+            (&late, Type::TEXT),
+            (&ahead_ms, Type::INT8),
+            (&ahead, Type::TEXT),
+        ];
+        let sql = "select own_settings_change($1, $2, $3, $4, $5, $6)";
+        self.write(tenant, &[Statement { sql, parameters: &parameters }]).await.map(drop)
+    }
+
+    /// Sets an attribute's unit and description, where they are given; false if the tenant has no
+    /// such attribute. Only the primary takes it.
+    pub async fn attribute_describe(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        unit: Option<&str>,
+        description: Option<&str>,
+    ) -> Result<bool, ReadError> {
+        let parameters: [Parameter<'_>; 3] =
+            [(&name, Type::TEXT), (&unit, Type::TEXT), (&description, Type::TEXT)];
+        let sql = "select own_attribute_describe($1, $2, $3)";
+        let rows = self.write(tenant, &[Statement { sql, parameters: &parameters }]).await?;
+        let row =
+            rows.iter().flatten().next().ok_or(ReadError::Unreadable("an answer that should be there"))?;
+        Ok(row.try_get(0)?)
+    }
+}

@@ -1,0 +1,94 @@
+//! `PATCH /v1/attributes/{name}`
+
+use super::{AttributeAnswer, read};
+use crate::answer::Provenance;
+use crate::body;
+use crate::caller::{Caller, SETTINGS_WRITE};
+use crate::context::Context;
+use crate::entity_name::{Names, checked};
+use crate::problem::Problem;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use eaves_freshness::{Consistency, Demand};
+use eaves_model::rejection::excerpt;
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+const MOST_UNIT_CHARS: usize = 64;
+const MOST_DESCRIPTION_CHARS: usize = 1000;
+
+/// What to say of an attribute. What is not given stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DescribeBody {
+    /// Its unit, up to 64 characters; empty: none.
+    #[serde(default)]
+    #[schema(example = "°C", max_length = 64)]
+    unit: Option<String>,
+    /// What it is, up to 1000 characters.
+    #[serde(default)]
+    #[schema(example = "At the bearing, drive end", max_length = 1000)]
+    description: Option<String>,
+}
+
+/// Sets an attribute's unit and description. Answers show the new unit at once or, from other
+/// instances, within ten seconds. Its type was fixed when it was registered.
+#[utoipa::path(
+    patch, path = "/v1/attributes/{name}", tag = "attributes",
+    security(("jwt" = ["settings:write"])),
+    params(
+        ("name" = String, Path, description = "The attribute, percent-encoded (a slash twice: %252F)", max_length = 255, example = "temperature"),
+    ),
+    request_body(content = DescribeBody, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The attribute as it is now", body = AttributeAnswer),
+        (status = 400, description = "The body is wrong", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such attribute", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn patch_attribute(
+    State(context): State<Arc<Context>>,
+    caller: Caller,
+    Names(name): Names<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    caller.need(SETTINGS_WRITE)?;
+    let body: DescribeBody = body::object(&body, "{\"unit\": \"°C\"}")?;
+    let name = checked("name", &name)?;
+    let unit = text("unit", body.unit.as_deref(), MOST_UNIT_CHARS)?;
+    let description = text("description", body.description.as_deref(), MOST_DESCRIPTION_CHARS)?;
+    if unit.is_none() && description.is_none() {
+        return Err(Problem::bad_body("body", "changes nothing: give unit, description or both"));
+    }
+    let reader = &context.sources.primary()?.reader;
+    let not_found = || Problem::not_found("name", format!("no attribute {} is registered", excerpt(name)));
+    if !reader.attribute_describe(caller.tenant.id, name, unit, description).await? {
+        return Err(not_found());
+    }
+    let demand = Demand { consistency: Consistency::Strong, max_staleness: None };
+    let (found, route, lag) = read(&context, &caller, demand, ("", Some(name), 1)).await?;
+    let Some(found) = found.into_iter().next() else { return Err(not_found()) };
+    context.memory.remember_attribute(caller.tenant.id, found.attribute.clone());
+    let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
+    let metadata = provenance.metadata();
+    Ok(provenance.respond(&AttributeAnswer { attribute: found.into(), metadata }))
+}
+
+/// A text of at most so many characters, none of which is a control character.
+fn text<'a>(field: &str, text: Option<&'a str>, most: usize) -> Result<Option<&'a str>, Problem> {
+    let Some(given) = text else { return Ok(None) };
+    let length = given.chars().count();
+    if length > most {
+        return Err(Problem::bad_body(field, format!("has {length} characters, at most {most} are kept")));
+    }
+    if given.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(Problem::bad_body(field, "has control characters"));
+    }
+    Ok(Some(given))
+}

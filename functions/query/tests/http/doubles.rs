@@ -1,0 +1,92 @@
+//! What stands for the stream, and the Redis of the cases.
+
+use eaves_fn_query::{Outgoing, Stream, StreamError};
+use eaves_model::tenant::Tenant;
+use futures_util::future::BoxFuture;
+use std::collections::HashSet;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// A stream that remembers, and refuses what it is told to refuse.
+#[derive(Default)]
+pub(crate) struct Memory {
+    taken: Mutex<Vec<Outgoing>>,
+    refused: Mutex<HashSet<String>>,
+}
+
+impl Memory {
+    /// What it took for a tenant.
+    pub(crate) fn of(&self, tenant: &Tenant) -> Vec<Outgoing> {
+        let prefix = format!("{}/", tenant.name);
+        self.taken.lock().unwrap().iter().filter(|r| r.partition_key.starts_with(&prefix)).cloned().collect()
+    }
+
+    pub(crate) fn refuse(&self, key: String) {
+        self.refused.lock().unwrap().insert(key);
+    }
+}
+
+impl Stream for Memory {
+    fn put<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<(), StreamError>>> {
+        let refused = self.refused.lock().unwrap();
+        let mut results = Vec::new();
+        for record in records {
+            if refused.contains(&record.partition_key) {
+                results.push(Err(StreamError("ProvisionedThroughputExceededException".into())));
+            } else {
+                self.taken.lock().unwrap().push(record.clone());
+                results.push(Ok(()));
+            }
+        }
+        Box::pin(std::future::ready(results))
+    }
+}
+
+pub(crate) struct Redis {
+    child: Child,
+    pub(crate) port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = tempfile::tempdir().unwrap();
+        let child = Command::new("redis-server")
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+                "--port",
+                &port.to_string(),
+                "--dir",
+            ])
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server does not start: run make setup");
+        let redis = Self { child, port, _dir: dir };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        redis
+    }
+
+    pub(crate) fn stop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,135 @@
+//! Lines, tables, compressed answers, and answers that the caller has already.
+
+use crate::world::{Answer, World, ago, claims};
+use axum::http::Method;
+use eaves_model::tenant::Tenant;
+use eaves_model::{Value, value::decimal};
+use serde_json::{Value as Json, json};
+
+async fn get(world: &World, tenant: &Tenant, path: &str, headers: &[(&str, &str)]) -> Answer {
+    world.send(Method::GET, path, Some(claims(tenant, "query:read")), headers, "").await
+}
+
+/// A table as its rows.
+fn table(answer: &Answer) -> Vec<Vec<String>> {
+    assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
+    let reader =
+        csv::ReaderBuilder::new().has_headers(false).from_reader(answer.text.as_bytes()).into_records();
+    reader.map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect()
+}
+
+fn lines(answer: &Answer) -> Vec<Json> {
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    assert!(answer.text.is_empty() || answer.text.ends_with('\n'));
+    answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+pub(crate) async fn history_as_lines_and_tables(world: &World) {
+    let tenant = world.tenant(5).await;
+    let texts = ["plain", "a, \"quoted\"\r\ncell", ""];
+    let digits = ["12.3000000000000000000000001", "-0.50", "7"];
+    for i in 0..3_usize {
+        let values =
+            [("s", Value::String(texts[i].into())), ("d", Value::Decimal(decimal(digits[i]).unwrap()))];
+        world.take(tenant.id, "p", ago(30 - i as i64), &values).await;
+    }
+    let path = "/v1/entities/p/history/s?consistency=strong&order=asc&limit=2";
+    let csv = get(world, &tenant, path, &[("accept", "text/csv")]).await.ok();
+    let rows = table(&csv);
+    assert_eq!(rows[0], ["observed_at", "value", "ingested_at"]);
+    let told: Vec<_> = rows[1..].iter().map(|row| row[1].as_str()).collect();
+    assert_eq!(told, texts[..2]);
+    assert_eq!(csv.header("x-data-source"), "primary");
+    // The next page, by the cursor in the header.
+    let next = format!("{path}&cursor={}", csv.header("x-next-cursor"));
+    let next = next.replace("&order=asc", "");
+    let rest = get(world, &tenant, &next, &[("accept", "text/csv")]).await.ok();
+    assert_eq!(table(&rest)[1][1], texts[2]);
+    assert_eq!(rest.header("x-next-cursor"), "");
+
+    let path = "/v1/entities/p/history?attributes=d,s&consistency=strong&order=asc";
+    let csv = get(world, &tenant, path, &[("accept", "text/csv")]).await.ok();
+    let rows = table(&csv);
+    assert_eq!(rows[0], ["attribute", "observed_at", "value", "ingested_at"]);
+    let told: Vec<_> = rows[1..].iter().map(|row| (row[0].as_str(), row[2].as_str())).collect();
+    let expect: Vec<_> = digits.map(|d| ("d", d)).into_iter().chain(texts.map(|t| ("s", t))).collect();
+    assert_eq!(told, expect, "with all digits");
+    let ndjson = get(world, &tenant, path, &[("accept", "application/x-ndjson")]).await.ok();
+    assert!(ndjson.text.contains("\"value\":12.3000000000000000000000001,"), "{}", ndjson.text);
+    let told: Vec<_> = lines(&ndjson).iter().map(|l| l["attribute"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(told, ["d", "d", "d", "s", "s", "s"]);
+
+    let path = "/v1/entities/p/history?attributes=d&consistency=strong&bucket=1d&aggregates=count,max";
+    let rows = table(&get(world, &tenant, path, &[("accept", "text/csv")]).await.ok());
+    assert_eq!(rows[0], ["attribute", "from", "count", "min", "max", "avg", "first", "last"]);
+    let counts: i64 = rows[1..].iter().map(|row| row[2].parse::<i64>().unwrap()).sum();
+    assert_eq!((counts, rows[1][3].as_str()), (3, ""));
+
+    let refused = get(world, &tenant, path, &[("accept", "image/png")]).await;
+    refused.problem(406, Some("Accept"), "text/csv");
+    get(world, &tenant, "/v1/entities/p/history/s", &[("accept", "text/html, */*")]).await.ok();
+}
+
+pub(crate) async fn entities_as_lines_and_tables(world: &World) {
+    let tenant = world.tenant(1).await;
+    world
+        .take(tenant.id, "p,1", ago(30), &[("hot", Value::Integer(1)), ("cold", Value::Boolean(true))])
+        .await;
+    world.take(tenant.id, "q", ago(30), &[("hot", Value::Integer(2))]).await;
+    let path = "/v1/entities/search?consistency=strong";
+    let search = async |body: Json, accept: &str| {
+        let claims = Some(claims(&tenant, "query:read"));
+        world.send(Method::POST, path, claims, &[("accept", accept)], &body.to_string()).await.ok()
+    };
+    let rows = table(&search(json!({"fields": ["cold", "hot"]}), "text/csv").await);
+    let without_time: Vec<_> =
+        rows.iter().map(|r| [&r[0], &r[1], &r[4], &r[5]].map(String::as_str)).collect();
+    let expect =
+        [["external_id", "type", "cold", "hot"], ["p,1", "pump", "true", "1"], ["q", "pump", "", "2"]];
+    assert_eq!(without_time, expect);
+    let found = lines(&search(json!({"limit": 1}), "application/x-ndjson").await);
+    assert_eq!((found.len(), &found[0]["external_id"]), (1, &json!("p,1")));
+    let list = get(world, &tenant, "/v1/entities?consistency=strong", &[("accept", "text/csv")]).await.ok();
+    assert_eq!(table(&list)[2][4], "2");
+    let other = world.tenant(1).await;
+    let theirs = get(world, &other, "/v1/entities?consistency=strong", &[("accept", "text/csv")]).await.ok();
+    assert_eq!(table(&theirs).len(), 1, "another tenant's entities");
+}
+
+pub(crate) async fn large_answers_are_compressed_and_bounded(world: &World) {
+    let tenant = world.tenant(1).await;
+    for i in 0..70 {
+        let text = "0123456789abcdef".repeat(4000);
+        world.take(tenant.id, "p", ago(100 - i), &[("s", Value::String(text.into()))]).await;
+    }
+    let path = "/v1/entities/p/history/s?consistency=strong&limit=20";
+    let plain = get(world, &tenant, path, &[]).await.ok();
+    assert_eq!(plain.header("content-encoding"), "");
+    let packed = get(world, &tenant, path, &[("accept-encoding", "br, gzip")]).await.ok();
+    assert_eq!((packed.header("content-encoding"), packed.header("vary")), ("gzip", "accept"));
+    assert_eq!(packed.body["points"], plain.body["points"]);
+    let small = get(world, &tenant, "/v1/tenant", &[("accept-encoding", "gzip")]).await.ok();
+    assert_eq!(small.header("content-encoding"), "");
+    let path = "/v1/entities/p/history/s?consistency=strong";
+    get(world, &tenant, path, &[]).await.problem(400, Some("limit"), "at most 4194304 are sent");
+}
+
+pub(crate) async fn what_the_caller_has_is_not_sent_again(world: &World) {
+    let tenant = world.tenant(2).await;
+    world.take(tenant.id, "p", ago(30), &[("a", Value::Integer(1))]).await;
+    let path = "/v1/entities/p?consistency=strong";
+    let first = world.get(&tenant, path).await.ok();
+    let tag = first.header("etag").to_owned();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    for header in [tag.clone(), format!("\"x\", {tag}"), tag.trim_start_matches("W/").to_owned(), "*".into()]
+    {
+        let again = get(world, &tenant, path, &[("if-none-match", &header)]).await;
+        assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""), "{header}");
+        assert_eq!(again.header("etag"), tag);
+        assert_eq!(again.header("x-data-source"), "primary", "it still says how fresh that is");
+    }
+    world.take(tenant.id, "p", ago(20), &[("a", Value::Integer(2))]).await;
+    let changed = get(world, &tenant, path, &[("if-none-match", &tag)]).await.ok();
+    assert_eq!(changed.body["entity"]["attributes"]["a"]["value"], 2);
+    assert_ne!(changed.header("etag"), tag);
+}
