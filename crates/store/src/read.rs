@@ -4,11 +4,12 @@
 //! COMMIT, sent at once: it costs one round trip, and no other read on the connection
 //! can come between (see [`Reader::unit`]). Statements are unnamed, so that a pooler in
 //! transaction mode or RDS Proxy can stand in between. Each unit also reads how far this
-//! server is: [`Snapshot`]. The one thing that is written here is what a tenant's user
-//! decides about the tenant's quarantine.
+//! server is: [`Snapshot`]. What is written here is what a tenant's user decides about the tenant's
+//! quarantine and hot projection, and what is decided about the latter by itself.
 
 mod entity;
 mod history;
+mod hot;
 mod plugins;
 mod quarantine;
 mod search;
@@ -17,6 +18,7 @@ mod usage;
 
 pub use entity::{AttributeRow, EntityRow};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
+pub use hot::{DecidingPlugin, HeldProposal, HotDecision, HotRun, LastHotRun, RunDecision};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
 pub use search::SearchQuery;
 pub use status::{PipelineStatus, SourceStatus};

@@ -90,6 +90,10 @@ pub(crate) struct AttributeBody {
     unit: String,
     /// Whether its latest values can be searched.
     hot: bool,
+    /// It is to be hot: history is being filled in (`/v1/hot/changes`).
+    filling: bool,
+    /// `hot` or `cold` if somebody has fixed it so; null if it is decided by itself.
+    pin: Option<&'static str>,
     /// When it was registered.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -139,6 +143,8 @@ impl From<AttributeUsage> for AttributeBody {
             value_type: a.attribute.value_type.name(),
             unit: a.attribute.unit,
             hot: a.attribute.is_hot,
+            filling: a.filling,
+            pin: a.standing.pin.map(eaves_model::hot::step::Pin::name),
             created_at: a.created_at,
             window_seconds: u.window_seconds,
             writes: Writes {

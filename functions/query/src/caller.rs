@@ -14,6 +14,10 @@ use std::sync::Arc;
 pub(crate) const TELEMETRY_WRITE: &str = "telemetry:write";
 /// Lets a caller query.
 pub(crate) const QUERY_READ: &str = "query:read";
+/// Lets a caller change what decides about the tenant's data: plugins, and what is hot.
+pub(crate) const PLUGINS_WRITE: &str = "plugins:write";
+/// Lets a caller do everything to its tenant.
+pub(crate) const ADMIN: &str = "admin";
 
 /// A caller with a verified token.
 pub(crate) struct Caller {
@@ -31,6 +35,14 @@ impl Caller {
             return Ok(());
         }
         Err(Problem::forbidden(format!("the token lacks the scope {scope}")))
+    }
+
+    /// Refuses callers whose token has none of the scopes.
+    pub(crate) fn need_any(&self, any: &[&str]) -> Result<(), Problem> {
+        if self.scopes.iter().any(|s| any.contains(&s.as_str())) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!("the token has none of the scopes {}", any.join(", "))))
     }
 }
 

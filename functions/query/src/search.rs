@@ -12,8 +12,9 @@ use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use eaves_model::EntityId;
 use eaves_model::rejection::excerpt;
+use eaves_model::{EntityId, TenantId, Timestamp};
+use eaves_store::hot::HotChange;
 use eaves_store::read::{FilterRefusal, ReadError, SearchQuery};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -140,7 +141,7 @@ pub(crate) async fn search_entities(
             Err(e) => {
                 asked(began.elapsed());
                 context.usage.write(caller.tenant.id, &context.sources.primary, false).await;
-                return Err(refused(e, filter.as_ref()));
+                return Err(refused(e, filter.as_ref(), &context, caller.tenant.id).await);
             }
         }
     };
@@ -167,18 +168,40 @@ pub(crate) async fn search_entities(
     Ok(provenance.respond(&SearchAnswer { entities, next_cursor, metadata }))
 }
 
-fn refused(error: ReadError, filter: Option<&Filter>) -> Problem {
+async fn refused(error: ReadError, filter: Option<&Filter>, context: &Context, tenant: TenantId) -> Problem {
     let ReadError::Filter { refusal, subject } = error else { return error.into() };
     let field = filter.map_or("filter", |f| f.path_of(&subject));
     let name = excerpt(&subject);
     let detail = match refusal {
         FilterRefusal::UnknownAttribute => format!("no attribute {name} is registered"),
-        FilterRefusal::NotHot => format!("{name} is not a hot attribute, and only those can be searched"),
+        FilterRefusal::NotHot => not_hot(context, tenant, &subject).await,
         FilterRefusal::WrongType => format!("{name} is compared with a value of another type than its own"),
         FilterRefusal::Malformed => format!("the filter cannot be used at {name}"),
         FilterRefusal::TooLarge => "the filter is too large or too deep".to_owned(),
     };
     Problem::bad_filter(field, detail)
+}
+
+/// Why it cannot be searched by the attribute, and until when. The projection lacks what is not
+/// filled in yet; a search looks into history, too, as soon as no value can be missing in both
+/// (`V48__hot_filling.sql`).
+async fn not_hot(context: &Context, tenant: TenantId, attribute: &str) -> String {
+    let name = excerpt(attribute);
+    let changes = context.sources.primary.reader.hot_changes_of(tenant, Some(attribute)).await;
+    let open = changes.ok().and_then(|c| c.value.into_iter().find(HotChange::is_open));
+    match open.filter(|c| c.change == "promote") {
+        None => format!(
+            "{name} is not a hot attribute, and only those can be searched; its history answers, \
+             and POST /v1/attributes/{{name}}/promote makes it hot"
+        ),
+        Some(change) => {
+            let since = Timestamp::now().seconds_since(change.requested_at).max(0.0);
+            format!(
+                "{name} is becoming hot since {since:.0} s, and can be searched some 100 s after that was \
+                 asked for; its history answers"
+            )
+        }
+    }
 }
 
 fn to_cursor(last: EntityId) -> String {
