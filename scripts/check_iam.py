@@ -91,6 +91,11 @@ IGNORE = {
     ("ingest", "dynamodb:UpdateItem"),
     ("flush", "dynamodb:UpdateItem"),
     ("flush", "s3:PutObject"),
+    # It reads rows and files by their keys; names such as `add` and `run` are others', too.
+    ("hot-projection", "dynamodb:PutItem"),
+    ("hot-projection", "dynamodb:Query"),
+    ("hot-projection", "dynamodb:UpdateItem"),
+    ("hot-projection", "s3:PutObject"),
     # It looks for references to secrets, and has none.
     ("maintain", "secretsmanager:GetSecretValue"),
 }

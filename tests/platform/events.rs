@@ -70,6 +70,11 @@ pub(crate) async fn every_recorded_event_is_answered(w: &World) -> Result<()> {
                           to_char(date_trunc('month', now()) + interval '1 month', 'YYYY-MM') || '-01%TO%'";
     ensure!(w.count(next_month).await? == 1, "there is no partition for the next month");
 
+    let hot = start(w.hot_projection(), &[]).await?;
+    let answer = hot.invoke(&take("hot-projection/schedule.json")?).await?;
+    // All are younger than a day: decided for, and left as they are.
+    ensure!(answer["changes"] == 0 && answer["plugin_failures"] == 0, "{answer}");
+
     let query = start(w.query(), &[]).await?;
     let answer = query.invoke(&take("query/entity.json")?).await?;
     ensure!(answer["statusCode"] == 200, "{answer}");
@@ -93,7 +98,7 @@ pub(crate) async fn every_recorded_event_is_answered(w: &World) -> Result<()> {
     let refused = admin.invoke(&take("plugin-admin/not-allowed.json")?).await?;
     ensure!(refused["statusCode"] == 403, "{refused}");
     ensure!(left.is_empty(), "nobody answered {left:?}");
-    for host in [ingest, flush, maintain, query, admin] {
+    for host in [ingest, flush, maintain, hot, query, admin] {
         host.stop(Duration::from_secs(2)).await;
     }
     Ok(())

@@ -6,6 +6,7 @@
 mod authoring;
 mod cli;
 mod events;
+mod hot;
 mod ingest;
 mod large;
 mod plugin_backtest;
@@ -67,6 +68,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         ingest::a_point_sent_twice_is_one_point,
         ingest::a_late_value_does_not_overwrite_a_newer_one,
         ingest::a_strict_tenant_takes_only_what_is_registered,
+        hot::what_is_asked_for_becomes_hot,
+        hot::a_tenants_plugin_decides_and_a_pin_holds,
+        hot::a_plugin_that_fails_costs_its_own_tenant_only,
         plugins::rules_reject_and_convert_for_their_tenant_only,
         plugins::a_derived_attribute_is_hot_and_in_history,
         plugin_life::from_upload_to_rollback,

@@ -180,6 +180,11 @@ impl World {
         self.platform.maintain().config()
     }
 
+    /// How the platform runs hot-projection.
+    pub(crate) fn hot_projection(&self) -> &FunctionConfig {
+        self.platform.hot_projection().config()
+    }
+
     /// How the platform runs plugin-admin.
     pub(crate) fn plugin_admin(&self) -> &FunctionConfig {
         self.platform.plugin_admin().config()

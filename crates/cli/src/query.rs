@@ -273,7 +273,7 @@ impl Api {
         Ok(url)
     }
 
-    async fn get(&self, url: Url) -> Result<Value> {
+    pub(crate) async fn get(&self, url: Url) -> Result<Value> {
         self.send(self.client.request(Method::GET, url)).await
     }
 

@@ -14,6 +14,7 @@ Examples:
   eaves tenant create globex --strict      entities and attributes must be registered first
   eaves tenant create meters --points reject --late 30d:quarantine --ahead 10m:reject
   eaves tenant set meters --points correction --late none
+  eaves tenant set meters --hot-bytes 4000 --hot-auto false    see docs/hot.md
   eaves tenant list
 
 A later, different value for a point (same entity, attribute and time) replaces the first, is
@@ -54,6 +55,12 @@ enum Command {
         /// How many attributes are kept in the hot projection by themselves
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000))]
         hot_limit: Option<u32>,
+        /// Bytes of hot values that a mean entity may have
+        #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+        hot_bytes: Option<u32>,
+        /// Let it be decided by itself what is hot, or not
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        hot_auto: Option<bool>,
         #[command(flatten)]
         rules: Rules,
         #[command(flatten)]
@@ -113,11 +120,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             admin.tenant_set(&name, change).await?;
             out::line(format!("Tenant {name} has id {id}."))
         }
-        Command::Set { name, strict, hot_limit, rules, data } => {
+        Command::Set { name, strict, hot_limit, hot_bytes, hot_auto, rules, data } => {
             let target = Target::find(&data)?;
             find(&target, &name).await?;
             let limits = rules.limits.change();
-            let change = TenantChange { strict, hot_limit, points: rules.points, limits };
+            let points = rules.points;
+            let change = TenantChange { strict, hot_limit, hot_bytes, hot_auto, points, limits };
             admin(&target).await?.tenant_set(&name, change).await?;
             out::line(format!("Tenant {name} is changed; a running platform follows within 10 s."))
         }
@@ -155,9 +163,12 @@ async fn list(data: &Data) -> Result<()> {
         let strict = if t.strict { "yes" } else { "no" };
         let points = t.points.name().into();
         let (late, ahead) = (shown(t.limits.late), shown(t.limits.ahead));
-        vec![t.name, t.id.to_string(), strict.into(), t.hot_limit.to_string(), points, late, ahead]
+        let (most, bytes) = (t.hot_limit.to_string(), t.hot_bytes.to_string());
+        let auto = if t.hot_auto { "yes" } else { "no" };
+        vec![t.name, t.id.to_string(), strict.into(), most, bytes, auto.into(), points, late, ahead]
     });
-    out::line(out::table(&["TENANT", "ID", "STRICT", "HOT LIMIT", "POINTS", "LATE", "AHEAD"], rows))
+    let heading = ["TENANT", "ID", "STRICT", "HOT LIMIT", "HOT BYTES", "HOT AUTO", "POINTS", "LATE", "AHEAD"];
+    out::line(out::table(&heading, rows))
 }
 
 /// A limit in a table.

@@ -10,8 +10,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The binaries.
-const NAMES: [&str; 5] =
-    ["eaves-ingest", "eaves-flush", "eaves-query", "eaves-maintain", "eaves-plugin-admin"];
+const NAMES: [&str; 6] = [
+    "eaves-ingest",
+    "eaves-flush",
+    "eaves-query",
+    "eaves-maintain",
+    "eaves-hot-projection",
+    "eaves-plugin-admin",
+];
 
 /// The running functions.
 pub(crate) struct Functions {
@@ -19,6 +25,7 @@ pub(crate) struct Functions {
     pub(crate) flush: FunctionHost,
     pub(crate) query: FunctionHost,
     pub(crate) maintain: FunctionHost,
+    pub(crate) hot_projection: FunctionHost,
     pub(crate) plugin_admin: FunctionHost,
     // Ends when it is dropped.
     _invoke: InvokeApi,
@@ -53,9 +60,11 @@ impl Functions {
         let query = vec![e.replica_vars(), e.cache_vars(), e.stream_vars(), e.aws_vars()];
         // A statement of maintenance may take long; the function ends before it would.
         let maintain = vec![BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())])];
+        // It asks the tenants' plugins, and does what follows from nothing itself.
+        let hot = vec![e.registry_vars(), e.aws_vars()];
         let shards = usize::try_from(options.shards).unwrap_or(1);
         let admin = vec![e.replica_vars(), e.registry_vars(), e.aws_vars(), invoke_vars];
-        let (ingest, flush, query, maintain, plugin_admin) = tokio::join!(
+        let (ingest, flush, query, maintain, hot_projection, plugin_admin) = tokio::join!(
             start(config(
                 "eaves-ingest",
                 "eaves_ingest",
@@ -66,6 +75,7 @@ impl Functions {
             start(config("eaves-flush", "eaves_flush", flush, 75, 1)),
             start(config("eaves-query", "eaves_query", query, 29, options.query_instances)),
             start(config("eaves-maintain", "eaves_flush", maintain, 300, 1)),
+            start(config("eaves-hot-projection", "eaves_query", hot, 300, 1)),
             start(config("eaves-plugin-admin", "eaves_query", admin, 900, 3)),
         );
         let plugin_admin = plugin_admin?;
@@ -75,13 +85,15 @@ impl Functions {
             flush: flush?,
             query: query?,
             maintain: maintain?,
+            hot_projection: hot_projection?,
             plugin_admin,
             _invoke: invoke,
         })
     }
 
-    pub(crate) fn all(&self) -> [&FunctionHost; 5] {
-        [&self.ingest, &self.flush, &self.query, &self.maintain, &self.plugin_admin]
+    pub(crate) fn all(&self) -> [&FunctionHost; 6] {
+        let Self { ingest, flush, query, maintain, hot_projection, plugin_admin, .. } = self;
+        [ingest, flush, query, maintain, hot_projection, plugin_admin]
     }
 
     pub(crate) async fn stop(&self, grace: Duration) {

@@ -104,7 +104,7 @@ impl Platform {
                 return Err(e);
             }
         };
-        options.say("functions: ingest, flush, query, maintain, plugin-admin");
+        options.say("functions: ingest, flush, query, maintain, hot-projection, plugin-admin");
         let databases = Mutex::new(Some(databases));
         let parts = Arc::new(Parts { databases, kinesis, redis, emulator, functions });
         let open = open(&options, &data, &parts, &issuer, listener, &mut endpoints).await;
@@ -119,6 +119,7 @@ impl Platform {
         let schedules = vec![
             Schedule::start(parts.functions.flush.clone(), Rhythm::Endlessly(Duration::from_millis(200))),
             Schedule::start(parts.functions.maintain.clone(), Rhythm::Every(MAINTENANCE)),
+            Schedule::start(parts.functions.hot_projection.clone(), Rhythm::Every(MAINTENANCE)),
         ];
         let (tell, failed) = watch::channel(None);
         let watcher = tokio::spawn(watch_over(parts.clone(), endpoints.clone(), tell));
@@ -168,6 +169,11 @@ impl Platform {
     /// The maintain function.
     pub fn maintain(&self) -> &FunctionHost {
         &self.parts.functions.maintain
+    }
+
+    /// The function that decides what is hot.
+    pub fn hot_projection(&self) -> &FunctionHost {
+        &self.parts.functions.hot_projection
     }
 
     /// The function that administers plugins.

@@ -1,6 +1,9 @@
 //! Which attributes should be hot: the built-in rule, and what a change would bring.
 //!
-//! Pure functions over [`Statistics`]; nothing here changes anything.
+//! Pure functions over [`Statistics`]; nothing here changes anything. [`step`] is what the
+//! hot-projection function follows.
+
+pub mod step;
 
 use crate::Code;
 use crate::batch::Reason;
@@ -76,9 +79,15 @@ impl Room {
 /// entities sees it. So a demotion always makes room for something that is asked for more, or
 /// brings a row back into its budget. Only changes are returned, demotions first.
 pub fn decide(statistics: &Statistics, rule: &Rule) -> Vec<PromotionDecision> {
+    let settled = |a: &AttributeStatistics| a.settled_seconds >= rule.cooldown_seconds;
+    let free: Vec<bool> = statistics.attributes.iter().map(settled).collect();
+    decide_among(statistics, rule, &free)
+}
+
+/// The same where only attributes that are `free`, by their index, may change.
+fn decide_among(statistics: &Statistics, rule: &Rule, free: &[bool]) -> Vec<PromotionDecision> {
     let all = &statistics.attributes;
     let bytes: Vec<f64> = all.iter().map(|a| row_bytes(a, statistics.tenant_entities)).collect();
-    let settled = |a: &AttributeStatistics| a.settled_seconds >= rule.cooldown_seconds;
     // What is hot counts for more: two that are asked for alike do not take turns.
     let weight = |a: &AttributeStatistics| demand(a) * if a.hot { rule.hysteresis.max(1.0) } else { 1.0 };
     let mut order: Vec<usize> = (0..all.len()).collect();
@@ -90,7 +99,7 @@ pub fn decide(statistics: &Statistics, rule: &Rule) -> Vec<PromotionDecision> {
     let mut room = Room { bytes: f64::from(statistics.byte_budget), places: rule.most as usize };
     let mut chosen: HashSet<usize> = HashSet::new();
     // Those that may not change take their place whether it is there or not.
-    for at in order.iter().copied().filter(|at| all[*at].hot && !settled(&all[*at])) {
+    for at in order.iter().copied().filter(|at| all[*at].hot && !free[*at]) {
         room.bytes -= bytes[at];
         room.places = room.places.saturating_sub(1);
         chosen.insert(at);
@@ -101,7 +110,7 @@ pub fn decide(statistics: &Statistics, rule: &Rule) -> Vec<PromotionDecision> {
         if served >= total * rule.share.clamp(0.0, 1.0) {
             break;
         }
-        if demand(&all[at]) > 0.0 && settled(&all[at]) && !chosen.contains(&at) && room.take(bytes[at]) {
+        if demand(&all[at]) > 0.0 && free[at] && !chosen.contains(&at) && room.take(bytes[at]) {
             served += demand(&all[at]);
             chosen.insert(at);
         }

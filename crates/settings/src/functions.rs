@@ -1,7 +1,8 @@
 //! What each function reads, in one struct each: its variables are what
 //! [`sam-template.yaml`], `infra/parameters.tf` and `docs/configuration.md` must name.
 
-use crate::{Cache, Flush as Rhythm, Postgres, Registry, SettingsError, Stream, Vars};
+use crate::{Cache, Flush as Rhythm, Postgres, Registry, SettingsError, Stream, Vars, parsed};
+use std::time::Duration;
 
 /// Variables of every function: the log filter, the name of the environment in metrics and the
 /// collector of traces (`eaves-telemetry`), and the database.
@@ -47,7 +48,7 @@ impl Function {
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 5] = [
+pub const FUNCTIONS: [Function; 6] = [
     Function { name: "ingest", groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS"], &CACHE, &REGISTRY] },
     Function {
         name: "flush",
@@ -61,6 +62,10 @@ pub const FUNCTIONS: [Function; 5] = [
     Function {
         name: "maintain",
         groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS", "EAVES_PLUGIN_METRICS_DAYS", "EAVES_QUARANTINE_DAYS"]],
+    },
+    Function {
+        name: "hot-projection",
+        groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS", "EAVES_HOT_COOLDOWN_S"], &REGISTRY],
     },
     Function {
         name: "query",
@@ -156,6 +161,30 @@ impl Maintain {
     /// From the environment.
     pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
         Ok(Self { database: Postgres::primary(vars)?, retention: Retention::read(vars)? })
+    }
+}
+
+/// What hot-projection reads.
+#[derive(Debug, Clone)]
+pub struct HotProjection {
+    /// The primary, as `eaves_query`: it reads and decides for one tenant at a time.
+    pub primary: Postgres,
+    /// Where plugins are.
+    pub registry: Registry,
+    /// How long an attribute stays as it is after it became hot, or ceased to be.
+    pub cooldown: Duration,
+}
+
+impl HotProjection {
+    /// From the environment.
+    pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        let cooldown =
+            parsed(vars, "EAVES_HOT_COOLDOWN_S", "a number of seconds", "86400", Some(86_400_u32))?;
+        Ok(Self {
+            primary: Postgres::primary(vars)?,
+            registry: Registry::read(vars)?,
+            cooldown: Duration::from_secs(cooldown.into()),
+        })
     }
 }
 
@@ -257,6 +286,7 @@ mod tests {
                 "ingest" => drop(Ingest::read(&asked).unwrap()),
                 "flush" => drop(Flush::read(&asked).unwrap()),
                 "maintain" => drop(Maintain::read(&asked).unwrap()),
+                "hot-projection" => drop(HotProjection::read(&asked).unwrap()),
                 "query" => drop(Query::read(&asked).unwrap()),
                 "plugin-admin" => drop(PluginAdmin::read(&asked).unwrap()),
                 other => panic!("{other} is not tested"),

@@ -7,7 +7,7 @@ mod rules;
 
 pub use audit::{AuditHeld, AuditLine, AuditShard, AuditSnapshot, HeldOfRecord, PointKey};
 pub(crate) use hot::check as hot_check;
-pub use hot::{HotChange, HotCheck, HotDifference, HotStep};
+pub use hot::{HotCheck, HotDifference, HotStep};
 pub use rules::{AttributeSettings, LimitChange, TenantChange, TenantSettings};
 pub(crate) use rules::{limit_columns, tenant_settings};
 

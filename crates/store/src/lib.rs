@@ -11,6 +11,7 @@ pub mod admin;
 mod db;
 mod error;
 pub mod flush;
+pub mod hot;
 mod iam;
 pub mod ingest;
 mod micros;

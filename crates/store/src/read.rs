@@ -5,7 +5,8 @@
 //! can come between (see [`Reader::unit`]). Statements are unnamed, so that a pooler in
 //! transaction mode or RDS Proxy can stand in between. Each unit also reads how far this
 //! server is: [`Snapshot`]. The only things that are written here are what a tenant's user
-//! decides about the tenant's quarantine and settings, and what queries ask for.
+//! decides about the tenant's quarantine, settings and hot projection, what is decided about the
+//! latter by itself, and what queries ask for.
 
 mod aggregate;
 mod buckets;
@@ -13,6 +14,7 @@ mod distribution;
 mod entities;
 mod entity;
 mod history;
+mod hot;
 mod plugins;
 mod quarantine;
 mod search;
@@ -27,6 +29,7 @@ pub use distribution::{Distribution, DistributionQuery, HistogramBucket, TopValu
 pub use entities::EntitiesQuery;
 pub use entity::{AttributeRow, EntityRow};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
+pub use hot::{DecidingPlugin, HeldProposal, HotDecision, HotRun, LastHotRun, RunDecision};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
 pub use search::{SearchQuery, SearchRow, SearchSort};
 pub use series::{LatestQuery, LatestValue, SeriesPart, SeriesQuery};

@@ -37,6 +37,9 @@ pub const RECORDS_REPLAYED: &str = "records_replayed";
 /// Ranges of the stream found missing that nobody has acknowledged, a gauge: an alarm.
 pub const STREAM_LOSSES: &str = "stream_losses";
 
+/// Attributes that were decided to become hot, or to cease to be, count.
+pub const HOT_CHANGES: &str = "hot_changes";
+
 /// A metric: what dashboards and alarms may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
@@ -56,7 +59,7 @@ pub const METRICS: &[Metric] = &[
     Metric { name: RECORDS_QUARANTINED, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: RECORDS_DUPLICATE, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: INGEST_MS, unit: Unit::Milliseconds, functions: &["ingest"] },
-    Metric { name: PLUGIN_FAILURES, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: PLUGIN_FAILURES, unit: Unit::Count, functions: &["ingest", "hot-projection"] },
     Metric { name: PLUGIN_BREAKERS_OPEN, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: CACHE_FAILURES, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: ROWS_FLUSHED, unit: Unit::Count, functions: &["flush"] },
@@ -65,6 +68,7 @@ pub const METRICS: &[Metric] = &[
     Metric { name: STAGING_LOST, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: RECORDS_REPLAYED, unit: Unit::Count, functions: &["ingest", "flush"] },
     Metric { name: STREAM_LOSSES, unit: Unit::Count, functions: &["flush"] },
+    Metric { name: HOT_CHANGES, unit: Unit::Count, functions: &["hot-projection"] },
 ];
 
 /// A metric's unit, as CloudWatch names it.

@@ -96,6 +96,10 @@ pub(crate) struct AttributeBody {
     description: String,
     /// Whether its latest values are at hand: strong searches can name it, and others need no history for it.
     hot: bool,
+    /// It is to be hot: history is being filled in (`/v1/hot/changes`).
+    filling: bool,
+    /// `hot` or `cold` if somebody has fixed it so; null if it is decided by itself.
+    pin: Option<&'static str>,
     /// When it was registered.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -146,6 +150,8 @@ impl From<AttributeUsage> for AttributeBody {
             unit: a.attribute.unit,
             description: a.description,
             hot: a.attribute.is_hot,
+            filling: a.filling,
+            pin: a.standing.pin.map(eaves_model::hot::step::Pin::name),
             created_at: a.created_at,
             window_seconds: u.window_seconds,
             writes: Writes {

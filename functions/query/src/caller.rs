@@ -16,6 +16,10 @@ pub(crate) const TELEMETRY_WRITE: &str = "telemetry:write";
 pub(crate) const QUERY_READ: &str = "query:read";
 /// Lets a caller change the tenant's settings and describe its attributes.
 pub(crate) const SETTINGS_WRITE: &str = "settings:write";
+/// Lets a caller change what decides about the tenant's data: plugins, and what is hot.
+pub(crate) const PLUGINS_WRITE: &str = "plugins:write";
+/// Lets a caller do everything to its tenant.
+pub(crate) const ADMIN: &str = "admin";
 
 /// A caller with a verified token.
 pub(crate) struct Caller {
@@ -33,6 +37,14 @@ impl Caller {
             return Ok(());
         }
         Err(Problem::forbidden(format!("the token lacks the scope {scope}")))
+    }
+
+    /// Refuses callers whose token has none of the scopes.
+    pub(crate) fn need_any(&self, any: &[&str]) -> Result<(), Problem> {
+        if self.scopes.iter().any(|s| any.contains(&s.as_str())) {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!("the token has none of the scopes {}", any.join(", "))))
     }
 }
 

@@ -1,4 +1,11 @@
-//! `POST /v1/hot/simulate`: what a rule would change, without changing anything.
+//! `/v1/hot`: what is hot. Here `POST /v1/hot/simulate`: what a rule would change, without changing
+//! anything.
+
+mod decide;
+mod show;
+
+pub(crate) use decide::*;
+pub(crate) use show::*;
 
 use crate::answer::{Metadata, Provenance};
 use crate::caller::{Caller, QUERY_READ};
@@ -11,7 +18,8 @@ use axum::extract::State;
 use axum::response::Response;
 use eaves_model::Code;
 use eaves_model::batch::Reason;
-use eaves_model::hot::{Outlook, Rule, decide, demand, row_bytes, simulate};
+use eaves_model::hot::step::by_rule;
+use eaves_model::hot::{Outlook, Rule, demand, row_bytes, simulate};
 use eaves_model::promotion::{PromotionDecision, Statistics, Verdict};
 use eaves_model::rejection::excerpt;
 use serde::{Deserialize, Serialize};
@@ -39,7 +47,7 @@ pub(crate) struct SimulateBody {
     /// Most hot attributes, up to 1000 (default: the tenant's `hot_limit`).
     #[schema(maximum = 1000)]
     most: Option<u32>,
-    /// Bytes of hot values of a mean entity, up to 100000 (default 1600).
+    /// Bytes of hot values of a mean entity, up to 100000 (default: the tenant's).
     #[schema(maximum = 100000)]
     byte_budget: Option<u32>,
     /// Instead of the rule: these become hot.
@@ -165,7 +173,7 @@ pub(crate) async fn simulate_hot(
     statistics.byte_budget = body.byte_budget.unwrap_or(statistics.byte_budget);
     let decisions = match body.by_hand(&statistics)? {
         Some(decisions) => decisions,
-        None => decide(&statistics, &body.rule(found.hot_limit)),
+        None => by_rule(&statistics, &found.standing, &body.rule(found.hot_limit)).changes,
     };
     let (before, after) = simulate(&statistics, &decisions);
     let provenance = Provenance::new(demanded, route, lag, context.sources.replication_lag());

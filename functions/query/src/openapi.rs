@@ -37,8 +37,9 @@ impl Modify for Security {
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
             .description(Some(
-                "RS256, with the claims `tenant` and `scope` (`query:read`, `telemetry:write`, \
-                 `settings:write`). \
+                "RS256, with the claims `tenant` and `scope` (`query:read`, `telemetry:write`; \
+                 `settings:write` to describe attributes and change settings; `plugins:write` or `admin` \
+                 to change what is hot). \
                  Locally: `eaves token TENANT`.",
             ))
             .build();
@@ -71,13 +72,18 @@ const HEADERS: [(&str, &str); 9] = [
     ("X-Query-Timestamp", "When the answer was made"),
 ];
 
-/// Where answers with data begin.
-const DATA: [&str; 5] = ["/v1/entities", "/v1/attributes", "/v1/aggregates", "/v1/hot", "/v1/tenant"];
+/// Whether what is answered there was read, and not changed.
+fn tells_freshness(path: &str) -> bool {
+    ["/v1/entities", "/v1/attributes", "/v1/aggregates", "/v1/hot", "/v1/tenant"]
+        .iter()
+        .any(|start| path.starts_with(start))
+        && !["/promote", "/demote", "/pin"].iter().any(|end| path.ends_with(end))
+}
 
 /// Adds the headers that all data answers share.
 pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
-        if !DATA.iter().any(|start| path.starts_with(start)) {
+        if !tells_freshness(path) {
             continue;
         }
         for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {

@@ -86,8 +86,8 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("not-found", "There is no such thing", "The entity or attribute is not registered."),
     (
         "conflict",
-        "It is too late for this",
-        "The quarantine row is settled or dropped; `detail` has its state.",
+        "Its state does not allow this",
+        "The quarantine row is settled or dropped, or the attribute is pinned; `detail` says so.",
     ),
     ("no-route", "There is no such address", "See the list of addresses."),
     ("no-method", "The address does not take this method", "The `Allow` header lists those it takes."),

@@ -12,6 +12,16 @@ fn percent(value: &Value) -> String {
     value.as_f64().map_or_else(String::new, |n| format!("{:.0} %", n * 100.0))
 }
 
+/// `yes`, `no` or `filling`, and whether somebody has fixed it.
+fn hot(a: &Value) -> String {
+    let state = match (a["hot"] == true, a["filling"] == true) {
+        (true, _) => "yes",
+        (_, true) => "filling",
+        _ => "no",
+    };
+    if a["pin"].is_string() { format!("{state}, pinned") } else { state.into() }
+}
+
 /// A table of all.
 pub(super) fn list(answer: &Value) -> Vec<String> {
     let attributes = answer["attributes"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -23,7 +33,7 @@ pub(super) fn list(answer: &Value) -> Vec<String> {
         vec![
             cell(&a["name"]),
             cell(&a["type"]),
-            if a["hot"] == true { "yes".into() } else { "no".into() },
+            hot(a),
             cell(&writes["values"]),
             number(&writes["per_second"], 2),
             percent(&writes["change_ratio"]),
@@ -59,7 +69,7 @@ pub(super) fn one(a: &Value) -> Vec<String> {
     let (writes, queries, day) = (&a["writes"], &a["queries"], &a["last_day"]);
     let hours = format!("{:.1} h", a["window_seconds"].as_f64().unwrap_or_default() / 3600.0);
     let mut rows = vec![
-        vec!["hot".into(), if a["hot"] == true { "yes".into() } else { "no".into() }],
+        vec!["hot".into(), hot(a)],
         vec!["registered".into(), cell(&a["created_at"])],
         vec![
             format!("values in {hours}"),

@@ -1,12 +1,12 @@
-//! The hot projection against the fold of history (`V43__hot_verify.sql`).
+//! The hot projection as an operator changes it (`V47__hot_decisions.sql`), and against the fold of
+//! history (`V43__hot_verify.sql`).
 
 use super::AdminStore;
 use crate::StoreError;
 use crate::db::{Db, Parameter};
-use crate::micros::Micros;
-use eaves_model::{EntityId, TenantId, Timestamp};
+use crate::hot::{self, ByHand, Decided, HotChange};
+use eaves_model::{EntityId, TenantId};
 use serde::Deserialize;
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 /// What a comparison found.
@@ -51,33 +51,6 @@ pub(crate) async fn check(db: &Db, sql: &str, parameters: &[Parameter<'_>]) -> R
     serde_json::from_str(row.get(0)).map_err(|_| StoreError::Unreadable("a comparison of hot values"))
 }
 
-/// A change of an attribute, and how far it is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HotChange {
-    /// The attribute.
-    pub attribute: String,
-    /// `promote` or `demote`.
-    pub change: String,
-    /// `waiting`, `running`, `done` or `cancelled`.
-    pub state: String,
-    /// When it was asked for.
-    pub requested_at: Timestamp,
-    /// By whom.
-    pub requested_by: String,
-    /// Why.
-    pub reason: String,
-    /// Entities that are through.
-    pub entities: u64,
-    /// Entities that there were when it began.
-    pub of_entities: Option<u64>,
-    /// Rows that it changed.
-    pub rows: u64,
-    /// When it began.
-    pub started_at: Option<Timestamp>,
-    /// When it was through, or given up.
-    pub ended_at: Option<Timestamp>,
-}
-
 /// One part of a change.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct HotStep {
@@ -96,24 +69,25 @@ pub struct HotStep {
 }
 
 impl AdminStore {
-    /// Makes an attribute hot, or ends that: the maintain function does it part by part. Answers
-    /// with what it is now: `hot`, `filling` or `cold`; `None` if there is no such attribute.
-    pub async fn hot_request(
+    /// Somebody decides about an attribute; whoever it was and why is kept. The maintain function
+    /// does what follows from it part by part.
+    pub async fn hot_decide(
         &self,
         tenant: TenantId,
         attribute: &str,
-        hot: bool,
+        change: ByHand,
         (by, reason): (&str, &str),
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Decided, StoreError> {
         let parameters: &[Parameter<'_>] = &[
             (&tenant.0, Type::INT4),
             (&attribute, Type::TEXT),
-            (&hot, Type::BOOL),
+            (&change.name(), Type::TEXT),
             (&by, Type::TEXT),
             (&reason, Type::TEXT),
         ];
-        let sql = "select hot_request($1, $2, $3, $4, $5)";
-        Ok(self.db.query_one("changing what is hot", sql, parameters).await?.get(0))
+        let sql = "select hot_decide($1, $2, $3, $4, $5)";
+        let row = self.db.query_one("changing what is hot", sql, parameters).await?;
+        Decided::of(row.get(0)).ok_or(StoreError::Unreadable("an attribute's state"))
     }
 
     /// A tenant's changes, those under way first, then the newest; at most 100.
@@ -121,20 +95,8 @@ impl AdminStore {
         let sql = "select attribute_name, change, state, requested_at, requested_by, reason, entities, \
                    of_entities, rows_changed, started_at, finished_at from hot_changes_of($1)";
         let rows = self.db.query("listing changes", sql, &[(&tenant.0, Type::INT4)]).await?;
-        let change = |r: &Row| HotChange {
-            attribute: r.get(0),
-            change: r.get(1),
-            state: r.get(2),
-            requested_at: r.get::<_, Micros>(3).0,
-            requested_by: r.get(4),
-            reason: r.get(5),
-            entities: r.get::<_, i64>(6).unsigned_abs(),
-            of_entities: r.get::<_, Option<i64>>(7).map(i64::unsigned_abs),
-            rows: r.get::<_, i64>(8).unsigned_abs(),
-            started_at: r.get::<_, Option<Micros>>(9).map(|m| m.0),
-            ended_at: r.get::<_, Option<Micros>>(10).map(|m| m.0),
-        };
-        Ok(rows.iter().map(change).collect())
+        let unreadable = |_| StoreError::Unreadable("a change of what is hot");
+        rows.iter().map(|row| hot::change(row).map_err(unreadable)).collect()
     }
 
     /// Compares some of a tenant's entities, those after `after`, with history, and repairs what

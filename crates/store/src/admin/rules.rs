@@ -20,6 +20,10 @@ pub struct TenantSettings {
     pub strict: bool,
     /// How many attributes become hot by themselves.
     pub hot_limit: u32,
+    /// Bytes of hot values of a mean entity.
+    pub hot_bytes: u32,
+    /// It is decided by itself what is hot.
+    pub hot_auto: bool,
     /// What a second value for a point does.
     pub points: PointPolicy,
     /// How late and how far ahead its values may be.
@@ -33,6 +37,10 @@ pub struct TenantChange {
     pub strict: Option<bool>,
     /// How many attributes become hot by themselves.
     pub hot_limit: Option<u32>,
+    /// Bytes of hot values of a mean entity.
+    pub hot_bytes: Option<u32>,
+    /// It is decided by itself what is hot.
+    pub hot_auto: Option<bool>,
     /// What a second value for a point does.
     pub points: Option<PointPolicy>,
     /// How late and how far ahead its values may be.
@@ -87,6 +95,8 @@ pub(crate) fn tenant_settings(row: &Row) -> Result<TenantSettings, StoreError> {
         name: row.get(1),
         strict: row.get(2),
         hot_limit: row.get::<_, i32>(3).unsigned_abs(),
+        hot_bytes: row.get::<_, i32>(9).unsigned_abs(),
+        hot_auto: row.get(10),
         points: points.parse().map_err(|_| StoreError::Unreadable("a point policy"))?,
         limits: limits(row, 5)?,
     })
@@ -96,7 +106,7 @@ impl AdminStore {
     /// All tenants with their settings, by name.
     pub async fn tenant_settings(&self) -> Result<Vec<TenantSettings>, StoreError> {
         let sql = "select tenant_id, name, strict, hot_limit, point_policy, late_ms, late_action, ahead_ms, \
-                   ahead_action from tenants order by name";
+                   ahead_action, hot_bytes, hot_auto from tenants order by name";
         let rows = self.db.query("listing tenants", sql, &[]).await?;
         rows.iter().map(tenant_settings).collect()
     }
@@ -104,7 +114,8 @@ impl AdminStore {
     /// Changes a tenant; `None` if there is none of that name. Ingest follows within ten
     /// seconds.
     pub async fn tenant_set(&self, name: &str, change: TenantChange) -> Result<Option<TenantId>, StoreError> {
-        let hot_limit = change.hot_limit.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
+        let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+        let (hot_limit, hot_bytes) = (change.hot_limit.map(number), change.hot_bytes.map(number));
         let points = change.points.map(PointPolicy::name);
         let (late_ms, late) = limit_columns(change.limits.late);
         let (ahead_ms, ahead) = limit_columns(change.limits.ahead);
@@ -117,8 +128,10 @@ impl AdminStore {
             (&late, Type::TEXT),
             (&ahead_ms, Type::INT8),
             (&ahead, Type::TEXT),
+            (&hot_bytes, Type::INT4),
+            (&change.hot_auto, Type::BOOL),
         ];
-        let sql = "select tenant_set($1, $2, $3, $4, $5, $6, $7, $8)";
+        let sql = "select tenant_set($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
         let row = self.db.query_one("changing a tenant", sql, parameters).await?;
         Ok(row.get::<_, Option<i32>>(0).map(TenantId))
     }

@@ -3,6 +3,7 @@
 use super::entity::attribute_row;
 use super::{AttributeRow, Parameter, ReadError, Reader, Snapshot, Statement};
 use crate::micros::Micros;
+use eaves_model::hot::step::{Pin, RECENT_DAYS, Standing};
 use eaves_model::promotion::Statistics;
 use eaves_model::sketch::Sketch;
 use eaves_model::usage::{Usage, window_seconds};
@@ -19,8 +20,7 @@ fn usages(which: &str, sketched: &str) -> String {
            s.\"values\", s.bytes, s.compared, s.changed, s.queries, s.filters, s.returns, s.query_us, \
            s.last_written_at, k.entities, k.distinct_values, \
            d.value_count, d.entity_count, d.min_value, d.max_value, d.avg_value, d.refreshed_at, \
-           (select max(c.requested_at) from hot_changes c \
-            where c.tenant_id = $1 and c.attribute_id = a.attribute_id), a.description \
+           h.changed_at, a.hot_filling, a.hot_pin, h.recent_changes, a.description \
          from attribute_statistics_state b \
          cross join lateral (select * from attributes where tenant_id = $1 {which}) a \
          cross join lateral ( \
@@ -38,6 +38,11 @@ fn usages(which: &str, sketched: &str) -> String {
            from attribute_sketches k where k.tenant_id = $1 and k.attribute_id = a.attribute_id \
              and k.period >= floor(extract(epoch from now()) / 43200) - 1 and {sketched} \
          ) k \
+         left join ( \
+           select c.attribute_id, max(c.requested_at) as changed_at, \
+             count(*) filter (where c.requested_at > now() - make_interval(days => {RECENT_DAYS})) as recent_changes \
+           from hot_changes c where c.tenant_id = $1 group by c.attribute_id \
+         ) h on h.attribute_id = a.attribute_id \
          left join entity_attribute_stats d on d.tenant_id = $1 and d.attribute_id = a.attribute_id \
          order by a.attribute_name"
     )
@@ -49,6 +54,8 @@ const PAGE: &str = "and attribute_name > $2 and ($3::text is null or attribute_n
 
 /// Most attributes that a rule looks at.
 const MOST_JUDGED: u32 = 20_000;
+
+const BUDGET: &str = "select hot_limit, hot_bytes, hot_auto, now() from tenants where tenant_id = $1";
 
 const ADD: &str = "select statistics_add_queries($1, $2, $3, $4, $5)";
 
@@ -63,6 +70,10 @@ pub struct AttributeUsage {
     pub created_at: Timestamp,
     /// When it was last asked to become hot, or to cease to be.
     pub changed_at: Option<Timestamp>,
+    /// It is to be hot: history is being filled in, and queries do not see it yet.
+    pub filling: bool,
+    /// What somebody has fixed, and how often it changed lately.
+    pub standing: Standing,
     /// The last twelve to twenty-four hours.
     pub usage: Usage,
     /// The 24 hours before the last refresh, counted in history.
@@ -89,10 +100,17 @@ pub struct DayFigures {
 /// What a rule of promotion looks at.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HotStatistics {
-    /// The attributes, by name, and the default byte budget.
+    /// The attributes, by name, and the tenant's byte budget. One that is being filled counts as
+    /// hot.
     pub statistics: Statistics,
-    /// How many attributes of the tenant become hot by themselves.
+    /// What holds for each of the attributes beside its figures.
+    pub standing: Vec<Standing>,
+    /// Most hot attributes.
     pub hot_limit: u32,
+    /// The tenant wants to be decided for.
+    pub auto: bool,
+    /// When this was read, by the database's clock.
+    pub read_at: Option<Timestamp>,
 }
 
 /// What queries of one tenant asked of an attribute.
@@ -136,9 +154,11 @@ fn attribute_usage(row: &Row) -> Result<AttributeUsage, ReadError> {
     let Micros(since) = row.try_get(7)?;
     Ok(AttributeUsage {
         attribute: attribute_row(row)?,
-        description: row.try_get(26)?,
+        description: row.try_get(29)?,
         created_at: row.try_get::<_, Micros>(5)?.0,
         changed_at: row.try_get::<_, Option<Micros>>(25)?.map(|m| m.0),
+        filling: row.try_get(26)?,
+        standing: standing(row.try_get(27)?, row.try_get(28)?)?,
         usage: Usage {
             window_seconds: window_seconds(now, since),
             values: count(8)?,
@@ -157,18 +177,24 @@ fn attribute_usage(row: &Row) -> Result<AttributeUsage, ReadError> {
     })
 }
 
-fn statistics(all: &[AttributeUsage]) -> Statistics {
+fn standing(pin: Option<&str>, recent_changes: Option<i64>) -> Result<Standing, ReadError> {
+    let pin = pin.map(str::parse::<Pin>).transpose().map_err(|_| ReadError::Unreadable("a pin"))?;
+    let recent_changes = u32::try_from(recent_changes.unwrap_or_default()).unwrap_or(u32::MAX);
+    Ok(Standing { pin, recent_changes })
+}
+
+fn statistics(all: &[AttributeUsage], byte_budget: u32) -> Statistics {
     let now = Timestamp::now();
     let of = |a: &AttributeUsage| {
         let row = &a.attribute;
         let settled = now.seconds_since(a.changed_at.unwrap_or(a.created_at)).max(0.0);
-        a.usage.statistics((&row.name, row.value_type, &row.unit), row.is_hot, settled)
+        a.usage.statistics((&row.name, row.value_type, &row.unit), row.is_hot || a.filling, settled)
     };
     Statistics {
         window_seconds: all.iter().map(|a| a.usage.window_seconds).fold(0.0, f64::max),
         // An entity has at least one attribute, so it is at least as many.
         tenant_entities: all.iter().map(|a| a.usage.entities).max().unwrap_or_default(),
-        byte_budget: eaves_model::hot::BYTE_BUDGET,
+        byte_budget,
         attributes: all.iter().map(of).collect(),
     }
 }
@@ -194,23 +220,32 @@ impl Reader {
     /// All that a rule of promotion looks at. Of attributes that are neither hot nor asked for,
     /// entities and values are not counted: they do not become hot.
     pub async fn hot_statistics(&self, tenant: TenantId) -> Result<Snapshot<HotStatistics>, ReadError> {
-        let sql = usages("order by attribute_id limit $2", "(a.is_hot or s.filters + s.returns > 0)");
+        let sql = usages(
+            "order by attribute_id limit $2",
+            "(a.is_hot or a.hot_filling or s.filters + s.returns > 0)",
+        );
         let most = i64::from(MOST_JUDGED);
         let attributes: [Parameter<'_>; 2] = [(&tenant.0, Type::INT4), (&most, Type::INT8)];
         let limit: [Parameter<'_>; 1] = [(&tenant.0, Type::INT4)];
-        let statements = [
-            Statement { sql: &sql, parameters: &attributes },
-            Statement { sql: "select hot_limit from tenants where tenant_id = $1", parameters: &limit },
-        ];
+        let statements =
+            [Statement { sql: &sql, parameters: &attributes }, Statement { sql: BUDGET, parameters: &limit }];
         let done = self.unit(Some(tenant), &statements).await?;
         done.try_map(|results| {
             let [attributes, limit] = results.as_slice() else {
                 return Err(ReadError::Unreadable("statistics"));
             };
-            let hot_limit = limit.first().map(|r| r.try_get::<_, i32>(0)).transpose()?.unwrap_or_default();
             let all: Vec<AttributeUsage> =
                 attributes.iter().map(attribute_usage).collect::<Result<_, _>>()?;
-            Ok(HotStatistics { statistics: statistics(&all), hot_limit: hot_limit.unsigned_abs() })
+            let standing = all.iter().map(|a| a.standing).collect();
+            let Some(row) = limit.first() else { return Ok(HotStatistics::default()) };
+            let number = |column: usize| row.try_get::<_, i32>(column).map(i32::unsigned_abs);
+            Ok(HotStatistics {
+                statistics: statistics(&all, number(1)?),
+                standing,
+                hot_limit: number(0)?,
+                auto: row.try_get(2)?,
+                read_at: Some(row.try_get::<_, Micros>(3)?.0),
+            })
         })
     }
 

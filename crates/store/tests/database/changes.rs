@@ -2,8 +2,8 @@
 
 use crate::support::{Database, Server, Suite, connect, text};
 use eaves_model::{EntityId, TenantId, Value, ValueType};
-use eaves_store::admin::HotChange;
 use eaves_store::flush::FlushStore;
+use eaves_store::hot::{ByHand, Decided, HotChange};
 use eaves_store::read::{FilterRefusal, ReadError, Reader, SearchQuery};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ pub fn add(suite: &mut Suite) {
     suite.test("changes::a_demoted_attribute_leaves_the_rows", demoted);
     suite.test("changes::a_fill_that_is_killed_goes_on_where_it_was", killed);
     suite.test("changes::live_and_late_values_win_during_a_fill", live);
+    suite.test("changes::a_search_during_a_fill_is_that_of_a_full_projection", searched);
 }
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -25,8 +26,9 @@ async fn database(server: &Server) -> Database {
     db
 }
 
-async fn request(db: &Database, tenant: TenantId, name: &str, hot: bool) -> Option<String> {
-    db.admin().await.hot_request(tenant, name, hot, ("tester", "for the test")).await.unwrap()
+async fn request(db: &Database, tenant: TenantId, name: &str, hot: bool) -> Decided {
+    let change = if hot { ByHand::Promote } else { ByHand::Demote };
+    db.admin().await.hot_decide(tenant, name, change, ("tester", "for the test")).await.unwrap()
 }
 
 async fn through(flusher: &FlushStore) -> u64 {
@@ -62,10 +64,10 @@ async fn filled(server: Arc<Server>) {
     w.commit(2, &points[10..], &[]).await.unwrap();
     w.entity("none").await;
 
-    assert_eq!(request(&db, db.acme, "b", true).await, None);
-    assert_eq!(request(&db, db.other, "a", true).await, None);
-    assert_eq!(request(&db, db.acme, "a", true).await.as_deref(), Some("filling"));
-    assert_eq!(request(&db, db.acme, "a", true).await.as_deref(), Some("filling"));
+    assert_eq!(request(&db, db.acme, "b", true).await, Decided::Unknown);
+    assert_eq!(request(&db, db.other, "a", true).await, Decided::Unknown);
+    assert_eq!(request(&db, db.acme, "a", true).await, Decided::Filling);
+    assert_eq!(request(&db, db.acme, "a", true).await, Decided::Filling);
     // Ingest writes it from now on; queries do not see it yet.
     let known = w.store.register_attributes(db.acme, &[("a", ValueType::Integer)], true).await.unwrap();
     assert!(known[0].is_hot);
@@ -86,7 +88,7 @@ async fn filled(server: Arc<Server>) {
     let done = only(&db).await;
     assert_eq!((done.state.as_str(), done.entities, done.rows), ("done", 9, 8));
     assert_eq!((done.requested_by.as_str(), done.reason.as_str()), ("tester", "for the test"));
-    assert_eq!(request(&db, db.acme, "a", true).await.as_deref(), Some("hot"));
+    assert_eq!(request(&db, db.acme, "a", true).await, Decided::Hot);
     assert_eq!(db.admin().await.hot_verify(db.acme, EntityId(0), 1000, false).await.unwrap().found, 0);
     // Another tenant sees no change.
     let query = connect(&db.role("eaves_query")).await;
@@ -107,7 +109,7 @@ async fn demoted(server: Arc<Server>) {
     }
     w.commit(1, &points, &hot).await.unwrap();
     db.drain().await;
-    assert_eq!(request(&db, db.acme, "a", false).await.as_deref(), Some("cold"));
+    assert_eq!(request(&db, db.acme, "a", false).await, Decided::Cold);
     // At once, and long before its values are gone.
     let refused = found(&db, "{\"attribute\": \"a\", \"eq\": 1}").await.unwrap_err();
     assert!(matches!(refused, ReadError::Filter { refusal: FilterRefusal::NotHot, .. }), "{refused:?}");
@@ -116,7 +118,7 @@ async fn demoted(server: Arc<Server>) {
     let flusher = db.flusher().await;
     assert_eq!(flusher.hot_step(3, NOW).await.unwrap().map(|s| s.rows), Some(3));
     // Wanted again half-way: what is left of it is right, what is gone comes back.
-    assert_eq!(request(&db, db.acme, "a", true).await.as_deref(), Some("filling"));
+    assert_eq!(request(&db, db.acme, "a", true).await, Decided::Filling);
     assert_eq!(through(&flusher).await, 3);
     assert_eq!(found(&db, "{\"attribute\": \"a\", \"gte\": 0}").await.unwrap().len(), 7);
     let states: Vec<_> = admin.hot_changes(db.acme).await.unwrap().into_iter().map(|c| c.state).collect();
@@ -215,4 +217,68 @@ async fn live(server: Arc<Server>) {
     assert_eq!(only(&db).await.state, "done");
     let all = db.admin().await.hot_verify(db.acme, EntityId(0), 1000, false).await.unwrap();
     assert_eq!((all.values, all.differences), (40, vec![]));
+}
+
+/// Long enough ago for every instance of ingest to know, and flushed since.
+async fn asked_long_ago(db: &Database) {
+    db.sql.batch_execute("update hot_changes set requested_at = now() - interval '1 hour'").await.unwrap();
+    db.drain().await;
+}
+
+async fn searched(server: Arc<Server>) {
+    let db = database(&server).await;
+    let mut w = db.writer("s").await;
+    let (a, at) = (w.attribute("a", ValueType::Integer).await, w.attribute("at", ValueType::Timestamp).await);
+    let (mut entities, mut points) = (Vec::new(), Vec::new());
+    for n in 0..6_i64 {
+        let e = w.entity(&format!("e{n}")).await;
+        entities.push(e);
+        points.extend([w.point(e, a, 5, Value::Integer(n)), w.point(e, a, 1, Value::Integer(99))]);
+    }
+    points.push(w.point(entities[3], at, 5, Value::Timestamp(crate::support::time(7))));
+    w.entity("none").await;
+    // They have been in the projection for another attribute.
+    let rows: Vec<_> = entities.iter().map(|e| w.hot(*e, 1, "{\"other\":1}")).collect();
+    w.commit(1, &points, &rows).await.unwrap();
+    db.drain().await;
+    for name in ["a", "at"] {
+        assert_eq!(request(&db, db.acme, name, true).await, Decided::Filling);
+    }
+    asked_long_ago(&db).await;
+
+    // Live: a newer value, and one that comes late.
+    let live =
+        [w.point(entities[0], a, 9, Value::Integer(50)), w.point(entities[1], a, 3, Value::Integer(60))];
+    let hot = [w.hot(entities[0], 9, "{\"a\":50}"), w.hot(entities[1], 3, "{\"a\":60}")];
+    w.commit(2, &live, &hot).await.unwrap();
+    db.drain().await;
+
+    let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(10));
+    let flusher = db.flusher().await;
+    for step in 0..9 {
+        if step > 0 {
+            flusher.hot_step(3, NOW).await.unwrap();
+        }
+        let names = async |filter: &str| -> Vec<String> {
+            let query = SearchQuery {
+                cold_from: Some(crate::support::time(0)),
+                ..SearchQuery::new(db.acme, filter, 100)
+            };
+            let found = reader.search(&query).await.unwrap_or_else(|e| panic!("{step}: {filter}: {e:?}"));
+            found.value.into_iter().map(|row| row.entity.external_id).collect()
+        };
+        assert_eq!(names("{\"attribute\": \"a\", \"gte\": 3}").await, ["e0", "e3", "e4", "e5"], "{step}");
+        assert_eq!(names("{\"attribute\": \"a\", \"eq\": 1}").await, ["e1"], "{step}");
+        assert_eq!(names("{\"attribute\": \"a\", \"in\": [60, 99, 0]}").await, [""; 0], "{step}");
+        let not = "{\"not\": {\"attribute\": \"a\", \"gte\": 3}}";
+        assert_eq!(names(not).await, ["e1", "e2"], "{step}");
+        let both = "{\"and\": [{\"attribute\": \"a\", \"eq\": 3}, {\"attribute\": \"at\", \"lt\": \"2026-02-01T00:00:00Z\"}]}";
+        assert_eq!(names(both).await, ["e3"], "{step}");
+    }
+    let states: Vec<_> =
+        db.admin().await.hot_changes(db.acme).await.unwrap().into_iter().map(|c| c.state).collect();
+    assert_eq!(states, ["done", "done"]);
+    // Another tenant's attributes of the name are not searched.
+    let query = SearchQuery::new(db.other, "{\"attribute\": \"a\", \"gte\": 3}", 9);
+    reader.search(&query).await.unwrap_err();
 }

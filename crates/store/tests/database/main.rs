@@ -12,6 +12,7 @@ mod support;
 mod agreement;
 mod changes;
 mod commit;
+mod decisions;
 mod figures;
 mod flush;
 mod hot;
@@ -56,6 +57,7 @@ fn main() {
     statistics::add(&mut suite);
     verify::add(&mut suite);
     changes::add(&mut suite);
+    decisions::add(&mut suite);
     plugins::add(&mut suite);
     rest::add(&mut suite);
     suite.run()

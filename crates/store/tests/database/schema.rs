@@ -140,7 +140,7 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
          eaves_ingest insert entity_values_ingest_N, select staging_slot\n\
          eaves_query select attribute_sketches, select attribute_statistics, select attribute_statistics_state, \
          select attributes, select entities, select entity_attribute_stats, select entity_jsonb, \
-         select entity_value_corrections, select entity_values_ts, select flush_state, select hot_changes, select ingest_ledger, select plugin_events, select plugin_metrics, select plugin_versions, \
+         select entity_value_corrections, select entity_values_ts, select flush_state, select hot_changes, select hot_decisions, select hot_runs, select ingest_ledger, select plugin_events, select plugin_metrics, select plugin_versions, \
          select quarantine, select replication_heartbeat, select tenants";
     assert_eq!(rights, expected);
 

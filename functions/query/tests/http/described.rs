@@ -19,7 +19,10 @@ pub(crate) async fn the_description_is_complete(world: &World) {
         "/v1/aggregates",
         "/v1/attributes",
         "/v1/attributes/{name}",
+        "/v1/attributes/{name}/demote",
         "/v1/attributes/{name}/distribution",
+        "/v1/attributes/{name}/pin",
+        "/v1/attributes/{name}/promote",
         "/v1/entities",
         "/v1/entities/batch",
         "/v1/entities/search",
@@ -28,6 +31,8 @@ pub(crate) async fn the_description_is_complete(world: &World) {
         "/v1/entities/{external_id}/history/{attribute}",
         "/v1/entities/{external_id}/latest",
         "/v1/freshness",
+        "/v1/hot/changes",
+        "/v1/hot/decisions",
         "/v1/hot/simulate",
         "/v1/quarantine",
         "/v1/quarantine/redrive",
@@ -46,10 +51,10 @@ pub(crate) async fn the_description_is_complete(world: &World) {
                 assert!(operation["security"][0]["jwt"].is_array(), "{path}");
                 assert!(operation["responses"]["401"].is_object(), "{path}");
             }
-            if ["/v1/entities", "/v1/attributes", "/v1/aggregates", "/v1/hot", "/v1/tenant"]
-                .iter()
-                .any(|start| path.starts_with(start))
-            {
+            // What changes something reads nothing.
+            let changes = ["/promote", "/demote", "/pin"].iter().any(|end| path.ends_with(end));
+            let data = ["/v1/entities", "/v1/attributes", "/v1/aggregates", "/v1/hot", "/v1/tenant"];
+            if !changes && data.iter().any(|start| path.starts_with(start)) {
                 let headers = operation["responses"]["200"]["headers"].as_object().unwrap();
                 assert!(headers.len() >= 9, "{path}");
             }
@@ -133,7 +138,23 @@ pub(crate) async fn answers_are_as_described(world: &World) {
     let batch = json!({"external_ids": ["p", "none"]});
     // Figures are of what is flushed.
     world.until(&tenant, "/v1/attributes/t/distribution", |a| a.body["count"] == 1).await;
+    let decide = async |method: &str, path: &str, body: &str| {
+        let claims = Some(crate::world::claims(&tenant, "plugins:write"));
+        world.send(method.parse().unwrap(), path, claims, &[], body).await
+    };
     let answers = [
+        (decide("POST", "/v1/attributes/t/demote", "").await, "/v1/attributes/{name}/demote", "post"),
+        (decide("POST", "/v1/attributes/t/promote", "[]").await, "/v1/attributes/{name}/promote", "post"),
+        (
+            decide("PUT", "/v1/attributes/t/pin", "{\"pin\":\"cold\"}").await,
+            "/v1/attributes/{name}/pin",
+            "put",
+        ),
+        (decide("POST", "/v1/attributes/t/promote", "").await, "/v1/attributes/{name}/promote", "post"),
+        (decide("DELETE", "/v1/attributes/t/pin", "").await, "/v1/attributes/{name}/pin", "delete"),
+        (decide("DELETE", "/v1/attributes/none/pin", "").await, "/v1/attributes/{name}/pin", "delete"),
+        (world.get(&tenant, "/v1/hot/changes?consistency=strong").await, "/v1/hot/changes", "get"),
+        (world.get(&tenant, "/v1/hot/decisions?consistency=strong").await, "/v1/hot/decisions", "get"),
         (world.get(&tenant, "/v1/entities/p?consistency=strong").await, "/v1/entities/{external_id}", "get"),
         (
             world.get(&tenant, "/v1/entities/p/history/t?consistency=strong").await,

@@ -14,6 +14,7 @@ mod export;
 mod figures;
 mod history;
 mod hot;
+mod hot_decided;
 mod quarantine;
 mod search;
 mod series;
@@ -81,6 +82,9 @@ fn main() {
         settings::a_tenant_sees_and_changes_its_own_settings,
         hot::a_simulation_says_what_would_change_and_changes_nothing,
         hot::settings_out_of_range_are_refused,
+        hot_decided::what_is_filling_is_hidden_until_it_is_filled,
+        hot_decided::a_pin_is_set_kept_and_taken_away,
+        hot_decided::who_may_not_and_what_is_wrong_is_told,
         telemetry::readings_go_to_the_stream_with_the_callers_tenant,
         telemetry::bad_readings_are_listed_with_their_place,
         telemetry::bad_bodies_are_refused,

@@ -248,6 +248,34 @@ impl World {
         store.commit(&commit).await.unwrap();
     }
 
+    /// Goes on with changes of what is hot, as maintain does: so many entities.
+    pub(crate) async fn fill_step(&self, entities: u32) -> bool {
+        let store = FlushStore::new(&settings(self.superuser.port, "eaves_flush", PASSWORD));
+        store.hot_step(entities, Some(Duration::ZERO)).await.unwrap().is_some()
+    }
+
+    /// As if the tenant's changes had been asked for long ago; the flush has gone on since.
+    pub(crate) async fn asked_long_ago(&self, tenant: &Tenant) {
+        let sql = "update hot_changes set requested_at = now() - interval '1 hour' where tenant_id =";
+        execute(&self.superuser, &format!("{sql} {}", tenant.id)).await;
+        let (mut config, due) = (tokio_postgres::Config::new(), Instant::now() + Duration::from_secs(30));
+        let all = &self.superuser;
+        config.host(&all.host).port(all.port).dbname(&all.database).user(&all.user);
+        config.password(all.password.expose());
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let flushed = "select history_as_of > now() - interval '5 s' from flush_state";
+        while !client.query_one(flushed, &[]).await.unwrap().get::<_, bool>(0) {
+            assert!(Instant::now() < due, "the flush does not go on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Until nothing is under way.
+    pub(crate) async fn fill(&self) {
+        while self.fill_step(1_000).await {}
+    }
+
     /// Stops or resumes the flush.
     pub(crate) fn flushes(&self, on: bool) {
         self.flushing.store(on, Ordering::SeqCst);

@@ -12,6 +12,9 @@ pub struct Settings {
     /// Attributes that must not fall, and whose change is derived.
     #[serde(default)]
     growing: Vec<String>,
+    /// How it fails when it is asked which attributes are hot: `trap` or `loop`.
+    #[serde(default)]
+    fails: String,
 }
 
 fn interest(settings: &Settings) -> Interest {
@@ -30,6 +33,13 @@ fn validate(reading: &Reading<'_>, _settings: &Settings) -> Verdict {
 }
 
 fn promote(statistics: &Statistics, settings: &Settings) -> Vec<Promotion> {
+    match settings.fails.as_str() {
+        "trap" => panic!("as the settings say"),
+        "loop" => loop {
+            std::hint::black_box(settings);
+        },
+        _ => {}
+    }
     let judge = |a: &eaves_plugin_sdk::AttributeStatistics| match a.filters_per_second >= settings.worth {
         true if !a.hot => Some(a.promote("read_often", format!("{}/s", a.filters_per_second))),
         false if a.hot => Some(a.demote("not_read", "not worth its place")),
