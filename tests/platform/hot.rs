@@ -99,7 +99,7 @@ pub(crate) async fn what_is_asked_for_becomes_hot(w: &World) -> Result<()> {
     // It is on its way, and nothing else is wanted.
     run(&host, tenant, 0).await?;
     let refused = w.search(tenant, json!({"attribute": "serial", "eq": "s7"})).await?;
-    ensure!(refused.status == 400 && refused.text.contains("becoming hot"), "{}", refused.text);
+    ensure!(refused.status == 400 && refused.text.contains("not a hot attribute"), "{}", refused.text);
     let shown = eaves(w, &["hot", "changes", tenant]).await?;
     ensure!(shown.contains("serial") && shown.contains("waiting"), "{shown}");
 

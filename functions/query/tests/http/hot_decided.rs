@@ -4,6 +4,7 @@ use crate::world::{Answer, World, ago, claims};
 use eaves_model::Value;
 use eaves_model::tenant::Tenant;
 use serde_json::{Value as Json, json};
+use std::time::{Duration, Instant};
 
 async fn ask(world: &World, tenant: &Tenant, method: &str, path: &str, body: &Json) -> Answer {
     let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -34,7 +35,7 @@ pub(crate) async fn what_is_filling_is_hidden_until_it_is_filled(world: &World) 
     world.take(tenant.id, "p0", ago(1), &[("first", Value::Integer(7)), ("serial", Value::Integer(7))]).await;
     let entity = world.get(&tenant, "/v1/entities/p0?consistency=strong").await.ok();
     assert!(has(&entity, "first") && !has(&entity, "serial"), "{}", entity.text);
-    world.search(&tenant, &filter).await.problem(400, field, "becoming hot");
+    world.search(&tenant, &filter).await.problem(400, field, "not a hot attribute");
     let all = world.search(&tenant, &json!({})).await.ok();
     assert!(!all.text.contains("serial"), "{}", all.text);
     let history = world.get(&tenant, "/v1/entities/p3/history/serial?consistency=strong").await.ok();
@@ -48,9 +49,15 @@ pub(crate) async fn what_is_filling_is_hidden_until_it_is_filled(world: &World) 
     assert_eq!((&change["requested_by"], &change["reason"]), (&json!("t"), &json!("searched by support")));
     assert_eq!(change["seconds_left"], Json::Null);
 
-    // Every instance of ingest knows of it, and history has what was taken before: the answer is that
-    // of a projection that is complete, from the first part to the last.
+    // History answers, from the first part to the last, as soon as it has what was taken.
     world.asked_long_ago(&tenant).await;
+    let eventually = "/v1/entities/search";
+    let seven = json!({"filter": {"attribute": "serial", "eq": 7}});
+    let due = Instant::now() + Duration::from_secs(30);
+    while world.ask(&tenant, eventually, &seven).await.ok().body["entities"] == json!([]) {
+        assert!(Instant::now() < due, "p0 is not found");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let names = |answer: &Answer| -> Vec<String> {
         let entities = answer.body["entities"].as_array().unwrap();
         entities.iter().map(|e| e["external_id"].as_str().unwrap().to_owned()).collect()
@@ -67,7 +74,7 @@ pub(crate) async fn what_is_filling_is_hidden_until_it_is_filled(world: &World) 
             world.fill_step(entities).await;
         }
         for (op, value, expect) in &wanted {
-            let found = world.search(&tenant, &by(op, *value)).await.ok();
+            let found = world.ask(&tenant, eventually, &by(op, *value)).await.ok();
             assert_eq!(names(&found), *expect, "{entities} {op} {value}");
         }
         let entity = world.get(&tenant, "/v1/entities/p3?consistency=strong").await.ok();
