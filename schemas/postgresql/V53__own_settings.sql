@@ -17,7 +17,8 @@ language sql security definer
 set search_path = public, pg_temp
 as $$
   select coalesce(bool_or(
-    tenant_set(t.name, p_strict, null, p_point_policy, p_late_ms, p_late_action, p_ahead_ms, p_ahead_action)
+    tenant_set(t.name, p_strict, null, p_point_policy, p_late_ms, p_late_action, p_ahead_ms, p_ahead_action,
+               null, null)
       is not null), false)
   from tenants t
   where t.tenant_id = nullif(current_setting('app.current_tenant_id', true), '')::int4

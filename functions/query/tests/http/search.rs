@@ -211,7 +211,8 @@ pub(crate) async fn sorted_pages_keep_their_order(world: &World) {
             }
         }
     };
-    let by = |key: &dyn Fn(&(String, Option<i64>, i64)) -> (bool, i64, i64)| -> Vec<String> {
+    type Found = (String, Option<i64>, i64);
+    let by = |key: &dyn Fn(&Found) -> (bool, i64, i64)| -> Vec<String> {
         let mut all = input.clone();
         all.sort_by_key(|e| key(e));
         all.into_iter().map(|e| e.0).collect()
