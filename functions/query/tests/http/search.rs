@@ -191,12 +191,19 @@ pub(crate) async fn the_seeds_patterns(world: &World) {
 }
 
 pub(crate) async fn sorted_pages_keep_their_order(world: &World) {
-    let tenant = world.tenant(1).await;
+    let tenant = world.tenant(2).await;
     let mut input = Vec::new();
     for i in 0..11_i64 {
         let (name, n) = (format!("e{:02}", i * 4 % 11), i * 3 % 5);
-        let value = if i == 6 { ("other", Value::Integer(1)) } else { ("n", Value::Integer(n)) };
-        world.take(tenant.id, &name, ago(5), &[value, ("cold", Value::Integer(1))]).await;
+        let (n_value, other) = (("n", Value::Integer(n)), ("other", Value::Integer(1)));
+        let cold = ("cold", Value::Integer(1));
+        // The first two attributes are hot; one entity has only the other.
+        let values = match i {
+            0 => vec![n_value, other, cold],
+            6 => vec![other, cold],
+            _ => vec![n_value, cold],
+        };
+        world.take(tenant.id, &name, ago(5), &values).await;
         input.push((name, (i != 6).then_some(n), i));
     }
     let pages = async |sort: Json| -> Vec<String> {

@@ -157,7 +157,7 @@ pub(crate) async fn buckets_are_what_their_points_make(world: &World) {
 
     let get =
         async |query: &str| world.get(&tenant, &format!("/v1/entities/p/history?attributes={query}")).await;
-    get("i,s&bucket=1m").await.problem(400, Some("attributes"), "\"s\" is a string");
+    get("i,s&bucket=1h").await.problem(400, Some("attributes"), "\"s\" is a string");
     get("i&bucket=1s&from=2026-03-01T00:00:00Z&to=2026-03-08T00:00:00Z").await.problem(
         400,
         Some("bucket"),
