@@ -28,7 +28,14 @@ fn render() -> String {
         marked(document.info.description.as_deref().unwrap_or_default())
     );
     for (path, item) in &document.paths.paths {
-        for (method, operation) in [("GET", &item.get), ("POST", &item.post), ("PATCH", &item.patch)] {
+        let operations = [
+            ("GET", &item.get),
+            ("POST", &item.post),
+            ("PUT", &item.put),
+            ("PATCH", &item.patch),
+            ("DELETE", &item.delete),
+        ];
+        for (method, operation) in operations {
             if let Some(operation) = operation {
                 write_operation(&mut out, method, path, operation);
             }
