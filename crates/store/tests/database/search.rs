@@ -334,8 +334,9 @@ async fn sorted(server: Arc<Server>) {
             names.extend(rows.into_iter().map(|r| r.entity.external_id));
         }
     };
+    type Found = (String, Option<i64>, i64);
     for descending in [false, true] {
-        let by = |key: &dyn Fn(&(String, Option<i64>, i64)) -> (bool, i64, i64)| -> Vec<String> {
+        let by = |key: &dyn Fn(&Found) -> (bool, i64, i64)| -> Vec<String> {
             let mut all = input.clone();
             all.sort_by_key(|e| key(e));
             all.into_iter().map(|e| e.0).collect()

@@ -213,10 +213,10 @@ async fn buckets(server: Arc<Server>) {
             assert_eq!(int.min, text(of().min()));
             assert_eq!(int.max, text(of().max()));
             assert_eq!(int.first, text(of().next()));
-            assert_eq!(int.last, text(of().last()));
+            assert_eq!(int.last, text(of().next_back()));
             let of = || values.iter().map(|v| v.1);
             assert_eq!(dec.min, of().min().unwrap().to_string());
-            assert_eq!(dec.last, of().last().unwrap().to_string());
+            assert_eq!(dec.last, of().next_back().unwrap().to_string());
             let mean: Decimal = of().sum::<Decimal>() / Decimal::from(values.len());
             let told: Decimal = dec.mean.parse().unwrap();
             assert!((mean - told).abs() < Decimal::new(1, 12), "{mean} {told}");
