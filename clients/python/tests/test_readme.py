@@ -43,7 +43,7 @@ def test_the_examples_of_the_readme_run(
     assert "18231.250 decimal" in said[2]
     assert "device-123 72.5" in said[3]
     assert "'rpm': 1450" in said[4]
-    assert "attribute no entity" in said[5]
+    assert 'attribute no attribute "no-such-attribute" is registered' in said[5]
     assert "[0].observed_at: '2026-03-01T12:00:00' is not an RFC 3339 time with a zone" in said[5]
     assert "temperature float True" in said[6]
     assert "0 rows could be sent again" in said[6]
