@@ -3,7 +3,7 @@
 
 use eaves_model::TenantId;
 use eaves_model::promotion::{PromotionDecision, Statistics};
-use eaves_plugin_host::{Host, PluginError};
+use eaves_plugin_host::{Host, LoadError, PluginError};
 use eaves_registry::{Activation, Pointer, Registry, RegistryError};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -75,7 +75,16 @@ impl Plugins {
             Err(e) if e.is_retryable() => return Err(e.into()),
             Err(e) => return Ok(failed(&e)),
         };
-        let plugin = match self.host.load(&artefact) {
+        let loaded = match self.host.load(&artefact) {
+            // Ingest has it compiled for this engine when values come; the next run finds that.
+            Err(e @ LoadError::OtherEngine { .. }) => {
+                let known = self.registry.artefact_for(&active.digest, &self.host.engine_id()).await?;
+                let artefact = known.ok_or_else(|| Unavailable::Runner(e.to_string()))?;
+                self.host.load(&artefact)
+            }
+            other => other,
+        };
+        let plugin = match loaded {
             Ok(plugin) => plugin,
             Err(e) if e.is_retryable() => return Err(Unavailable::Runner(e.to_string())),
             Err(e) => return Ok(failed(&e)),
