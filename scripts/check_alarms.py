@@ -13,6 +13,8 @@ AWS = {
     "AWS/RDS": {
         "CPUUtilization": ["DBInstanceIdentifier"], "FreeStorageSpace": ["DBInstanceIdentifier"],
         "ReplicaLag": ["DBInstanceIdentifier"], "OldestReplicationSlotLag": ["DBInstanceIdentifier"],
+        "AuroraReplicaLag": ["DBInstanceIdentifier"], "FreeLocalStorage": ["DBInstanceIdentifier"],
+        "TransactionLogsDiskUsage": ["DBInstanceIdentifier"],
         "DatabaseConnectionsCurrentlySessionPinned": ["ProxyName"],
     },
     "AWS/ElastiCache": {"EngineCPUUtilization": ["CacheClusterId"]},
@@ -23,11 +25,21 @@ AWS = {
         "Duration": ["FunctionName"], "OnFailureDestinationDeliveryFailures": ["FunctionName"],
     },
 }
-# What the seeds and the design ask for: metric and threshold.
+# What the seeds and the design ask for: metric and threshold, on RDS and on Aurora.
 WANTED = {
     ("AWS/RDS", "CPUUtilization", 80), ("AWS/RDS", "ReplicaLag", 3), ("AWS/RDS", "ReplicaLag", 10),
-    ("AWS/RDS", "FreeStorageSpace", 10 * 1024**3), ("AWS/ElastiCache", "EngineCPUUtilization", 75),
-    ("Eaves", "staging_backlog", 1_000_000), ("Eaves", "stream_losses", 0),
+    ("AWS/RDS", "AuroraReplicaLag", 3000), ("AWS/RDS", "AuroraReplicaLag", 10_000),
+    ("AWS/RDS", "FreeStorageSpace", 10 * 1024**3), ("AWS/RDS", "FreeLocalStorage", 10 * 1024**3),
+    ("AWS/RDS", "OldestReplicationSlotLag", 1024**3), ("AWS/RDS", "TransactionLogsDiskUsage", 1024**3),
+    ("AWS/RDS", "DatabaseConnectionsCurrentlySessionPinned", 0),
+    ("AWS/ElastiCache", "EngineCPUUtilization", 75), ("AWS/Lambda", "IteratorAge", 60_000),
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 0),
+    ("Eaves", "staging_backlog", 1_000_000), ("Eaves", "stream_losses", 0), ("Eaves", "plugin_failures", 0),
+}
+# What runs only on one of the two, or on both: the groups of infra/main.tf that alarms are made over.
+ONLY = {
+    "ReplicaLag": "replicas", "FreeStorageSpace": "rds", "OldestReplicationSlotLag": "rds_primary",
+    "AuroraReplicaLag": "aurora", "FreeLocalStorage": "aurora", "TransactionLogsDiskUsage": "aurora",
 }
 SECTIONS = ["## What it means", "## Look", "## Do", "## Afterwards"]
 errors = []
@@ -63,6 +75,8 @@ for name, alarm in alarms.items():
             errors.append(f"{name}: Eaves' metrics have the dimensions environment and function")
     elif AWS.get(alarm["namespace"], {}).get(metric) != list(dimensions):
         errors.append(f"{name}: {alarm['namespace']} {metric} by {list(dimensions)} is not known to this script")
+    if ONLY.get(metric, alarm.get("over")) != alarm.get("over"):
+        errors.append(f"{name}: {metric} exists for {ONLY[metric]} only, not for {alarm.get('over')}")
     function = dimensions.get("FunctionName", "").removeprefix("eaves-{environment}-")
     if function and f'"eaves-${{Environment}}-{function}"' not in template:
         errors.append(f"{name}: sam-template.yaml has no function {function}")

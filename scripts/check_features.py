@@ -8,12 +8,13 @@ from collections import defaultdict
 
 
 def features(edges: str) -> dict[str, set[str]]:
-    command = ["cargo", "tree", "--workspace", "--locked", "--prefix", "none", "--no-dedupe"]
+    command = ["cargo", "tree", "--workspace", "--locked", "--prefix", "none"]
     command += ["--edges", edges, "--format", "{p}|{f}"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = defaultdict(set)
     for line in told.splitlines():
-        package, _, names = line.partition("|")
+        # One that came before with all that it needs is marked.
+        package, _, names = line.removesuffix(" (*)").partition("|")
         # Members are compiled anew for their own tests whatever their features are.
         if package and "(/" not in package.replace("(proc-macro)", ""):
             found[package].add(names)

