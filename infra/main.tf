@@ -134,9 +134,14 @@ module "observability" {
   topic_arns     = module.messaging.topic_arns
   runbook_url    = var.runbook_url
   dashboard_file = "${path.module}/../ops/dashboards/cloudwatch.json"
+  # Aurora has other metrics than RDS for storage, lag and slots, and a failover may make any of
+  # its instances the writer.
   instances = {
     databases   = module.database.instance_identifiers
+    rds         = module.database.is_aurora ? [] : module.database.instance_identifiers
+    rds_primary = module.database.is_aurora ? [] : [module.database.primary_identifier]
     replicas    = module.database.replica_identifiers
+    aurora      = module.database.is_aurora ? module.database.instance_identifiers : []
     cache_nodes = local.cache_nodes
   }
   values = {

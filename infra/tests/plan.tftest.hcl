@@ -99,7 +99,46 @@ run "applies" {
   }
 
   assert {
-    condition     = length(module.observability.alarm_names) >= length(local.alarms) - (var.database.engine == "postgres" && var.database.replicas > 0 ? 0 : 2)
-    error_message = "every alarm is made at least once (those of replicas only where there are some)"
+    condition = alltrue([
+      for name, alarm in local.alarms : contains(
+        module.observability.alarm_names,
+        join("-", compact([local.name, name, lookup({
+          databases   = module.database.instance_identifiers[0]
+          rds         = module.database.instance_identifiers[0]
+          rds_primary = module.database.primary_identifier
+          aurora      = module.database.instance_identifiers[0]
+          replicas    = try(module.database.replica_identifiers[0], "")
+          cache_nodes = local.cache_nodes[0]
+        }, coalesce(try(alarm.over, null), "none"), "")]))
+        ) || contains(
+        module.database.is_aurora ? ["rds", "rds_primary", "replicas"] : var.database.replicas == 0 ? ["aurora", "replicas"] : ["aurora"],
+        coalesce(try(alarm.over, null), "none")
+      )
+    ])
+    error_message = "every alarm is made at least once (those of replicas and of Aurora only where there are some)"
+  }
+
+  assert {
+    condition = alltrue([
+      for metric in ["database-storage-", "replica-lag-", "slot-lag-"] : !anytrue([
+        for made in module.observability.alarm_names :
+        startswith(made, "${local.name}-${module.database.is_aurora ? "" : "aurora-"}${metric}")
+      ])
+    ])
+    error_message = "RDS is watched by the metrics of RDS, Aurora by its own: ${join(", ", module.observability.alarm_names)}"
+  }
+
+  # What Eaves needs of either engine: the same list, in the group of its kind.
+  assert {
+    condition = alltrue([
+      for name in ["rds.force_ssl", "rds.logical_replication", "shared_preload_libraries", "cron.database_name", "pg_stat_statements.track"] :
+      contains(module.database.parameter_names, name)
+    ])
+    error_message = "the database's parameter group lacks one: ${join(", ", module.database.parameter_names)}"
+  }
+
+  assert {
+    condition     = module.database.is_aurora == (module.proxy.reader_host != null)
+    error_message = "Aurora's readers are behind the proxy, those of RDS are not"
   }
 }

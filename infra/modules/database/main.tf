@@ -4,8 +4,10 @@ locals {
 
   # What Eaves needs of PostgreSQL, on either engine.
   parameters = {
-    "rds.force_ssl"                       = { value = "1", method = "immediate" }
-    "rds.logical_replication"             = { value = "1", method = "pending-reboot" }
+    "rds.force_ssl"           = { value = "1", method = "immediate" }
+    "rds.logical_replication" = { value = "1", method = "pending-reboot" }
+    # pg_partman is an extension without a library to load here: neither engine takes its background
+    # worker, and what that would do the function maintain does.
     "shared_preload_libraries"            = { value = "pg_stat_statements,pg_cron", method = "pending-reboot" }
     "cron.database_name"                  = { value = "eaves", method = "pending-reboot" }
     "pg_stat_statements.track"            = { value = "all", method = "immediate" }

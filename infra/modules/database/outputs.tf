@@ -41,3 +41,11 @@ output "primary_arn" {
   description = "ARN of the instance (RDS) or the cluster (Aurora) that takes writes."
   value       = local.aurora ? aws_rds_cluster.this[0].arn : aws_db_instance.primary[0].arn
 }
+
+output "parameter_names" {
+  description = "What the parameter group sets."
+  value = sort(flatten([
+    [for group in aws_db_parameter_group.this : [for parameter in group.parameter : parameter.name]],
+    [for group in aws_rds_cluster_parameter_group.this : [for parameter in group.parameter : parameter.name]],
+  ]))
+}

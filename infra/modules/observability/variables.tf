@@ -25,7 +25,7 @@ variable "alarms" {
 }
 
 variable "instances" {
-  description = "What alarms with `over` are made for, each of a group: databases, replicas, cache_nodes."
+  description = "What alarms with `over` are made for, each of a group: databases, rds, rds_primary, replicas, aurora, cache_nodes."
   type        = map(list(string))
 }
 
