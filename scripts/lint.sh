@@ -74,6 +74,7 @@ deployment() {
   .tools/iac/bin/python scripts/check_iam.py
   .tools/iac/bin/python scripts/check_alarms.py
   .tools/lint/bin/python scripts/check_commands.py
+  .tools/lint/bin/python scripts/check_sam_local.py
   .tools/iac/bin/python scripts/dashboards.py --check
   .tools/iac/bin/python scripts/estimate_cost.py --check
   .tools/iac/bin/python scripts/check_statements.py

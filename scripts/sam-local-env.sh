@@ -1,6 +1,10 @@
 #!/bin/sh
 # Writes the file that `sam local … --env-vars` takes, for the platform that `eaves local up` runs.
 #   scripts/sam-local-env.sh [data folder] > env.json     HOST=host.docker.internal for Docker Desktop
+#
+# SAM hands on only variables that the template names, and what reaches a platform on this machine
+# (passwords, addresses instead of AWS's) is in no deployed one. So beside the built template there
+# is one more, with these names: .aws-sam/build/local.yaml (or what EAVES_SAM_LOCAL says).
 set -eu
 host=${HOST:-127.0.0.1}
 case "$host" in *[!A-Za-z0-9.-]*) host=127.0.0.1 ;; esac
@@ -9,9 +13,12 @@ if [ -z "$data" ]; then
   if [ "$(id -u)" = 0 ]; then data=/var/lib/eaves; else data=${XDG_DATA_HOME:-$HOME/.local/share}/eaves; fi
 fi
 [ -f "$data/platform.json" ] || { echo "no platform runs on $data: start one with 'eaves local up', or name its folder" >&2; exit 1; }
-python3 - "$data/platform.json" "$host" <<'PY'
+template=${EAVES_SAM_TEMPLATE:-$(cd "$(dirname "$0")/.." && pwd)/.aws-sam/build/template.yaml}
+[ -f "$template" ] || { echo "there is no $template: 'sam build' first" >&2; exit 1; }
+python3 - "$data/platform.json" "$host" "$template" "${EAVES_SAM_LOCAL:-$(dirname "$template")/local.yaml}" <<'PY'
 import json
 import os
+import re
 import sys
 
 platform, host = json.load(open(sys.argv[1])), sys.argv[2]
@@ -36,7 +43,7 @@ plugins = {
     "EAVES_REGISTRY_TABLE": platform["registry_table"], "EAVES_PLUGIN_BUCKET": platform["plugin_bucket"],
     "EAVES_PLUGIN_KEY": platform["plugin_key"], "EAVES_PLUGIN_KEY_SECRET": "",
 }
-json.dump({
+functions = {
     "IngestFunction": database("eaves_ingest") | cache | plugins | aws,
     "FlushFunction": database("eaves_flush") | cache | plugins | aws | {"EAVES_FLUSH_RUN_S": "5"},
     "MaintainFunction": database("eaves_flush") | aws,
@@ -50,6 +57,18 @@ json.dump({
         "EAVES_DB_PASSWORD_SECRET": "", "EAVES_REPLICA_HOST": host, "EAVES_REPLICA_PORT": str(platform["replica_port"]),
         "EAVES_REPLICA_AUTH": "password",
     },
-}, sys.stdout, indent=2)
+}
+json.dump(functions, sys.stdout, indent=2)
 print()
+
+# Named for all functions, without a value: empty is as good as unset.
+built = open(sys.argv[3]).read()
+found = re.search(r"^Globals:\n(?:[ #].*\n|\n)*?( +)Variables:\n", built, re.M)
+if not found:
+    sys.exit(f"{sys.argv[3]} has no variables for all functions")
+named = set(re.findall(r"^ +(\w+):", built[: built.index("\nResources:")], re.M))
+missing = sorted({name for variables in functions.values() for name in variables} - named)
+lines = "".join(f"{found[1]}  {name}: ''\n" for name in missing)
+with open(sys.argv[4], "w") as local:
+    local.write(built[: found.end()] + lines + built[found.end() :])
 PY
