@@ -45,7 +45,7 @@ bench-extism: setup
 	@cd benches/extism && $(CARGO) build --release --quiet --locked -p eaves-bench-extism
 
 sbom: ## a CycloneDX list of what is linked in, to target/sbom/
-	@scripts/sbom.sh
+	@python3 scripts/sbom.py
 
 fmt: ## format the Rust code
 	@$(CARGO) fmt --all
