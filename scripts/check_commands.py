@@ -23,9 +23,9 @@ RENAMED = {"deploy": "codedeploy"}
 CUSTOM = {
     ("logs", "tail"): (1, {"since", "follow", "format", "filter-pattern", "log-stream-names"}),
     ("s3", "ls"): (1, {"recursive", "human-readable", "summarize"}),
-    ("s3", "cp"): (2, {"recursive", "sse", "quiet"}),
+    ("s3", "cp"): (2, {"recursive", "sse", "quiet", "expected-size", "only-show-errors"}),
 }
-FLAGS = {"recursive", "human-readable", "summarize", "quiet", "follow"}
+FLAGS = {"only-show-errors", "recursive", "human-readable", "summarize", "quiet", "follow"}
 # Operations whose answer goes to a file named last.
 OUTFILE = {("lambda", "invoke"), ("s3api", "get-object")}
 errors = []

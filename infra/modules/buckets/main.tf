@@ -6,7 +6,8 @@ locals {
     plugins = "plugins"
     # What Lambda gave up on, with its payload (docs/delivery.md).
     failed = "failed-records"
-    # History as Parquet: what the warehouse loads, and partitions past their retention.
+    # History as Parquet: what the warehouse loads; and partitions past their retention, put there by
+    # scripts/archive-partition.sh.
     archive = "archive"
     # Who asked for what in the buckets above.
     logs = "access-logs"
