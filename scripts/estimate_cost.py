@@ -129,7 +129,7 @@ lines += [
     "here is higher because Multi-AZ doubles the primary and Redshift's ra3.4xlarge nodes are counted at their",
     "price. What moves it most:",
     "",
-    "- **Redshift**: three ra3.4xlarge are the seeds' sizing. Serverless (`kind = \"serverless\"`) costs by the hour of use.",
+    "- **Redshift**: three ra3.4xlarge are the sizing of the seeds' README (their solution has four). Serverless (`kind = \"serverless\"`) costs by the hour of use.",
     "- **Reserved instances** of RDS, ElastiCache and Redshift: about 35 % off for one year, 55 to 60 % for three.",
     "- **dev by day only**: `aws rds stop-db-instance` at night saves about 40 % of its largest part.",
     "- **The larger sizing** (db.r6g.8xlarge, three replicas, cache.r6g.2xlarge) is for when measurements ask for it.",
