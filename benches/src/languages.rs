@@ -1,6 +1,8 @@
 //! What a value costs in each language that plugins are written in: the project that
-//! `eaves plugin new` makes, built by `eaves plugin build`.
+//! `eaves plugin new` makes, built by `eaves plugin build`; in JavaScript also with the range and
+//! enum rules of [`crate::plugin`] in its place.
 
+use crate::plugin;
 use crate::results::{Figure, percentile};
 use anyhow::{Context as _, Result, ensure};
 use eaves_model::batch::Batch;
@@ -32,30 +34,56 @@ pub(crate) fn measure(wanted: &impl Fn(&[&str]) -> bool) -> Result<Vec<Figure>> 
 }
 
 fn one(language: &str, name: &'static str, target: f64, calls: usize) -> Result<Figure> {
-    let wasm = built(language).with_context(|| format!("the {language} project"))?;
-    let host = Host::new(HostConfig::new(&"5a".repeat(32))?)?;
-    let start = Instant::now();
-    let artefact = host.check_and_compile(&wasm)?;
-    let compiled = start.elapsed();
-    let mut loads = Vec::new();
-    for _ in 0..10 {
-        let start = Instant::now();
-        std::hint::black_box(host.load(&artefact)?);
-        loads.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    let plugin = host.load(&artefact)?;
-    let speed = speed::measure(&plugin, &batch(), "{}", calls)?;
+    let made = Measured::of(&built(language, None)?, &batch(), "{}", calls)
+        .with_context(|| format!("the {language} project"))?;
     let note = format!(
-        "{VALUES} values a call, the rules of `eaves plugin new --lang {language}`, a fresh instance per call; \
-         p95 {:.1} ns; component {} KiB, compiled in {:.2} s, artefact of {} KiB loaded in {:.2} ms; baseline: \
-         the target",
-        speed.p95_ns,
-        wasm.len() >> 10,
-        compiled.as_secs_f64(),
-        artefact.len() >> 10,
-        percentile(&mut loads, 50.0),
+        "{VALUES} values a call, the rules of `eaves plugin new --lang {language}` with values before looked up, a \
+         fresh instance per call; {}",
+        made.what
     );
-    Ok(Figure::new(name, speed.median_ns, "ns", target, calls as u64, note))
+    if language != "js" {
+        let note = format!("{note}; baseline: the target");
+        return Ok(Figure::new(name, made.speed.median_ns, "ns", target, calls as u64, note));
+    }
+    let rules = built(language, Some(include_str!("../languages/ranges.ts")))?;
+    let ranges = Measured::of(&rules, &speed::device_batch(VALUES), plugin::ONE_PERCENT, calls)
+        .context("range rules in JavaScript")?;
+    let note = format!(
+        "{VALUES} values a call, all seen by range and enum rules, 1 % rejected with a reason, a fresh instance per \
+         call; {}; {:.0} ns for {note}; baseline: the target",
+        ranges.what, made.speed.median_ns
+    );
+    Ok(Figure::new(name, ranges.speed.median_ns, "ns", target, calls as u64, note))
+}
+
+struct Measured {
+    speed: speed::Speed,
+    what: String,
+}
+
+impl Measured {
+    fn of(wasm: &[u8], batch: &Batch, settings: &str, calls: usize) -> Result<Self> {
+        let host = Host::new(HostConfig::new(&"5a".repeat(32))?)?;
+        let start = Instant::now();
+        let artefact = host.check_and_compile(wasm)?;
+        let compiled = start.elapsed();
+        let mut loads = Vec::new();
+        for _ in 0..10 {
+            let start = Instant::now();
+            std::hint::black_box(host.load(&artefact)?);
+            loads.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        let speed = speed::measure(&host.load(&artefact)?, batch, settings, calls)?;
+        let what = format!(
+            "p95 {:.1} ns; component {} KiB, compiled in {:.2} s, artefact of {} KiB loaded in {:.2} ms",
+            speed.p95_ns,
+            wasm.len() >> 10,
+            compiled.as_secs_f64(),
+            artefact.len() >> 10,
+            percentile(&mut loads, 50.0),
+        );
+        Ok(Self { speed, what })
+    }
 }
 
 /// Values of the two attributes that the project's rules want to see.
@@ -67,8 +95,8 @@ fn batch() -> Batch {
     batch
 }
 
-/// Makes the project anew and builds it.
-fn built(language: &str) -> Result<Vec<u8>> {
+/// Makes the project anew and builds it, with another source if one is given.
+fn built(language: &str, source: Option<&str>) -> Result<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace folder")?;
     let folder = root.join("target/bench-languages");
     let project = folder.join(language);
@@ -78,6 +106,9 @@ fn built(language: &str) -> Result<Vec<u8>> {
     std::fs::create_dir_all(&folder)?;
     let name = format!("measured-{language}");
     eaves(root, &folder, &["plugin", "new", &name, "--lang", language, "--folder", language])?;
+    if let Some(source) = source {
+        std::fs::write(project.join("src/plugin.ts"), source)?;
+    }
     eaves(root, &project, &["plugin", "build"])?;
     Ok(std::fs::read(project.join("build/plugin.wasm"))?)
 }

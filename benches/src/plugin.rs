@@ -24,7 +24,7 @@ pub(crate) fn telemetry_rules() -> Result<Vec<u8>> {
 
 /// The same rules with bounds that 1 % of [`speed::device_batch`]'s values are outside of: each
 /// costs a reason with its number in it.
-const ONE_PERCENT: &str = r#"{"attributes":{"temperature":{"min":-40,"max":150},"pressure":{"min":0,"max":65},"status":{"allowed":["online","idle","fault"]}}}"#;
+pub(crate) const ONE_PERCENT: &str = r#"{"attributes":{"temperature":{"min":-40,"max":150},"pressure":{"min":0,"max":65},"status":{"allowed":["online","idle","fault"]}}}"#;
 
 pub(crate) const NAMES: [&str; 3] =
     ["plugin_ns_per_value", "plugin_isolated_extra_ns_per_value", "plugin_cold_load_ms"];

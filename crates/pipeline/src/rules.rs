@@ -223,9 +223,9 @@ impl Rules {
         }
     }
 
-    fn start(&self, artefact: &[u8]) -> Result<Plugin, LoadError> {
+    fn start(&self, artefact: &Bytes) -> Result<Plugin, LoadError> {
         let before = self.host.lock();
-        let plugin = self.host.load(artefact)?;
+        let plugin = self.host.load_shared(artefact)?;
         if before.is_none() && self.host.lock() == Some(Lock::LimitsOnly) {
             tracing::warn!("the kernel takes no filter of system calls: see docs/security.md");
         }

@@ -72,6 +72,8 @@ fn common() -> wasmtime::Result<Config> {
         .concurrency_support(false)
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
+        // For debuggers and profilers of the host: megabytes of an interpreter, registered at load.
+        .native_unwind_info(false)
         .wasm_features(
             WasmFeatures::TAIL_CALL
                 | WasmFeatures::MULTI_MEMORY

@@ -9,6 +9,7 @@ use crate::remote::{Runner, RunnerCommand};
 use crate::ticker::Ticker;
 use crate::worker::{self, WorkerLimits};
 use crate::{CompileError, HostConfig, LoadError, PluginError, StartError, engine, scan};
+use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::Engine;
@@ -108,6 +109,16 @@ impl Host {
 
     /// Loads an artefact and asks the plugin what it is.
     pub fn load(&self, artefact: &[u8]) -> Result<Plugin, LoadError> {
+        self.load_keeping(artefact, Bytes::copy_from_slice)
+    }
+
+    /// The same without a copy: where plugins run in a process of their own, the machine code is kept
+    /// for the process after it.
+    pub fn load_shared(&self, artefact: &Bytes) -> Result<Plugin, LoadError> {
+        self.load_keeping(artefact, |body| artefact.slice_ref(body))
+    }
+
+    fn load_keeping(&self, artefact: &[u8], keep: impl FnOnce(&[u8]) -> Bytes) -> Result<Plugin, LoadError> {
         let artefact = Artefact::open(&self.config.signing_key, artefact)?;
         let body = artefact.body_for(&self.engine)?;
         let backend = match &self.place {
@@ -123,7 +134,7 @@ impl Host {
                     unsafe { Component::deserialize(&machine.engine, body) }.map_err(LoadError::Load)?;
                 Backend::Here(Guest::new(machine.clone(), &component)?)
             }
-            Place::Runner(runner) => Backend::Away(runner.load(body)?),
+            Place::Runner(runner) => Backend::Away(runner.load(keep(body))?),
         };
         Plugin::start(backend, artefact.digest(), self.config.describe_deadline)
     }

@@ -9,6 +9,7 @@ use crate::message::{Answer, Id, Loaded, Reply, Request};
 use crate::runner::{Greeting, Head, INLINE, MAX_FRAME, SHARED, SHARED_BYTES, read_frame};
 use crate::wire::{Put, Writer};
 use crate::{LoadError, PluginError};
+use bytes::Bytes;
 use memmap2::MmapMut;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -83,7 +84,7 @@ pub(crate) struct RemoteGuest {
     runner: Arc<Runner>,
     id: Id,
     /// Its code, for the process after this one.
-    body: Box<[u8]>,
+    body: Bytes,
     promotes: bool,
 }
 
@@ -109,14 +110,14 @@ impl Runner {
     }
 
     /// Loads code whose signature was verified.
-    pub(crate) fn load(self: &Arc<Self>, body: &[u8]) -> Result<RemoteGuest, LoadError> {
+    pub(crate) fn load(self: &Arc<Self>, body: Bytes) -> Result<RemoteGuest, LoadError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut place = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         let promotes = self
             .ready(&mut place)
-            .and_then(|process| process.load(id, body, self.pool.memory_bytes))
+            .and_then(|process| process.load(id, &body, self.pool.memory_bytes))
             .unwrap_or_else(|failed| Err(LoadError::Runner(failed.end(&mut place, START))))?;
-        Ok(RemoteGuest { runner: self.clone(), id, body: body.into(), promotes })
+        Ok(RemoteGuest { runner: self.clone(), id, body, promotes })
     }
 
     /// The process, started if need be, rid of plugins that are not needed any more.

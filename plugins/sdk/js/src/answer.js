@@ -3,25 +3,23 @@ import { typeOf } from "./value.js";
 
 const MAX_REASON_BYTES = 500;
 
-function utf8Length(text) {
-  let bytes = 0;
-  for (const character of text) {
-    const code = character.codePointAt(0);
-    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-  }
-  return bytes;
-}
+const encoder = new TextEncoder();
+const CONTROL = /[\0-\x1f\x7f-\x9f]/;
+const CONTROLS = /[\0-\x1f\x7f-\x9f]/g;
 
 /** Without control characters, and cut to what the platform takes. */
 export function oneLine(text) {
-  let [line, bytes] = ["", 0];
-  for (const character of text) {
-    const plain = character < " " || (character >= "\x7f" && character < "\xa0") ? " " : character;
-    bytes += utf8Length(plain);
-    if (bytes > MAX_REASON_BYTES) break;
-    line += plain;
-  }
-  return line;
+  const line = CONTROL.test(text) ? text.replace(CONTROLS, " ") : text;
+  // A unit of UTF-16 becomes three bytes at most.
+  if (line.length * 3 <= MAX_REASON_BYTES) return line;
+  const { read } = encoder.encodeInto(line, new Uint8Array(MAX_REASON_BYTES));
+  return line.slice(0, read);
+}
+
+/** How many bytes each text takes in UTF-8. */
+function utf8Lengths(texts, blob) {
+  if (encoder.encode(blob).length === blob.length) return texts.map(({ length }) => length);
+  return texts.map((text) => encoder.encode(text).length);
 }
 
 /** Collects verdicts into the columns of a decision. */
@@ -50,9 +48,11 @@ export class Answer {
       this.replacedRow.push(row);
       this.replacedBits.push(this.bits(verdict.replacement));
     }
-    for (const [name, value] of verdict.derived ?? []) {
+    const { derived } = verdict;
+    for (let i = 0; derived !== undefined && i < derived.length; i += 2) {
+      const value = derived[i + 1];
       this.derivedRow.push(row);
-      this.derivedAttribute.push(this.attribute(name, typeOf(value)));
+      this.derivedAttribute.push(this.attribute(derived[i], typeOf(value)));
       this.derivedBits.push(this.bits(value));
     }
   }
@@ -94,8 +94,10 @@ export class Answer {
   }
 
   finish() {
-    const offsets = this.texts.length ? [0] : [];
-    for (const text of this.texts) offsets.push(offsets[offsets.length - 1] + utf8Length(text));
+    const blob = this.texts.join("");
+    const offsets = new Uint32Array(this.texts.length && this.texts.length + 1);
+    const lengths = utf8Lengths(this.texts, blob);
+    for (let i = 0; i < lengths.length; i++) offsets[i + 1] = offsets[i] + lengths[i];
     return {
       rejectedRow: Uint32Array.from(this.rejectedRow),
       rejectedReason: Uint32Array.from(this.rejectedReason),
@@ -106,7 +108,7 @@ export class Answer {
       derivedAttribute: Uint32Array.from(this.derivedAttribute),
       derivedBits: BigUint64Array.from(this.derivedBits),
       derivedAttributes: this.derivedAttributes,
-      texts: { blob: this.texts.join(""), offsets: Uint32Array.from(offsets) },
+      texts: { blob, offsets },
       decimals: {
         low: BigUint64Array.from(this.decimals, ({ low }) => low),
         high: BigInt64Array.from(this.decimals, ({ high }) => high),

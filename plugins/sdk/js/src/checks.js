@@ -1,3 +1,4 @@
+import { rateOf } from "./reading.js";
 import { Decimal, numberOf, Timestamp } from "./value.js";
 import { reject } from "./verdict.js";
 
@@ -20,8 +21,13 @@ function decimal(number) {
   return Decimal.parse(text.includes("e") ? number.toFixed(20) : text);
 }
 
-export function range(reading, { min, max }) {
-  const value = reading.value;
+export function range(reading, bounds) {
+  const { value } = reading;
+  const { min, max } = bounds;
+  if (typeof value === "number" && (min === undefined || value >= min) && (max === undefined || value <= max)) {
+    // Between numbers and bigints, JavaScript compares exactly.
+    if (typeof min !== "object" && typeof max !== "object") return undefined;
+  }
   if (Number.isNaN(numberOf(value))) {
     return reject("not_a_number", `${shown(value)} is not a number, and there is a range`);
   }
@@ -31,10 +37,11 @@ export function range(reading, { min, max }) {
 }
 
 export function oneOf(reading, allowed) {
-  const value = reading.value;
+  const { value } = reading;
+  if (allowed.includes(value)) return undefined;
   for (let i = 0; i < allowed.length; i++) {
     const one = allowed[i];
-    if (one === value || (typeof one !== typeof value && String(one) === String(value))) return undefined;
+    if (typeof one !== typeof value && String(one) === String(value)) return undefined;
   }
   return reject("not_allowed", `${shown(value)} is none of ${allowed.join(", ")}`);
 }
@@ -47,7 +54,10 @@ const CLASSES = {
 
 /** Whether the text has the shape; each step is one of both lengths at most, whatever the text. */
 function fits(text, shape) {
-  let [t, s, star, mark] = [0, 0, -1, 0];
+  let t = 0;
+  let s = 0;
+  let star = -1;
+  let mark = 0;
   while (t < text.length) {
     const escaped = shape[s] === "\\";
     const wanted = escaped ? shape[s + 1] : shape[s];
@@ -75,9 +85,6 @@ export function pattern(reading, shape) {
 }
 
 export function rate(reading) {
-  const { history } = reading;
-  const micros = history === undefined ? NaN : history.elapsed();
-  if (!(micros > 0)) return undefined;
-  const perSecond = (reading.number - history.number()) / (micros / 1e6);
+  const perSecond = rateOf(reading.number);
   return Number.isNaN(perSecond) ? undefined : perSecond;
 }

@@ -1,4 +1,4 @@
-import { Decimal, numberOf, Timestamp, TYPES } from "./value.js";
+import { Decimal, Timestamp, TYPES } from "./value.js";
 
 /** Texts end to end, with offsets in bytes of UTF-8 while the text is UTF-16 here. */
 export class Texts {
@@ -29,7 +29,7 @@ function unitOffsets(blob, offsets) {
 }
 
 /** What the upper half of a 64-bit number counts. */
-const WORDS = 4294967296;
+export const WORDS = 4294967296;
 
 /** The halves of 64-bit numbers, the lower first: reading them makes no bigint. */
 export function wordsOf(numbers) {
@@ -46,6 +46,8 @@ export class Columns {
   constructor(batch) {
     this.batch = batch;
     this.rows = batch.bits.length;
+    this.entity = batch.entity;
+    this.attribute = batch.attribute;
     this.floats = new Float64Array(batch.bits.buffer, batch.bits.byteOffset, batch.bits.length);
     this.words = wordsOf(batch.bits);
     this.times = wordsOf(batch.observedAt);
@@ -61,21 +63,8 @@ export class Columns {
     }));
   }
 
-  attribute(row) {
-    return this.attributes[this.batch.attribute[row]];
-  }
-
-  value(row, { type } = this.attribute(row)) {
-    if (type === "float") return this.floats[row];
-    if (type === "string") return this.texts.at(this.words[2 * row] >>> 0);
-    return this.decode(type, this.batch.bits[row]);
-  }
-
-  /** Rounded once, like `Number` of the bigint. */
-  number(row, { type } = this.attribute(row)) {
-    if (type === "float") return this.floats[row];
-    if (type === "integer") return this.words[2 * row + 1] * WORDS + (this.words[2 * row] >>> 0);
-    return numberOf(this.decode(type, this.batch.bits[row]));
+  value(row) {
+    return this.decode(this.attributes[this.attribute[row]].type, this.batch.bits[row]);
   }
 
   decode(type, bits) {
@@ -109,59 +98,4 @@ function floatOf(bits) {
 export function bitsOf(number) {
   shared.setFloat64(0, number);
   return shared.getBigUint64(0);
-}
-
-/** One value with its surroundings; the same object shows each row in turn. */
-export class Reading {
-  constructor(columns, history) {
-    this.columns = columns;
-    this.history = history;
-    this.row = this.first = this.end = 0;
-    this.attribute = undefined;
-  }
-
-  get value() {
-    return this.columns.value(this.row, this.attribute);
-  }
-
-  get number() {
-    return this.columns.number(this.row, this.attribute);
-  }
-
-  get entity() {
-    return this.columns.externalIds.at(this.columns.batch.entity[this.row]);
-  }
-
-  get entityType() {
-    return this.columns.entityTypes.at(this.columns.batch.entity[this.row]);
-  }
-
-  get observedAt() {
-    return this.columns.batch.observedAt[this.row];
-  }
-
-  get previous() {
-    return this.history?.previous();
-  }
-
-  sibling(attribute) {
-    const { columns, row } = this;
-    if (row >= this.end) this.surround();
-    for (let other = this.first; other < this.end; other++) {
-      if (columns.attribute(other).name === attribute) return columns.value(other);
-    }
-    return undefined;
-  }
-
-  /** Finds the rows of the same entity and time around this one; rows are shown in order. */
-  surround() {
-    const { columns, row } = this;
-    const { entity } = columns.batch;
-    const same = (other) => entity[other] === entity[row] && apart(columns.times, other, columns.times, row) === 0;
-    let [first, end] = [row, row + 1];
-    while (first > 0 && same(first - 1)) first--;
-    while (end < columns.rows && same(end)) end++;
-    this.first = first;
-    this.end = end;
-  }
 }

@@ -1,73 +1,48 @@
-import { apart, wordsOf } from "./columns.js";
+import { wordsOf } from "./columns.js";
 import { numberOf } from "./value.js";
 
+/** With more pairs of entity and attribute than this, only those that have a value take room. */
+const MOST_PLACES = 1 << 21;
+
 /** The previous values of the rows: those given, and those of rows before in the call. Which
- * they are is remembered as numbers: `row + 1` of a row, `-entry - 1` of a value given. */
+ * they are is remembered as numbers: `row + 1` of a row, `-entry - 1` of a value given, 0 for none. */
 export class History {
   /** Nothing if none of the attributes is among the names. */
   static of(columns, names) {
-    const asked = columns.attributes.map(({ name }) => names.includes(name));
-    return asked.includes(true) ? new History(columns, asked) : undefined;
+    let asked = 0;
+    const slots = columns.attributes.map(({ name }) => (names.includes(name) ? asked++ : -1));
+    return asked > 0 ? new History(columns, slots, asked) : undefined;
   }
 
-  constructor(columns, asked) {
+  constructor(columns, slots, asked) {
     this.columns = columns;
+    /** For each attribute its number among those asked for; -1 if it is not. */
+    this.slots = slots;
     this.asked = asked;
     this.given = columns.batch.previous;
+    this.givenRow = this.given.row;
     this.givenTimes = wordsOf(this.given.observedAt);
-    this.known = new Map();
+    const places = asked * Math.max(columns.externalIds.starts.length - 1, 0);
+    /** By `entity * asked + slot`. */
+    this.latest = places <= MOST_PLACES ? new Int32Array(places) : [];
     this.replaced = new Map();
-    this.next = this.key = this.at = this.row = 0;
   }
 
-  /** Goes to a row; rows are shown in order. */
-  show(row) {
-    const { entity, attribute } = this.columns.batch;
-    const given = this.given.row[this.next] === row ? ++this.next : 0;
-    this.row = row;
-    this.at = 0;
-    if (!this.asked[attribute[row]]) return;
-    this.key = entity[row] * this.asked.length + attribute[row];
-    const known = this.known.get(this.key);
-    this.at = known ?? -given;
-    if (known === undefined && given > 0) this.known.set(this.key, this.at);
+  /** A value before, and when that was. */
+  value(before, type) {
+    const { columns, given } = this;
+    if (before > 0) return { value: this.taken(before - 1), observedAt: columns.batch.observedAt[before - 1] };
+    return { value: columns.decode(type, given.bits[-before - 1]), observedAt: given.observedAt[-before - 1] };
   }
 
-  /** The value before the row that is shown. */
-  previous() {
-    const { at, columns } = this;
-    if (at === 0) return undefined;
-    if (at > 0) return { value: this.taken(at - 1), observedAt: columns.batch.observedAt[at - 1] };
-    const { bits, observedAt } = this.given;
-    const value = columns.decode(columns.attribute(this.row).type, bits[-at - 1]);
-    return { value, observedAt: observedAt[-at - 1] };
-  }
-
-  /** Microseconds since the value before; NaN if there is none. */
-  elapsed() {
-    const { at, columns } = this;
-    if (at === 0) return NaN;
-    return at > 0
-      ? apart(columns.times, this.row, columns.times, at - 1)
-      : apart(columns.times, this.row, this.givenTimes, -at - 1);
-  }
-
-  /** The value before as a double. */
-  number() {
-    const { at } = this;
-    if (at > 0 && this.replaced.size === 0) return this.columns.number(at - 1);
-    return numberOf(this.previous().value);
+  /** A value before as a double. */
+  number(before, type) {
+    if (before > 0 && type === "float" && this.replaced.size === 0) return this.columns.floats[before - 1];
+    return numberOf(this.value(before, type).value);
   }
 
   /** The value that was taken of a row before. */
   taken(row) {
     return this.replaced.get(row) ?? this.columns.value(row);
-  }
-
-  /** After the row that is shown was taken: what comes late is not the latest. */
-  remember(replacement) {
-    if (!this.asked[this.columns.batch.attribute[this.row]] || this.elapsed() < 0) return;
-    this.known.set(this.key, this.row + 1);
-    if (replacement !== undefined) this.replaced.set(this.row, replacement);
   }
 }

@@ -1,7 +1,7 @@
 import { Answer } from "./answer.js";
-import { Columns, Reading } from "./columns.js";
-import { History } from "./history.js";
-import { ACCEPTED } from "./verdict.js";
+import { Columns } from "./columns.js";
+import { judge } from "./reading.js";
+import { rehearse } from "./rehearsal.js";
 
 /** Settings that the plugin cannot work with. */
 export class SettingsFault extends Error {
@@ -17,12 +17,12 @@ export function plugin(definition) {
   if (typeof name !== "string" || typeof version !== "string" || typeof validate !== "function") {
     throw new TypeError("a plugin has a name, a version and a function validate");
   }
+  rehearse();
   const schema = definition.settingsSchema;
-  const asked = definition.previous ?? [];
   const interest = (narrowed = {}) => ({
     attributes: narrowed.attributes ?? definition.attributes,
     entityTypes: narrowed.entityTypes ?? definition.entityTypes,
-    previous: narrowed.previous ?? asked,
+    previous: narrowed.previous ?? definition.previous ?? [],
   });
   return {
     describe: () => ({
@@ -38,7 +38,10 @@ export function plugin(definition) {
     validate(batch, json) {
       const settings = read(definition, json, (fault) => ({ tag: "settings", val: fault }));
       try {
-        return judge(validate, batch, settings, asked);
+        const { previous } = interest(definition.interest?.(settings));
+        const answer = new Answer();
+        judge(new Columns(batch), validate, settings, previous, answer);
+        return answer.finish();
       } catch (error) {
         throw { tag: "failed", val: `${error?.message ?? error}` };
       }
@@ -57,22 +60,4 @@ export function read({ configure }, json, wrap) {
   } catch (error) {
     throw wrap({ path: error?.path ?? "", message: `${error?.message ?? error}` });
   }
-}
-
-function judge(validate, batch, settings, asked) {
-  const columns = new Columns(batch);
-  const history = History.of(columns, asked);
-  const reading = new Reading(columns, history);
-  const answer = new Answer();
-  const { attributes, rows } = columns;
-  const { attribute } = batch;
-  for (let row = 0; row < rows; row++) {
-    reading.row = row;
-    reading.attribute = attributes[attribute[row]];
-    history?.show(row);
-    const verdict = validate(reading, settings) ?? ACCEPTED;
-    if (verdict !== ACCEPTED) answer.add(row, reading.attribute.type, verdict);
-    if (history !== undefined && verdict.code === undefined) history.remember(verdict.replacement);
-  }
-  return answer.finish();
 }

@@ -6,13 +6,14 @@ class Verdict {
     this.code = code;
     this.text = text;
     this.replacement = replacement;
+    /** Names and values in turn. */
     this.derived = undefined;
   }
 
   derive(attribute, value) {
     const verdict = this === ACCEPTED ? new Verdict() : this;
     typeOf(value);
-    (verdict.derived ??= []).push([String(attribute), value]);
+    (verdict.derived ??= []).push(String(attribute), value);
     return verdict;
   }
 }
