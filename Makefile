@@ -59,6 +59,8 @@ build-MaintainFunction:
 	@scripts/build-function.sh maintain "$(ARTIFACTS_DIR)"
 build-HotProjectionFunction:
 	@scripts/build-function.sh hot-projection "$(ARTIFACTS_DIR)"
+build-OlapLoadFunction:
+	@scripts/build-function.sh olap-load "$(ARTIFACTS_DIR)"
 build-QueryFunction:
 	@scripts/build-function.sh query "$(ARTIFACTS_DIR)"
 build-PluginAdminFunction:

@@ -7,7 +7,7 @@
 set -eu
 env=${1:?which environment: dev, staging or prod}
 shift
-[ $# -gt 0 ] || set -- eaves_admin eaves_flush eaves_ingest eaves_query
+[ $# -gt 0 ] || set -- eaves_admin eaves_flush eaves_ingest eaves_olap eaves_query
 for role in "$@"; do
   password=$(openssl rand -hex 24)
   # Never as an argument: others may see those.

@@ -3,7 +3,7 @@
 use crate::database::Databases;
 use crate::emulator::Emulator;
 use crate::endpoints::{
-    DATABASE, Endpoints, FAILED_BUCKET, PLUGIN_BUCKET, Process, REGION, REGISTRY_TABLE, STREAM,
+    ARCHIVE_BUCKET, DATABASE, Endpoints, FAILED_BUCKET, PLUGIN_BUCKET, Process, REGION, REGISTRY_TABLE, STREAM,
 };
 use crate::esm::checkpoint::Checkpoints;
 use crate::esm::destination::Bucket;
@@ -35,6 +35,8 @@ const WATCH: Duration = Duration::from_millis(500);
 /// How long what is under way may take to end.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 const MAINTENANCE: Duration = Duration::from_secs(5 * 60);
+/// Pause between two loads of history into files. On AWS it is a minute; here people look on.
+const LOADS: Duration = Duration::from_secs(10);
 
 /// A running platform.
 ///
@@ -104,7 +106,7 @@ impl Platform {
                 return Err(e);
             }
         };
-        options.say("functions: ingest, flush, query, maintain, hot-projection, plugin-admin");
+        options.say("functions: ingest, flush, query, maintain, hot-projection, olap-load, plugin-admin");
         let databases = Mutex::new(Some(databases));
         let parts = Arc::new(Parts { databases, kinesis, redis, emulator, functions });
         let open = open(&options, &data, &parts, &issuer, listener, &mut endpoints).await;
@@ -120,6 +122,7 @@ impl Platform {
             Schedule::start(parts.functions.flush.clone(), Rhythm::Endlessly(Duration::from_millis(200))),
             Schedule::start(parts.functions.maintain.clone(), Rhythm::Every(MAINTENANCE)),
             Schedule::start(parts.functions.hot_projection.clone(), Rhythm::Every(MAINTENANCE)),
+            Schedule::start(parts.functions.olap_load.clone(), Rhythm::Every(LOADS)),
         ];
         let (tell, failed) = watch::channel(None);
         let watcher = tokio::spawn(watch_over(parts.clone(), endpoints.clone(), tell));
@@ -174,6 +177,11 @@ impl Platform {
     /// The function that decides what is hot.
     pub fn hot_projection(&self) -> &FunctionHost {
         &self.parts.functions.hot_projection
+    }
+
+    /// The function that loads history into files.
+    pub fn olap_load(&self) -> &FunctionHost {
+        &self.parts.functions.olap_load
     }
 
     /// The function that administers plugins.
@@ -335,6 +343,7 @@ fn endpoints(
         registry_table: REGISTRY_TABLE.into(),
         plugin_bucket: PLUGIN_BUCKET.into(),
         failed_bucket: FAILED_BUCKET.into(),
+        archive_bucket: ARCHIVE_BUCKET.into(),
         plugin_key: secrets.plugin_key.clone(),
         redis_url: format!("redis://127.0.0.1:{}", redis.port),
         database_port: primary.port(),
