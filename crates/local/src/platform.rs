@@ -35,8 +35,6 @@ const WATCH: Duration = Duration::from_millis(500);
 /// How long what is under way may take to end.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
 const MAINTENANCE: Duration = Duration::from_secs(5 * 60);
-/// Pause between two loads of history into files. On AWS it is a minute; here people look on.
-const LOADS: Duration = Duration::from_secs(10);
 
 /// A running platform.
 ///
@@ -118,12 +116,14 @@ impl Platform {
             }
         };
         options.say(&format!("HTTP API on {}", endpoints.api_url));
-        let schedules = vec![
+        let mut schedules = vec![
             Schedule::start(parts.functions.flush.clone(), Rhythm::Endlessly(Duration::from_millis(200))),
             Schedule::start(parts.functions.maintain.clone(), Rhythm::Every(MAINTENANCE)),
             Schedule::start(parts.functions.hot_projection.clone(), Rhythm::Every(MAINTENANCE)),
-            Schedule::start(parts.functions.olap_load.clone(), Rhythm::Every(LOADS)),
         ];
+        if let Some(pause) = options.olap_pause {
+            schedules.push(Schedule::start(parts.functions.olap_load.clone(), Rhythm::Every(pause)));
+        }
         let (tell, failed) = watch::channel(None);
         let watcher = tokio::spawn(watch_over(parts.clone(), endpoints.clone(), tell));
         Ok(Self {
