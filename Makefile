@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 BIN := target/debug
 
-.PHONY: build-IngestFunction build-FlushFunction build-MaintainFunction build-HotProjectionFunction build-QueryFunction build-PluginAdminFunction help setup build plugins demo test drill lint bench bench-extism sbom fmt clean
+.PHONY: build-IngestFunction build-FlushFunction build-MaintainFunction build-HotProjectionFunction build-OlapLoadFunction build-QueryFunction build-PluginAdminFunction help setup build plugins demo test drill lint bench bench-extism sbom fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

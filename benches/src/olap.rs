@@ -4,7 +4,7 @@ use crate::e2e::{DEVICES, SHARDS, run_of};
 use crate::events::Shape;
 use crate::results::{Figure, percentile};
 use crate::rig::Rig;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,8 @@ pub(crate) async fn measure(rig: &Rig) -> Result<Vec<Figure>> {
     for round in 0..ROUNDS {
         let first = FIRST + 2 * SHARDS * round;
         // The slot is there, and is read afterwards: this is the backlog whose load is measured.
-        let run = run_of(rig, TENANT, Shape::Device, DEVICES, first, EVENTS).await.context("without loads")?;
+        let run =
+            run_of(rig, TENANT, Shape::Device, DEVICES, first, EVENTS).await.context("without loads")?;
         without.push(run.per_s());
         let began = Instant::now();
         let changes = load_all(rig).await?;
@@ -38,12 +39,14 @@ pub(crate) async fn measure(rig: &Rig) -> Result<Vec<Figure>> {
         let loads = tokio::spawn(async move {
             loop {
                 if let Err(e) = loader.invoke(&json!({})).await {
-                    tracing::warn!(error = %e, "a load failed");
+                    return e;
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         });
         let run = run_of(rig, TENANT, Shape::Device, DEVICES, first + SHARDS, EVENTS).await;
+        // A loader that has ended slows nobody down.
+        ensure!(!loads.is_finished(), "a load failed: {}", loads.await?);
         loads.abort();
         with.push(run.context("with loads")?.per_s());
         load_all(rig).await?;

@@ -109,7 +109,8 @@ language plpgsql security definer
 set search_path = public, pg_temp
 as $$
 declare
-  v_to pg_lsn;
+  v_to  pg_lsn;
+  v_old name;
 begin
   -- Two at once would be refused: a slot is in the hands of one.
   perform pg_advisory_xact_lock(hashtextextended('eaves.olap_advance', 0));
@@ -118,6 +119,14 @@ begin
   where e.epoch = p_epoch and e.ended_at is null and s.confirmed_flush_lsn < e.loaded_to;
   if found then
     perform pg_replication_slot_advance('eaves_olap_' || p_epoch, v_to);
+    -- An earlier epoch's slot that somebody was still looking into when this one was made.
+    for v_old in
+      select slot_name from pg_replication_slots
+      where slot_name ~ '^eaves_olap_' and slot_name < 'eaves_olap_' || p_epoch
+        and database = current_database() and not active
+    loop
+      perform pg_drop_replication_slot(v_old);
+    end loop;
   end if;
 end
 $$;

@@ -91,7 +91,8 @@ async fn kill_at(f: &mut Fault<'_>, point: Point) -> Result<u32> {
             stage.kill_functions(stage.platform.olap_load().pids()).await?
         }
         Point::Uploading => {
-            let planned = "select count(*) from olap_epochs where ended_at is null and planned_to is not null";
+            let planned =
+                "select count(*) from olap_epochs where ended_at is null and planned_to is not null";
             let seen = stage.until(30, "a file that is being written", || async {
                 // As often as the server answers: an upload takes moments.
                 for _ in 0..50 {
@@ -116,7 +117,8 @@ async fn kill_at(f: &mut Fault<'_>, point: Point) -> Result<u32> {
             stage.until(30, "the loader to wait", || async { Ok(stage.count(waiting).await? > 0) }).await?;
             let killed = stage.kill_functions(stage.platform.olap_load().pids()).await?;
             // What it had sent would still be carried out.
-            let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'eaves_olap'";
+            let end =
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'eaves_olap'";
             stage.count(end).await?;
             client.batch_execute("rollback").await?;
             killed

@@ -71,11 +71,8 @@ impl Stage {
         command.args(args).envs(self.endpoints.vars("eaves_admin")).env_remove("EAVES_DATA_DIR");
         command.env("EAVES_DB_PORT", self.forward.port.to_string()).kill_on_drop(true);
         let output = command.output().await.with_context(|| format!("start {}", self.eaves.display()))?;
-        let said = format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         Ok((output.status.code(), said))
     }
 

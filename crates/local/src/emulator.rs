@@ -1,7 +1,9 @@
 //! DynamoDB, S3 and SQS on this machine: MiniStack, from the project's Python environment.
 //! Kinesis is our own: [`crate::kinesis`].
 
-use crate::endpoints::{ARCHIVE_BUCKET, FAILED_BUCKET, PLUGIN_BUCKET, REGION, REGISTRY_TABLE, TEST_CREDENTIAL};
+use crate::endpoints::{
+    ARCHIVE_BUCKET, FAILED_BUCKET, PLUGIN_BUCKET, REGION, REGISTRY_TABLE, TEST_CREDENTIAL,
+};
 use crate::process::{Child, Spec, free_port};
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;

@@ -3,7 +3,8 @@
 use crate::database::Databases;
 use crate::emulator::Emulator;
 use crate::endpoints::{
-    ARCHIVE_BUCKET, DATABASE, Endpoints, FAILED_BUCKET, PLUGIN_BUCKET, Process, REGION, REGISTRY_TABLE, STREAM,
+    ARCHIVE_BUCKET, DATABASE, Endpoints, FAILED_BUCKET, PLUGIN_BUCKET, Process, REGION, REGISTRY_TABLE,
+    STREAM,
 };
 use crate::esm::checkpoint::Checkpoints;
 use crate::esm::destination::Bucket;

@@ -1,49 +1,44 @@
 //! Changes as a Parquet file, and back.
 //!
 //! The same changes make the same bytes: nothing in a file says when or by whom it was made.
+//!
+//! Written here and not with the crate `parquet`, which would change the features of `num-traits` and
+//! `zerocopy` under the whole workspace for what is needed of it: flat columns, one page each, PLAIN
+//! and GZIP, which every engine reads. [`read`] is for these files only.
 
+use crate::column::{COLUMNS, Column, Page, Values, schema};
+use crate::thrift::Item;
 use bytes::Bytes;
 use eaves_model::history::{Change, HistoryRow, Operation};
-use parquet::basic::Compression;
-use parquet::column::reader::get_typed_column_reader;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
-use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::parser::parse_message_type;
-use parquet::schema::types::Type;
-use std::sync::Arc;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use std::io::{Read as _, Write as _};
 
 /// Rows of a row group: what is held in memory before it is encoded.
 const GROUP: usize = 100_000;
-
-/// The columns, in their order. `docs/olap.md` says what they mean, and schemas/redshift loads them.
-const SCHEMA: &str = "message history {
-  required binary operation (UTF8);
-  required int64 lsn;
-  required int64 seq;
-  required int64 xid;
-  required int32 tenant_id;
-  required int64 entity_id;
-  required int32 attribute_id;
-  required int64 observed_at (TIMESTAMP(MICROS, true));
-  optional int64 ingested_at (TIMESTAMP(MICROS, true));
-  optional int32 plugin_id;
-  optional boolean value_bool;
-  optional int64 value_int;
-  optional double value_float;
-  optional binary value_decimal (UTF8);
-  optional int64 value_timestamp (TIMESTAMP(MICROS, true));
-  optional binary value (UTF8);
-}";
+/// What a file begins and ends with.
+const MAGIC: &[u8; 4] = b"PAR1";
+/// GZIP, by its number in `parquet.thrift`.
+const GZIP: i32 = 2;
+/// PLAIN and RLE, likewise.
+const ENCODINGS: [i32; 2] = [0, 3];
 
 /// A file that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It is no Parquet file, or damaged.
-    #[error("the Parquet file is damaged, or cannot be made")]
-    Parquet(#[from] ParquetError),
+    /// A page could not be compressed, or is damaged.
+    #[error("column {column} cannot be compressed, or is damaged")]
+    Compression {
+        /// The column.
+        column: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no Parquet file of [`Builder`], or damaged.
+    #[error("the file is damaged, or none of Eaves: its {0} cannot be read")]
+    Damaged(&'static str),
     /// It has other columns.
     #[error("the file's columns are not those of this version of Eaves")]
     Columns,
@@ -58,8 +53,10 @@ pub enum FileError {
 }
 
 /// A file that is made. Rows are encoded a row group at a time.
+#[derive(Debug)]
 pub struct Builder {
-    writer: SerializedFileWriter<Vec<u8>>,
+    bytes: Vec<u8>,
+    groups: Vec<Item>,
     changes: Vec<Change>,
     rows: u64,
 }
@@ -73,17 +70,13 @@ pub struct Encoded {
     pub rows: u64,
 }
 
-impl Builder {
-    /// An empty one.
-    pub fn new() -> Result<Self, FileError> {
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_created_by("eaves".into())
-            .build();
-        let writer = SerializedFileWriter::new(Vec::new(), schema()?, Arc::new(properties))?;
-        Ok(Self { writer, changes: Vec::new(), rows: 0 })
+impl Default for Builder {
+    fn default() -> Self {
+        Self { bytes: MAGIC.to_vec(), groups: Vec::new(), changes: Vec::new(), rows: 0 }
     }
+}
 
+impl Builder {
     /// Adds a row.
     pub fn push(&mut self, change: Change) -> Result<(), FileError> {
         self.changes.push(change);
@@ -104,154 +97,205 @@ impl Builder {
         if !self.changes.is_empty() {
             self.encode()?;
         }
-        let bytes = Bytes::from(self.writer.into_inner()?);
-        Ok(Some(Encoded { bytes, rows: self.rows }))
+        let start = self.bytes.len();
+        let footer = Item::of([
+            (1, Item::Int(1)),
+            (2, schema()),
+            (3, long(self.rows)),
+            (4, Item::List(self.groups)),
+            (6, Item::text("eaves")),
+        ]);
+        footer.write(&mut self.bytes);
+        let length = u32::try_from(self.bytes.len() - start).map_err(|_| FileError::Damaged("footer"))?;
+        self.bytes.extend(length.to_le_bytes());
+        self.bytes.extend(MAGIC);
+        Ok(Some(Encoded { bytes: Bytes::from(self.bytes), rows: self.rows }))
     }
 
     fn encode(&mut self) -> Result<(), FileError> {
         let changes = std::mem::take(&mut self.changes);
-        let mut group = self.writer.next_row_group()?;
-        let g = &mut group;
-        let bytes = |text: &str| ByteArray::from(text);
-        required::<ByteArrayType>(g, changes.iter().map(|c| bytes(c.operation.name())))?;
-        required::<Int64Type>(g, changes.iter().map(|c| c.lsn.cast_signed()))?;
-        required::<Int64Type>(g, changes.iter().map(|c| i64::from(c.seq)))?;
-        required::<Int64Type>(g, changes.iter().map(|c| c.xid.cast_signed()))?;
-        required::<Int32Type>(g, changes.iter().map(|c| c.row.tenant))?;
-        required::<Int64Type>(g, changes.iter().map(|c| c.row.entity))?;
-        required::<Int32Type>(g, changes.iter().map(|c| c.row.attribute))?;
-        required::<Int64Type>(g, changes.iter().map(|c| c.row.observed_at))?;
-        optional::<Int64Type>(g, changes.iter().map(|c| c.row.ingested_at))?;
-        optional::<Int32Type>(g, changes.iter().map(|c| c.row.plugin))?;
-        optional::<BoolType>(g, changes.iter().map(|c| c.row.boolean))?;
-        optional::<Int64Type>(g, changes.iter().map(|c| c.row.integer))?;
-        optional::<DoubleType>(g, changes.iter().map(|c| c.row.float))?;
-        optional::<ByteArrayType>(g, changes.iter().map(|c| c.row.decimal.as_deref().map(bytes)))?;
-        optional::<Int64Type>(g, changes.iter().map(|c| c.row.timestamp))?;
-        optional::<ByteArrayType>(g, changes.iter().map(|c| c.row.text.as_deref().map(bytes)))?;
-        group.close()?;
+        let start = self.bytes.len();
+        let (mut chunks, mut plain) = (Vec::with_capacity(COLUMNS.len()), 0);
+        for (column, page) in COLUMNS.into_iter().zip(pages(&changes)) {
+            let (chunk, uncompressed) = self.chunk(column, page, changes.len())?;
+            chunks.push(chunk);
+            plain += uncompressed;
+        }
+        self.groups.push(Item::of([
+            (1, Item::List(chunks)),
+            (2, long(plain)),
+            (3, long(changes.len() as u64)),
+            (6, long((self.bytes.len() - start) as u64)),
+        ]));
         Ok(())
+    }
+
+    /// Writes a column of a row group, in one page. Returns its entry of the footer, and its size
+    /// before compression.
+    fn chunk(&mut self, column: Column, page: Page, rows: usize) -> Result<(Item, u64), FileError> {
+        let (name, physical, _, optional) = column;
+        let failed = |source| FileError::Compression { column: name, source };
+        let plain = page.finish(optional);
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&plain).map_err(failed)?;
+        let packed = encoder.finish().map_err(failed)?;
+        let size = |length: usize| i32::try_from(length).map_err(|_| FileError::Damaged("page"));
+        let [encoding, levels] = ENCODINGS.map(Item::Int);
+        let values = Item::of([(1, Item::Int(size(rows)?)), (2, encoding), (3, levels.clone()), (4, levels)]);
+        let header = Item::of([
+            (1, Item::Int(0)),
+            (2, Item::Int(size(plain.len())?)),
+            (3, Item::Int(size(packed.len())?)),
+            (5, values),
+        ]);
+        let start = self.bytes.len();
+        header.write(&mut self.bytes);
+        let head = self.bytes.len() - start;
+        self.bytes.extend(&packed);
+        let uncompressed = (head + plain.len()) as u64;
+        let meta = Item::of([
+            (1, Item::Int(physical as i32)),
+            (2, Item::List(ENCODINGS.map(Item::Int).to_vec())),
+            (3, Item::List(vec![Item::text(name)])),
+            (4, Item::Int(GZIP)),
+            (5, long(rows as u64)),
+            (6, long(uncompressed)),
+            (7, long((head + packed.len()) as u64)),
+            (9, long(start as u64)),
+        ]);
+        Ok((Item::of([(2, long(start as u64)), (3, meta)]), uncompressed))
     }
 }
 
-/// Reads a file, row by row in its order.
+fn long(number: u64) -> Item {
+    Item::Long(number.cast_signed())
+}
+
+fn pages(changes: &[Change]) -> [Page; COLUMNS.len()] {
+    let mut pages: [Page; COLUMNS.len()] = Default::default();
+    for Change { operation, lsn, seq, xid, row } in changes {
+        pages[0].push_text(Some(operation.name()));
+        pages[1].push(Some(&lsn.to_le_bytes()));
+        pages[2].push(Some(&u64::from(*seq).to_le_bytes()));
+        pages[3].push(Some(&xid.to_le_bytes()));
+        pages[4].push(Some(&row.tenant.to_le_bytes()));
+        pages[5].push(Some(&row.entity.to_le_bytes()));
+        pages[6].push(Some(&row.attribute.to_le_bytes()));
+        pages[7].push(Some(&row.observed_at.to_le_bytes()));
+        pages[8].push(row.ingested_at.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        pages[9].push(row.plugin.map(i32::to_le_bytes).as_ref().map(<[u8; 4]>::as_slice));
+        pages[10].push_bool(row.boolean);
+        pages[11].push(row.integer.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        pages[12].push(row.float.map(f64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        pages[13].push_text(row.decimal.as_deref());
+        pages[14].push(row.timestamp.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
+        pages[15].push_text(row.text.as_deref());
+    }
+    pages
+}
+
+/// Reads a file of [`Builder`], row by row in its order.
 pub fn read(bytes: Bytes, mut row: impl FnMut(Change)) -> Result<(), FileError> {
-    let reader = SerializedFileReader::new(bytes)?;
-    if reader.metadata().file_metadata().schema() != schema()?.as_ref() {
+    let footer = footer(&bytes).ok_or(FileError::Damaged("footer"))?;
+    // Both are read: numbers have one width then.
+    let mut ours = Vec::new();
+    Item::of([(2, schema())]).write(&mut ours);
+    let ours = Item::read(&ours).map(|(item, _)| item);
+    if footer.field(2).is_none() || footer.field(2) != ours.as_ref().and_then(|item| item.field(2)) {
         return Err(FileError::Columns);
     }
-    for index in 0..reader.num_row_groups() {
-        let group = reader.get_row_group(index)?;
-        for change in changes(group.as_ref())? {
-            row(change);
+    let groups = footer.field(4).and_then(Item::list).ok_or(FileError::Damaged("footer"))?;
+    for group in groups {
+        let rows = group.field(3).and_then(Item::number).and_then(|rows| usize::try_from(rows).ok());
+        let rows = rows.filter(|rows| *rows <= GROUP).ok_or(FileError::Damaged("row group"))?;
+        let chunks = group.field(1).and_then(Item::list).ok_or(FileError::Damaged("row group"))?;
+        let mut plain = Vec::with_capacity(COLUMNS.len());
+        for (column, chunk) in COLUMNS.iter().zip(chunks) {
+            plain.push(page(&bytes, column, chunk, rows)?);
         }
+        changes(&plain, rows, &mut row)?;
     }
     Ok(())
 }
 
-fn changes(group: &dyn RowGroupReader) -> Result<Vec<Change>, FileError> {
-    let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-    let operations = column::<ByteArrayType>(group, 0, rows)?;
-    let [lsn, seq, xid] = [1, 2, 3].map(|at| column::<Int64Type>(group, at, rows));
-    let (lsn, seq, xid) = (lsn?, seq?, xid?);
-    let tenants = column::<Int32Type>(group, 4, rows)?;
-    let entities = column::<Int64Type>(group, 5, rows)?;
-    let attributes = column::<Int32Type>(group, 6, rows)?;
-    let observed = column::<Int64Type>(group, 7, rows)?;
-    let ingested = column::<Int64Type>(group, 8, rows)?;
-    let plugins = column::<Int32Type>(group, 9, rows)?;
-    let booleans = column::<BoolType>(group, 10, rows)?;
-    let integers = column::<Int64Type>(group, 11, rows)?;
-    let floats = column::<DoubleType>(group, 12, rows)?;
-    let decimals = column::<ByteArrayType>(group, 13, rows)?;
-    let timestamps = column::<Int64Type>(group, 14, rows)?;
-    let texts = column::<ByteArrayType>(group, 15, rows)?;
-    let text = |column: &'static str, row: usize, bytes: &Option<ByteArray>| match bytes {
-        None => Ok(None),
-        Some(bytes) => match String::from_utf8(bytes.data().to_vec()) {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(FileError::Value { column, row }),
-        },
+fn footer(bytes: &[u8]) -> Option<Item> {
+    let rest = bytes.strip_prefix(MAGIC)?.strip_suffix(MAGIC)?;
+    let (rest, length) = rest.split_last_chunk::<4>()?;
+    let start = rest.len().checked_sub(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    Item::read(&rest[start..]).map(|(item, _)| item)
+}
+
+/// A column's page, unpacked.
+fn page(bytes: &[u8], column: &Column, chunk: &Item, rows: usize) -> Result<Vec<u8>, FileError> {
+    let damaged = || FileError::Damaged("page");
+    let number =
+        |item: &Item, id| item.field(id).and_then(Item::number).and_then(|n| usize::try_from(n).ok());
+    let start = chunk.field(3).and_then(|meta| number(meta, 9)).ok_or_else(damaged)?;
+    let rest = bytes.get(start..).ok_or_else(damaged)?;
+    let (header, length) = Item::read(rest).ok_or_else(damaged)?;
+    let values = header.field(5).and_then(|data| number(data, 1));
+    let sizes = number(&header, 2).zip(number(&header, 3));
+    let ((plain, packed), true) = (sizes.ok_or_else(damaged)?, values == Some(rows)) else {
+        return Err(damaged());
     };
-    let mut changes = Vec::with_capacity(rows);
+    let end = length.checked_add(packed).ok_or_else(damaged)?;
+    let packed = rest.get(length..end).ok_or_else(damaged)?;
+    // No more than it says, and not allocated before it is there.
+    let mut unpacked = Vec::new();
+    let limit = plain as u64 + 1;
+    let done = GzDecoder::new(packed).take(limit).read_to_end(&mut unpacked);
+    done.map_err(|source| FileError::Compression { column: column.0, source })?;
+    if unpacked.len() == plain { Ok(unpacked) } else { Err(damaged()) }
+}
+
+fn changes(pages: &[Vec<u8>], rows: usize, take: &mut impl FnMut(Change)) -> Result<(), FileError> {
+    let mut columns = Vec::with_capacity(COLUMNS.len());
+    for ((_, _, _, optional), page) in COLUMNS.iter().zip(pages) {
+        columns.push(Values::of(page, rows, *optional).ok_or(FileError::Damaged("page"))?);
+    }
+    let Ok(mut c) = <[Values<'_>; COLUMNS.len()]>::try_from(columns) else {
+        return Err(FileError::Damaged("row group"));
+    };
     for row in 0..rows {
-        let bad = |column| FileError::Value { column, row };
-        let operation = operations[row].as_ref().and_then(|name| Operation::named(name.data()));
-        changes.push(Change {
-            operation: operation.ok_or_else(|| bad("operation"))?,
-            lsn: lsn[row].ok_or_else(|| bad("lsn"))?.cast_unsigned(),
-            seq: seq[row].and_then(|seq| u32::try_from(seq).ok()).ok_or_else(|| bad("seq"))?,
-            xid: xid[row].ok_or_else(|| bad("xid"))?.cast_unsigned(),
+        let bad = |at: usize| FileError::Value { column: COLUMNS[at].0, row };
+        let operation = c[0].bytes().flatten().and_then(Operation::named).ok_or_else(|| bad(0))?;
+        // What may not be null has a value where the page is long enough.
+        let mut long =
+            |at: usize| c[at].fixed::<8>().flatten().map(i64::from_le_bytes).ok_or_else(|| bad(at));
+        let (lsn, seq, xid) = (long(1)?.cast_unsigned(), long(2)?, long(3)?.cast_unsigned());
+        let (entity, observed_at) = (long(5)?, long(7)?);
+        let mut int = |at: usize| c[at].fixed::<4>().flatten().map(i32::from_le_bytes).ok_or_else(|| bad(at));
+        let (tenant, attribute) = (int(4)?, int(6)?);
+        let mut maybe = |at: usize| c[at].fixed::<8>().ok_or_else(|| bad(at));
+        let (ingested_at, integer, float, timestamp) = (maybe(8)?, maybe(11)?, maybe(12)?, maybe(14)?);
+        let plugin = c[9].fixed::<4>().ok_or_else(|| bad(9))?.map(i32::from_le_bytes);
+        let boolean = c[10].boolean().ok_or_else(|| bad(10))?;
+        let mut text = |at: usize| match c[at].bytes() {
+            Some(Some(bytes)) => String::from_utf8(bytes.to_vec()).map(Some).map_err(|_| bad(at)),
+            Some(None) => Ok(None),
+            None => Err(bad(at)),
+        };
+        let (decimal, value) = (text(13)?, text(15)?);
+        take(Change {
+            operation,
+            lsn,
+            seq: u32::try_from(seq).map_err(|_| bad(2))?,
+            xid,
             row: HistoryRow {
-                tenant: tenants[row].ok_or_else(|| bad("tenant_id"))?,
-                entity: entities[row].ok_or_else(|| bad("entity_id"))?,
-                attribute: attributes[row].ok_or_else(|| bad("attribute_id"))?,
-                observed_at: observed[row].ok_or_else(|| bad("observed_at"))?,
-                ingested_at: ingested[row],
-                plugin: plugins[row],
-                boolean: booleans[row],
-                integer: integers[row],
-                float: floats[row],
-                decimal: text("value_decimal", row, &decimals[row])?,
-                timestamp: timestamps[row],
-                text: text("value", row, &texts[row])?,
+                tenant,
+                entity,
+                attribute,
+                observed_at,
+                ingested_at: ingested_at.map(i64::from_le_bytes),
+                plugin,
+                boolean,
+                integer: integer.map(i64::from_le_bytes),
+                float: float.map(f64::from_le_bytes),
+                decimal,
+                timestamp: timestamp.map(i64::from_le_bytes),
+                text: value,
             },
         });
     }
-    Ok(changes)
-}
-
-/// A column's values; `None` is null.
-fn column<T: DataType>(
-    group: &dyn RowGroupReader,
-    at: usize,
-    rows: usize,
-) -> Result<Vec<Option<T::T>>, FileError> {
-    let mut reader = get_typed_column_reader::<T>(group.get_column_reader(at)?);
-    let (mut levels, mut values) = (Vec::new(), Vec::new());
-    let (read, _, _) = reader.read_records(rows, Some(&mut levels), None, &mut values)?;
-    if read != rows {
-        return Err(ParquetError::EOF(format!("column {at} has {read} rows of {rows}")).into());
-    }
-    // A column that may not be null has no levels.
-    if values.len() == rows {
-        return Ok(values.into_iter().map(Some).collect());
-    }
-    let mut values = values.into_iter();
-    Ok(levels.into_iter().map(|level| if level > 0 { values.next() } else { None }).collect())
-}
-
-fn schema() -> Result<Arc<Type>, FileError> {
-    Ok(Arc::new(parse_message_type(SCHEMA)?))
-}
-
-fn required<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
-    values: impl Iterator<Item = T::T>,
-) -> Result<(), FileError> {
-    let values: Vec<T::T> = values.collect();
-    write::<T>(group, &values, None)
-}
-
-fn optional<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
-    values: impl Iterator<Item = Option<T::T>>,
-) -> Result<(), FileError> {
-    let mut levels = Vec::new();
-    let keep = |value: Option<T::T>| {
-        levels.push(i16::from(value.is_some()));
-        value
-    };
-    let values: Vec<T::T> = values.filter_map(keep).collect();
-    write::<T>(group, &values, Some(&levels))
-}
-
-fn write<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
-    values: &[T::T],
-    levels: Option<&[i16]>,
-) -> Result<(), FileError> {
-    let mut column = group.next_column()?.ok_or(FileError::Columns)?;
-    column.typed::<T>().write_batch(values, levels, None)?;
-    Ok(column.close()?)
+    Ok(())
 }

@@ -114,7 +114,8 @@ impl Fold {
         let mut days = Days::new();
         for (key, (version, hash)) in &self.points {
             let (tenant, _, _, at) = *key;
-            let gone = self.dropped.iter().any(|(drop, from, to)| version < drop && (*from..*to).contains(&at));
+            let gone =
+                self.dropped.iter().any(|(drop, from, to)| version < drop && (*from..*to).contains(&at));
             let Some(hash) = hash.filter(|_| !gone) else { continue };
             let day = i32::try_from(at.div_euclid(DAY)).unwrap_or(i32::MAX);
             let sum = days.entry((tenant, day)).or_default();
@@ -228,7 +229,10 @@ mod tests {
     #[test]
     fn a_snapshot_is_read_or_refused() {
         let snapshot = Snapshot::read("10:20:12,15").unwrap();
-        assert_eq!([9, 10, 12, 15, 19, 20].map(|xid| snapshot.sees(xid)), [true, true, false, false, true, false]);
+        assert_eq!(
+            [9, 10, 12, 15, 19, 20].map(|xid| snapshot.sees(xid)),
+            [true, true, false, false, true, false]
+        );
         for bad in ["", "10", "10:20", "10:20:x", "10:20:1:2"] {
             assert_eq!(Snapshot::read(bad), None, "{bad}");
         }

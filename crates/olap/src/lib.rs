@@ -8,6 +8,7 @@
 //! *Deliberately absent:* an engine that answers questions from the files.
 
 pub mod archive;
+mod column;
 pub mod file;
 pub mod fold;
 pub mod load;
@@ -16,3 +17,4 @@ mod numeric;
 pub mod pgoutput;
 pub mod standing;
 pub mod stream;
+mod thrift;

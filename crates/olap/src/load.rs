@@ -92,15 +92,17 @@ impl Loader {
     /// The next file with changes, and while history is being copied the next of those.
     pub async fn turn(&self, summary: &mut Summary) -> Result<Turn, LoadError> {
         let state = self.store.state().await?;
-        let known = state.epoch.as_ref().map(|e| Epoch { timeline: e.timeline.clone(), loaded_to: e.loaded_to });
+        let known =
+            state.epoch.as_ref().map(|e| Epoch { timeline: e.timeline.clone(), loaded_to: e.loaded_to });
         let slot = state.slot.as_ref();
         let slot = slot.map(|s| Slot { confirmed_to: s.confirmed_to, wal_status: s.wal_status.clone() });
         let epoch = match (judge(known.as_ref(), slot.as_ref(), &state.timeline), &state.epoch) {
             (Standing::Good, Some(epoch)) => epoch,
             (Standing::Lost(reason), _) => {
-                summary.resyncs += 1;
                 tracing::warn!(olap.reason = reason, "the replication slot is lost; history is copied anew");
-                return self.begin(&state, &reason).await;
+                let begun = self.begin(&state, &reason).await?;
+                summary.resyncs += 1;
+                return Ok(begun);
             }
             (Standing::New | Standing::Good, _) => return self.begin(&state, "").await,
         };
@@ -137,7 +139,7 @@ impl Loader {
         }
         let most = epoch.planned_to.is_none().then_some(MESSAGES);
         let mut decoder = Decoder::new(from, epoch.planned_to, state.next_xid);
-        let mut builder = Builder::new()?;
+        let mut builder = Builder::default();
         let (mut messages, mut failed) = (0_u32, None);
         let take = |message: &[u8]| {
             messages = messages.saturating_add(1);
@@ -199,7 +201,7 @@ impl Loader {
             let noted = self.store.copied(&epoch.epoch, epoch.copied_rows, None).await?;
             return Ok(if noted { Turn::More } else { Turn::Busy });
         };
-        let mut builder = Builder::new()?;
+        let mut builder = Builder::default();
         for row in rows {
             builder.push(Change { operation: Operation::Copy, lsn: epoch.start_at, seq: 0, xid: 0, row })?;
         }

@@ -45,7 +45,8 @@ pub(crate) fn text(bytes: &[u8]) -> Option<String> {
     }
     for place in 0..=weight {
         // Only the first group is written without leading zeros.
-        let written = if place == 0 { write!(out, "{}", digit(0)) } else { write!(out, "{:04}", digit(place)) };
+        let written =
+            if place == 0 { write!(out, "{}", digit(0)) } else { write!(out, "{:04}", digit(place)) };
         written.ok()?;
     }
     if scale > 0 {
@@ -90,8 +91,13 @@ mod tests {
 
     #[test]
     fn what_is_no_numeric_is_none() {
-        for bytes in [vec![], vec![0; 7], numeric(0, 1, 0, &[]), numeric(0, 0, 0, &[10_000]), vec![0, 2, 0, 0, 0, 0, 0, 0]]
-        {
+        for bytes in [
+            vec![],
+            vec![0; 7],
+            numeric(0, 1, 0, &[]),
+            numeric(0, 0, 0, &[10_000]),
+            vec![0, 2, 0, 0, 0, 0, 0, 0],
+        ] {
             assert_eq!(text(&bytes), None, "{bytes:?}");
         }
     }

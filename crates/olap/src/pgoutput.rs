@@ -170,7 +170,12 @@ pub fn read(bytes: &[u8]) -> Result<Message<'_>, FormatError> {
         // Theirs are not published: nothing of them is needed.
         b'O' | b'Y' | b'T' => return Ok(Message::Other(kind)),
         found => {
-            return Err(FormatError::Bad { kind: r.kind, at: 0, found, wanted: "a kind of protocol version 1" });
+            return Err(FormatError::Bad {
+                kind: r.kind,
+                at: 0,
+                found,
+                wanted: "a kind of protocol version 1",
+            });
         }
     };
     match bytes.len() - r.at {
@@ -227,8 +232,11 @@ impl<'a> Reader<'a> {
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
         let taken = self.bytes[self.at..].get(..count);
-        let short =
-            FormatError::Short { kind: self.kind, at: self.bytes.len(), wanted: count.saturating_sub(self.left()) };
+        let short = FormatError::Short {
+            kind: self.kind,
+            at: self.bytes.len(),
+            wanted: count.saturating_sub(self.left()),
+        };
         let taken = taken.ok_or(short)?;
         self.at += count;
         Ok(taken)

@@ -39,7 +39,9 @@ pub fn judge(epoch: Option<&Epoch>, slot: Option<&Slot>, timeline: &str) -> Stan
     let Some(epoch) = epoch else { return Standing::New };
     if epoch.timeline != timeline {
         let (from, to) = (&epoch.timeline, timeline);
-        return Standing::Lost(format!("another server has taken over: timeline {to}, the slot is of {from}"));
+        return Standing::Lost(format!(
+            "another server has taken over: timeline {to}, the slot is of {from}"
+        ));
     }
     let Some(slot) = slot else { return Standing::Lost("the slot is gone".into()) };
     if slot.wal_status == "lost" {
@@ -65,10 +67,11 @@ mod tests {
         for good in [slot(100, "reserved"), slot(40, "unreserved")] {
             assert_eq!(judge(Some(&epoch), Some(&good), "00000001"), Standing::Good);
         }
-        let lost = |slot: Option<Slot>, timeline, word: &str| match judge(Some(&epoch), slot.as_ref(), timeline) {
-            Standing::Lost(reason) => assert!(reason.contains(word), "{reason}"),
-            other => panic!("{other:?}"),
-        };
+        let lost =
+            |slot: Option<Slot>, timeline, word: &str| match judge(Some(&epoch), slot.as_ref(), timeline) {
+                Standing::Lost(reason) => assert!(reason.contains(word), "{reason}"),
+                other => panic!("{other:?}"),
+            };
         lost(None, "00000001", "gone");
         lost(Some(slot(100, "lost")), "00000001", "max_slot_wal_keep_size");
         lost(Some(slot(101, "reserved")), "00000001", "ahead");

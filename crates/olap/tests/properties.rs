@@ -1,6 +1,7 @@
 //! Whatever the slot sends ends in a change or an error; what is written into a file comes back.
 
-use eaves_model::history::{Change, HistoryRow};
+use bytes::Bytes;
+use eaves_model::history::{Change, HistoryRow, Operation};
 use eaves_olap::file::{self, Builder};
 use eaves_olap::pgoutput::{self, Message};
 use eaves_olap::stream::{Decoder, StreamError};
@@ -187,7 +188,7 @@ proptest! {
             change.row.decimal = decimal;
         }
         let encode = || {
-            let mut builder = Builder::new().unwrap();
+            let mut builder = Builder::default();
             changes.iter().for_each(|change| builder.push(change.clone()).unwrap());
             builder.finish().unwrap().unwrap()
         };
@@ -196,6 +197,33 @@ proptest! {
         let mut back = Vec::new();
         file::read(encoded.bytes, |change| back.push(change)).unwrap();
         prop_assert_eq!(back, changes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_damaged_file_is_an_error_or_a_file_and_no_panic(
+        rows in proptest::collection::vec(rows(), 1..20),
+        damages in proptest::collection::vec((any::<proptest::sample::Index>(), 1_u8..), 1..4),
+        cut in proptest::option::weighted(0.2, any::<proptest::sample::Index>()),
+    ) {
+        let mut builder = Builder::default();
+        for row in rows {
+            builder.push(Change { operation: Operation::Copy, lsn: 1, seq: 0, xid: 0, row }).unwrap();
+        }
+        let mut bytes = builder.finish().unwrap().unwrap().bytes.to_vec();
+        for (at, bits) in damages {
+            let at = at.index(bytes.len());
+            bytes[at] ^= bits;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Err(e) = file::read(Bytes::from(bytes), |_| {}) {
+            prop_assert!(!e.to_string().is_empty());
+        }
     }
 }
 

@@ -137,12 +137,8 @@ impl OlapStore {
         let row =
             self.db.query_one(operation, "select olap_slot_create($1)", &[(&epoch, Type::TEXT)]).await?;
         let start: PgLsn = row.get(0);
-        let parameters: &[Parameter<'_>] = &[
-            (&epoch, Type::TEXT),
-            (&start, Type::PG_LSN),
-            (&timeline, Type::TEXT),
-            (&reason, Type::TEXT),
-        ];
+        let parameters: &[Parameter<'_>] =
+            &[(&epoch, Type::TEXT), (&start, Type::PG_LSN), (&timeline, Type::TEXT), (&reason, Type::TEXT)];
         let sql = "select olap_begin($1, $2, $3, $4)";
         self.db.query_one("beginning an epoch", sql, parameters).await.map(drop)
     }

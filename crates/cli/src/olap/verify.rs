@@ -6,11 +6,11 @@
 use crate::target::{Data, Target};
 use crate::{out, tenant};
 use anyhow::{Context as _, Result, bail};
+use eaves_model::history::Operation;
+use eaves_model::{TenantId, Timestamp};
 use eaves_olap::archive::Archive;
 use eaves_olap::file;
 use eaves_olap::fold::{Days, Fold, Snapshot};
-use eaves_model::history::Operation;
-use eaves_model::{TenantId, Timestamp};
 use eaves_store::admin::{AdminStore, OlapFiles, OlapHistory};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,9 @@ pub(crate) async fn run(args: &Args) -> Result<bool> {
     let admin = AdminStore::connect(&postgres).await?;
     let bucket = target.vars("eaves_admin").remove("EAVES_ARCHIVE_BUCKET").unwrap_or_default();
     if bucket.is_empty() {
-        bail!("EAVES_ARCHIVE_BUCKET is not set; example: EAVES_ARCHIVE_BUCKET=eaves-prod-archive-123456789012");
+        bail!(
+            "EAVES_ARCHIVE_BUCKET is not set; example: EAVES_ARCHIVE_BUCKET=eaves-prod-archive-123456789012"
+        );
     }
     let archive = Archive::new(&target.aws().await, &bucket)?;
     let (history, files) = counted(&admin, tenant, Instant::now() + Duration::from_secs(args.wait)).await?;
@@ -56,7 +58,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool> {
     for listed in &files.files {
         let (before, mut outside) = (fold.rows(), 0_u64);
         file::read(archive.get(&listed.name).await?, |change| {
-            let inside = change.operation == Operation::Copy || (listed.from..listed.to).contains(&change.lsn);
+            let inside =
+                change.operation == Operation::Copy || (listed.from..listed.to).contains(&change.lsn);
             outside += u64::from(!inside);
             fold.take(&change);
         })
@@ -64,7 +67,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool> {
         let rows = fold.rows() - before;
         if rows != listed.rows || outside > 0 {
             let (name, wanted) = (&listed.name, listed.rows);
-            problems.push(format!("{name} has {rows} rows of {wanted}, {outside} of them outside of its range"));
+            problems
+                .push(format!("{name} has {rows} rows of {wanted}, {outside} of them outside of its range"));
         }
     }
     if fold.repeated() > 0 {
@@ -132,7 +136,8 @@ fn overlapping(files: &OlapFiles) -> Vec<String> {
     let mut problems = Vec::new();
     for file in files.files.iter().filter(|file| file.from < file.to) {
         if file.from < last {
-            problems.push(format!("{} begins at {}, and a file before it ends at {last}", file.name, file.from));
+            problems
+                .push(format!("{} begins at {}, and a file before it ends at {last}", file.name, file.from));
         }
         last = last.max(file.to);
     }
@@ -141,10 +146,8 @@ fn overlapping(files: &OlapFiles) -> Vec<String> {
 
 /// How many days there are, and a row for each that differs.
 fn compare(history: &OlapHistory, folded: &Days) -> (usize, Vec<Vec<String>>) {
-    let mut days: std::collections::BTreeMap<_, (Option<_>, Option<_>)> = folded
-        .iter()
-        .map(|(key, day)| (*key, (None, Some((day.points, day.checksum)))))
-        .collect();
+    let mut days: std::collections::BTreeMap<_, (Option<_>, Option<_>)> =
+        folded.iter().map(|(key, day)| (*key, (None, Some((day.points, day.checksum))))).collect();
     for (key, points, checksum) in &history.days {
         days.entry(*key).or_default().0 = Some((*points, *checksum));
     }

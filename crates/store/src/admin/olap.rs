@@ -75,7 +75,8 @@ impl AdminStore {
             let mut days = Vec::with_capacity(rows.len());
             for row in &rows {
                 let checksum: &str = row.get(3);
-                let checksum = checksum.parse().map_err(|_| StoreError::Unreadable("a checksum of history"))?;
+                let checksum =
+                    checksum.parse().map_err(|_| StoreError::Unreadable("a checksum of history"))?;
                 days.push(((row.get(0), row.get(1)), row.get::<_, i64>(2).unsigned_abs(), checksum));
             }
             Ok(OlapHistory { snapshot: seen.get(0), seen_to: seen.get::<_, PgLsn>(1).into(), days })

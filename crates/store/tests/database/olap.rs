@@ -35,6 +35,7 @@ impl Olap {
 
     /// Until the files are complete and as far as the log was at the beginning.
     async fn load(&self) -> Summary {
+        self.loader.store.note_partitions().await.unwrap();
         let mut summary = Summary::default();
         until("the files", async || self.loader.turn(&mut summary).await.unwrap() == Turn::CaughtUp).await;
         summary
@@ -65,11 +66,8 @@ impl Olap {
             assert_eq!(fold.rows() - before, listed.rows, "{listed:?}");
         }
         assert_eq!(fold.repeated(), 0);
-        let wanted: Days = history
-            .days
-            .into_iter()
-            .map(|(key, points, checksum)| (key, Day { points, checksum }))
-            .collect();
+        let wanted: Days =
+            history.days.into_iter().map(|(key, points, checksum)| (key, Day { points, checksum })).collect();
         assert_eq!(fold.days(), wanted);
         wanted.values().map(|day| day.points).sum()
     }
@@ -133,7 +131,8 @@ async fn every_type_and_every_change(server: Arc<Server>) {
     assert_eq!(olap.agrees().await, 15);
 
     // What no function does, and an operator may.
-    let deleted = "with gone as (delete from entity_values_ts where value_bool returning 1) select count(*) from gone";
+    let deleted =
+        "with gone as (delete from entity_values_ts where value_bool returning 1) select count(*) from gone";
     assert_eq!(olap.db.one(deleted).await, "1");
     assert_eq!(olap.agrees().await, 14);
     olap.end().await;
@@ -185,7 +184,8 @@ async fn a_lost_slot(server: Arc<Server>) {
     let summary = olap.load().await;
     assert_eq!(summary.resyncs, 1, "{summary:?}");
     assert_eq!(olap.agrees().await, 400);
-    let reasons = olap.db.one("select end_reason from olap_epochs where ended_at is not null order by ended_at").await;
+    let reasons =
+        olap.db.one("select end_reason from olap_epochs where ended_at is not null order by ended_at").await;
     assert!(reasons.contains("is gone") && reasons.contains("ahead of the files"), "{reasons}");
     olap.end().await;
 }
@@ -219,16 +219,32 @@ async fn a_loader_may_end_anywhere(server: Arc<Server>) {
     // A loader that comes late with what has been written: it moves nothing.
     assert!(!store.loaded(&epoch.epoch, epoch.loaded_to, planned, None, None).await.unwrap());
 
-    // After the watermark, before the slot: as after a crash of the server, which forgets the advance.
+    // After the watermark, before the slot.
     olap.write("s1", 4, 30, 10).await;
+    let before = olap.files().await.loaded_to;
+    let holder = connect(&olap.db.superuser).await;
+    let hold = "begin; select pg_advisory_xact_lock(hashtextextended('eaves.olap_advance', 0))";
+    holder.batch_execute(hold).await.unwrap();
+    let waiting = "from pg_stat_activity where usename = 'eaves_olap' and datname = current_database()
+                     and wait_event_type = 'Lock'";
+    tokio::select! {
+        ended = olap.loader.turn(&mut summary) => panic!("{ended:?}"),
+        () = until("the loader to wait", async || {
+            olap.db.one(&format!("select count(*) {waiting}")).await == "1"
+        }) => {}
+    }
+    olap.db.one(&format!("select pg_terminate_backend(pid) {waiting}")).await;
+    holder.batch_execute("rollback").await.unwrap();
+    until("a new connection", async || store.state().await.is_ok()).await;
     let state = store.state().await.unwrap();
-    let epoch = state.epoch.unwrap();
-    assert!(store.loaded(&epoch.epoch, epoch.loaded_to, epoch.loaded_to, None, None).await.unwrap());
+    assert!(olap.files().await.loaded_to > before);
+    assert!(state.slot.unwrap().confirmed_to < state.epoch.unwrap().loaded_to, "the slot is behind");
     assert_eq!(olap.agrees().await, 40);
 
     // Two at once: one of them writes, both end well.
     olap.write("s1", 5, 40, 1000).await;
-    let other = Loader { store: OlapStore::new(&olap.db.role("eaves_olap")), archive: olap.loader.archive.clone() };
+    let other =
+        Loader { store: OlapStore::new(&olap.db.role("eaves_olap")), archive: olap.loader.archive.clone() };
     let (mut one, mut two) = (Summary::default(), Summary::default());
     let (first, second) = tokio::join!(olap.loader.turn(&mut one), other.turn(&mut two));
     for result in [first, second] {

@@ -96,8 +96,9 @@ async fn definer_functions_are_pinned(server: Arc<Server>) {
         .await;
     assert_eq!(power, "");
     // Whoever may replicate could copy the whole server: nobody logs in as that.
-    let replicating =
-        db.one("select rolname, rolcanlogin from pg_roles where rolname ~ '^eaves_' and rolreplication").await;
+    let replicating = db
+        .one("select rolname, rolcanlogin from pg_roles where rolname ~ '^eaves_' and rolreplication")
+        .await;
     assert_eq!(replicating, "eaves_replication|f");
 }
 
