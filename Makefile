@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 BIN := target/debug
 
-.PHONY: build-IngestFunction build-FlushFunction build-MaintainFunction build-HotProjectionFunction build-QueryFunction build-PluginAdminFunction help setup build plugins demo test drill lint bench bench-extism sbom fmt clean
+.PHONY: build-IngestFunction build-FlushFunction build-MaintainFunction build-HotProjectionFunction build-OlapLoadFunction build-QueryFunction build-PluginAdminFunction help setup build plugins demo test drill lint bench bench-extism sbom fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,8 @@ build-MaintainFunction:
 	@scripts/build-function.sh maintain "$(ARTIFACTS_DIR)"
 build-HotProjectionFunction:
 	@scripts/build-function.sh hot-projection "$(ARTIFACTS_DIR)"
+build-OlapLoadFunction:
+	@scripts/build-function.sh olap-load "$(ARTIFACTS_DIR)"
 build-QueryFunction:
 	@scripts/build-function.sh query "$(ARTIFACTS_DIR)"
 build-PluginAdminFunction:

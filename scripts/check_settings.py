@@ -19,8 +19,6 @@ LEFT_OUT = {
 }
 # Parameters that no function reads, and why they are there.
 FOR_OTHERS = {
-    "archive/bucket-name": "the warehouse's loader",
-    "archive/bucket-arn": "the warehouse's loader",
 }
 errors = []
 

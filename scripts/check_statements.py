@@ -22,6 +22,8 @@ pooled = re.findall(r"(\w+)::add", main[main.index("also_pooled(true)"):])
 tests = "".join((STORE / "tests/database" / f"{name}.rs").read_text() for name in pooled)
 tests += "".join(p.read_text() for p in (STORE / "tests/database").rglob("pooler*.rs"))
 tests += (STORE / "tests/support/mod.rs").read_text()
+# The loader itself is what tests/database/olap.rs runs.
+tests += (ROOT / "crates/olap/src/load.rs").read_text()
 
 operations = set()
 for path in sources:

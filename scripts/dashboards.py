@@ -32,7 +32,7 @@ def alarms():
 def statistic(name, unit):
     if unit == "Milliseconds":
         return "p99"
-    return "Maximum" if "backlog" in name else "Sum"
+    return "Maximum" if "backlog" in name or unit == "Bytes" else "Sum"
 
 
 # Of AWS's own metrics, per panel: title, namespace, metric, dimension, value, statistic.
@@ -109,7 +109,7 @@ def grafana():
             target(chr(65 + i), NAMESPACE, name, {"environment": "$environment", "function": f}, statistic(name, unit))
             for i, f in enumerate(functions)
         ]
-        add(name, targets, "ms" if unit == "Milliseconds" else "short", threshold_of(NAMESPACE, name))
+        add(name, targets, {"Milliseconds": "ms", "Bytes": "bytes"}.get(unit, "short"), threshold_of(NAMESPACE, name))
     variables = {"${stream}": "eaves-$environment-telemetry", "${database}": "eaves-$environment-primary",
                  "${proxy}": "eaves-$environment", "${dead_letters}": "eaves-$environment-schedule-dead-letters"}
     for title, namespace, metric, dimensions, stat in OTHERS:

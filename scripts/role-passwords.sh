@@ -7,7 +7,7 @@
 set -eu
 env=${1:?which environment: dev, staging or prod}
 shift
-[ $# -gt 0 ] || set -- eaves_admin eaves_flush eaves_ingest eaves_query
+[ $# -gt 0 ] || set -- eaves_admin eaves_flush eaves_ingest eaves_olap eaves_query
 # All secrets are there before any password is another: what is half done locks functions out.
 # (Running it again mends that.)
 for role in "$@"; do

@@ -48,6 +48,7 @@ functions = {
     "FlushFunction": database("eaves_flush") | cache | plugins | aws | {"EAVES_FLUSH_RUN_S": "5"},
     "MaintainFunction": database("eaves_flush") | aws,
     "HotProjectionFunction": database("eaves_query") | plugins | aws,
+    "OlapLoadFunction": database("eaves_olap") | aws | {"EAVES_ARCHIVE_BUCKET": platform["archive_bucket"]},
     "QueryFunction": database("eaves_query") | cache | aws | {
         "EAVES_DB_PASSWORD_SECRET": "", "EAVES_REPLICA_HOST": host, "EAVES_REPLICA_PORT": str(platform["replica_port"]),
         "EAVES_REPLICA_AUTH": "password", "EAVES_STREAM": platform["stream"],

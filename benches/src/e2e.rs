@@ -11,7 +11,7 @@ use eaves_local::lambda::FunctionHost;
 use std::time::{Duration, Instant};
 
 /// Shards, each with an ingest instance of its own, as Lambda would run them.
-const SHARDS: usize = 2;
+pub(crate) const SHARDS: usize = 2;
 /// Events per shard that are measured, and those before that warm caches and partitions.
 const MEASURED: usize = 150;
 const WARM_UP: usize = 10;
@@ -19,18 +19,19 @@ const WARM_UP: usize = 10;
 const ROUNDS: usize = 3;
 /// The write path without its guarantees.
 const UNGUARDED: &str = include_str!("../unguarded.sql");
-const DEVICES: u32 = 10_000;
+pub(crate) const DEVICES: u32 = 10_000;
 const RANDOM_ENTITIES: u32 = 100_000;
 
-struct Run {
-    values: u64,
+/// What a run through the whole write path took.
+pub(crate) struct Run {
+    pub(crate) values: u64,
     took: Duration,
     acks_ms: Vec<f64>,
     rss_mb: f64,
 }
 
 impl Run {
-    fn per_s(&self) -> f64 {
+    pub(crate) fn per_s(&self) -> f64 {
         self.values as f64 / self.took.as_secs_f64()
     }
 }
@@ -120,6 +121,19 @@ pub(crate) async fn guarantees(rig: &Rig) -> Result<Figure> {
 
 async fn run(rig: &Rig, shape: Shape, entities: u32, first: usize, measured: usize) -> Result<Run> {
     let tenant = if shape == Shape::Device { rig::DEVICE_TENANT } else { rig::RANDOM_TENANT };
+    run_of(rig, tenant, shape, entities, first, measured).await
+}
+
+/// The same for a tenant of the caller's: `measured` events for each of [`SHARDS`] shards, numbered from
+/// `first` on.
+pub(crate) async fn run_of(
+    rig: &Rig,
+    tenant: &'static str,
+    shape: Shape,
+    entities: u32,
+    first: usize,
+    measured: usize,
+) -> Result<Run> {
     let mut hosts = Vec::new();
     let mut batches: Vec<Vec<Bytes>> = Vec::new();
     for shard in first..first + SHARDS {

@@ -11,7 +11,9 @@ mod e2e;
 mod events;
 mod http;
 mod languages;
+mod olap;
 mod plugin;
+mod points;
 mod recovery;
 mod results;
 mod rig;
@@ -36,6 +38,10 @@ const NAMES: &[&str] = &[
     "http_entity_p95_ms",
     "plugin_activation_ms",
     "backtest_values_per_s",
+    points::NAMES[0],
+    points::NAMES[1],
+    olap::NAMES[0],
+    olap::NAMES[1],
     "guaranteed_values_per_s",
     "recovery_first_value_s",
     "replay_values_per_s",
@@ -69,15 +75,15 @@ async fn bench() -> Result<()> {
     }
     figures.extend(languages::measure(&wanted)?);
     // The rest needs the platform; figures that come from one run are measured together.
-    if wanted(&NAMES[3..13]) {
-        let rig = rig::Rig::start(Options::ephemeral()).await.context("start the platform")?;
+    if wanted(&NAMES[3..17]) {
+        let rig = rig::Rig::start(without_loads()).await.context("start the platform")?;
         let outcome = measure(&rig, &wanted, &mut figures).await;
         rig.stop().await;
         outcome?;
     }
     if wanted(recovery::NAMES) {
         // As many shards as 5,000 records a second need, with some to spare.
-        let options = Options { shards: recovery::SHARDS, ingest_instances: Some(2), ..Options::ephemeral() };
+        let options = Options { shards: recovery::SHARDS, ingest_instances: Some(2), ..without_loads() };
         let rig = rig::Rig::start(options).await.context("start the platform")?;
         let outcome = recovery::measure(&rig).await.context("recovery");
         rig.stop().await;
@@ -85,6 +91,11 @@ async fn bench() -> Result<()> {
     }
     figures.retain(|f| wanted(&[f.name]));
     results::publish(&figures)
+}
+
+/// History is loaded into files when that is measured, and not by the clock while others are.
+fn without_loads() -> Options {
+    Options { olap_pause: None, ..Options::ephemeral() }
 }
 
 async fn measure(rig: &rig::Rig, wanted: &impl Fn(&[&str]) -> bool, figures: &mut Vec<Figure>) -> Result<()> {
@@ -102,6 +113,12 @@ async fn measure(rig: &rig::Rig, wanted: &impl Fn(&[&str]) -> bool, figures: &mu
     }
     if wanted(&["backtest_values_per_s"]) {
         figures.push(backtest::measure(rig).await?);
+    }
+    if wanted(points::NAMES) {
+        figures.extend(points::measure(rig).await.context("rules for points")?);
+    }
+    if wanted(olap::NAMES) {
+        figures.extend(olap::measure(rig).await.context("history as files")?);
     }
     // Last: it leaves the database unfit for the others.
     if wanted(&["guaranteed_values_per_s"]) {

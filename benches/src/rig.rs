@@ -90,6 +90,11 @@ impl Rig {
         self.wait_flushed().await
     }
 
+    /// The function that loads history into files.
+    pub(crate) fn olap_load(&self) -> FunctionHost {
+        self.platform.olap_load().clone()
+    }
+
     pub(crate) fn http_url(&self) -> &str {
         &self.endpoints.api_url
     }
@@ -162,7 +167,7 @@ impl Rig {
         Ok(rows.unsigned_abs())
     }
 
-    async fn eaves(&self, args: &[&str]) -> Result<String> {
+    pub(crate) async fn eaves(&self, args: &[&str]) -> Result<String> {
         let mut command = tokio::process::Command::new(beside("eaves")?);
         command.args(args).arg("--data").arg(&self.endpoints.data_dir).stdin(Stdio::null());
         let output = command.output().await.context("run eaves")?;

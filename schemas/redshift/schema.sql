@@ -53,6 +53,9 @@ create table if not exists eaves.entity_values (
   value           varchar(65535) encode zstd,
   ingested_at     timestamptz not null encode az64,
   plugin_id       int4 encode az64,
+  -- The version: where its transaction's commit stands in the log, and its number in there.
+  lsn             int8 not null encode az64,
+  seq             int8 not null encode az64,
   primary key (tenant_id, entity_id, attribute_id, observed_at)
 ) diststyle key distkey (entity_id) compound sortkey (tenant_id, attribute_id, observed_at);
 
@@ -91,6 +94,10 @@ create table if not exists eaves.loaded_files (
 -- Up to where the warehouse is complete: "data as of" of every answer from here.
 create table if not exists eaves.load_watermark (
   source      varchar(63) not null encode zstd,
+  -- Files of another epoch do not go with these: empty the table and load all of them.
+  epoch       varchar(40) not null encode zstd,
+  -- What was committed before this position of the log is here.
+  loaded_to   int8 not null encode az64,
   complete_to timestamptz not null encode az64,
   loaded_at   timestamptz not null encode az64,
   primary key (source)

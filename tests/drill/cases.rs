@@ -1,5 +1,6 @@
 //! The cases, by their number in the list of faults (`docs/delivery.md`).
 
+use crate::olap::killed_olap_loader;
 use crate::stage::{PLAIN, RULED, Stage};
 use anyhow::{Context as _, Result, ensure};
 use aws_sdk_kinesis::primitives::Blob;
@@ -67,6 +68,7 @@ cases![
     "10" sent_again 2 10,
     "11" resharded_in_replay 1 2,
     "12" other_rules_at_replay 1 3,
+    "14" killed_olap_loader 4 32,
     "18" two_tenants_one_connection 100 1000,
     "3" promoted_replica 1 1,
     "13" forgotten_by_the_stream 1 2,
@@ -74,7 +76,7 @@ cases![
 
 impl Fault<'_> {
     /// A pause that is never the same.
-    async fn pause(&mut self, from_ms: u64, to_ms: u64) {
+    pub(crate) async fn pause(&mut self, from_ms: u64, to_ms: u64) {
         tokio::time::sleep(Duration::from_millis(self.rng.random_range(from_ms..=to_ms))).await;
     }
 
@@ -135,7 +137,9 @@ async fn promoted_replica(mut f: Fault<'_>) -> Result<Done> {
     f.crash();
     let recovered = f.stage.recovered().await?;
     f.pause(500, 1000).await;
-    Ok(Done { injected: 1, recovered: Some(recovered), ..Done::default() })
+    // The new primary has no slot: history is copied into files of a new epoch.
+    let problems = crate::olap::differences(f.stage).await?;
+    Ok(Done { injected: 1, recovered: Some(recovered), problems, ..Done::default() })
 }
 
 async fn killed_flusher(mut f: Fault<'_>) -> Result<Done> {

@@ -12,6 +12,7 @@ mod cases;
 mod check;
 mod forward;
 mod load;
+mod olap;
 mod stage;
 mod table;
 

@@ -64,6 +64,18 @@ impl Stage {
         Ok(())
     }
 
+    /// Runs `eaves` against whichever server is the primary now, as a deployed platform's operator
+    /// would; exit code and standard output.
+    pub(crate) async fn eaves_by_settings(&self, args: &[&str]) -> Result<(Option<i32>, String)> {
+        let mut command = tokio::process::Command::new(&self.eaves);
+        command.args(args).envs(self.endpoints.vars("eaves_admin")).env_remove("EAVES_DATA_DIR");
+        command.env("EAVES_DB_PORT", self.forward.port.to_string()).kill_on_drop(true);
+        let output = command.output().await.with_context(|| format!("start {}", self.eaves.display()))?;
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        Ok((output.status.code(), said))
+    }
+
     /// Runs `eaves` against the platform; its standard output.
     pub(crate) async fn eaves(&self, args: &[&str]) -> Result<String> {
         let mut command = tokio::process::Command::new(&self.eaves);

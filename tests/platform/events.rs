@@ -75,6 +75,11 @@ pub(crate) async fn every_recorded_event_is_answered(w: &World) -> Result<()> {
     // All are younger than a day: decided for, and left as they are.
     ensure!(answer["changes"] == 0 && answer["plugin_failures"] == 0, "{answer}");
 
+    // The platform's own loader works beside this one: a watermark lets only one of them write.
+    let olap = start(w.olap_load(), &[]).await?;
+    let answer = olap.invoke(&take("olap-load/schedule.json")?).await?;
+    ensure!(answer["caught_up"] == true, "{answer}");
+
     let query = start(w.query(), &[]).await?;
     let answer = query.invoke(&take("query/entity.json")?).await?;
     ensure!(answer["statusCode"] == 200, "{answer}");
@@ -98,7 +103,7 @@ pub(crate) async fn every_recorded_event_is_answered(w: &World) -> Result<()> {
     let refused = admin.invoke(&take("plugin-admin/not-allowed.json")?).await?;
     ensure!(refused["statusCode"] == 403, "{refused}");
     ensure!(left.is_empty(), "nobody answered {left:?}");
-    for host in [ingest, flush, maintain, hot, query, admin] {
+    for host in [ingest, flush, maintain, hot, olap, query, admin] {
         host.stop(Duration::from_secs(2)).await;
     }
     Ok(())

@@ -185,6 +185,11 @@ impl World {
         self.platform.hot_projection().config()
     }
 
+    /// How the platform runs olap-load.
+    pub(crate) fn olap_load(&self) -> &FunctionConfig {
+        self.platform.olap_load().config()
+    }
+
     /// How the platform runs plugin-admin.
     pub(crate) fn plugin_admin(&self) -> &FunctionConfig {
         self.platform.plugin_admin().config()

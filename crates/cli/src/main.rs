@@ -12,6 +12,7 @@ mod demo;
 mod hot;
 mod local;
 mod losses;
+mod olap;
 mod out;
 mod pace;
 mod plugin;
@@ -80,6 +81,8 @@ enum Command {
     Replay(replay::Args),
     /// List and acknowledge ranges of the stream that were gone when they were needed
     Losses(losses::Args),
+    /// History as files in object storage: how far it is, and whether it is true
+    Olap(olap::Args),
     /// Bring the database's schema up to date
     Db(db::Args),
 }
@@ -125,6 +128,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Quarantine(args) => quarantine::run(args).await,
         // Its exit code says what it found.
         Command::Audit(args) => return Ok(audit::run(args).await),
+        Command::Olap(args) => return olap::run(args).await,
         Command::Replay(args) => replay::run(args).await,
         Command::Losses(args) => losses::run(args).await,
         Command::Db(args) => db::run(args).await,

@@ -1,7 +1,9 @@
 //! DynamoDB, S3 and SQS on this machine: MiniStack, from the project's Python environment.
 //! Kinesis is our own: [`crate::kinesis`].
 
-use crate::endpoints::{FAILED_BUCKET, PLUGIN_BUCKET, REGION, REGISTRY_TABLE, TEST_CREDENTIAL};
+use crate::endpoints::{
+    ARCHIVE_BUCKET, FAILED_BUCKET, PLUGIN_BUCKET, REGION, REGISTRY_TABLE, TEST_CREDENTIAL,
+};
 use crate::process::{Child, Spec, free_port};
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
@@ -57,7 +59,7 @@ impl Emulator {
         let up = || async { http.get(&health).send().await.is_ok_and(|r| r.status().is_success()) };
         child.until_ready(READY, up).await?;
         make_table(&http, &url).await?;
-        for bucket in [PLUGIN_BUCKET, FAILED_BUCKET] {
+        for bucket in [PLUGIN_BUCKET, FAILED_BUCKET, ARCHIVE_BUCKET] {
             make_bucket(&http, &url, bucket).await?;
         }
         Ok(Self { child, port, url })

@@ -19,6 +19,8 @@ pub(crate) const REGISTRY_TABLE: &str = "eaves-registry";
 pub(crate) const PLUGIN_BUCKET: &str = "eaves-plugins";
 /// Name of the bucket with records that could not be processed.
 pub(crate) const FAILED_BUCKET: &str = "eaves-failed-records";
+/// Name of the bucket with history as files.
+pub(crate) const ARCHIVE_BUCKET: &str = "eaves-archive";
 /// Name of the database.
 pub(crate) const DATABASE: &str = "eaves";
 
@@ -48,6 +50,9 @@ pub struct Endpoints {
     pub plugin_bucket: String,
     /// The S3 bucket for records that could not be processed.
     pub failed_bucket: String,
+    /// The S3 bucket of history as files. Empty only in the file of a version that had none.
+    #[serde(default)]
+    pub archive_bucket: String,
     /// Key that signs compiled plugins, hex.
     pub plugin_key: String,
     /// The cache.
@@ -146,6 +151,7 @@ impl Endpoints {
             self.aws_vars(),
             self.stream_vars(),
             self.registry_vars(),
+            self.archive_vars(),
         ] {
             vars.extend(more);
         }
@@ -186,6 +192,10 @@ impl Endpoints {
 
     pub(crate) fn stream_vars(&self) -> BTreeMap<String, String> {
         vars(&[("EAVES_STREAM", &self.stream)])
+    }
+
+    pub(crate) fn archive_vars(&self) -> BTreeMap<String, String> {
+        vars(&[("EAVES_ARCHIVE_BUCKET", &self.archive_bucket)])
     }
 
     /// What functions are told of the plugin registry.

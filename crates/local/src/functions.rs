@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The binaries.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "eaves-ingest",
     "eaves-flush",
     "eaves-query",
     "eaves-maintain",
     "eaves-hot-projection",
+    "eaves-olap-load",
     "eaves-plugin-admin",
 ];
 
@@ -26,6 +27,7 @@ pub(crate) struct Functions {
     pub(crate) query: FunctionHost,
     pub(crate) maintain: FunctionHost,
     pub(crate) hot_projection: FunctionHost,
+    pub(crate) olap_load: FunctionHost,
     pub(crate) plugin_admin: FunctionHost,
     // Ends when it is dropped.
     _invoke: InvokeApi,
@@ -58,13 +60,16 @@ impl Functions {
         // The flush loop replays idle shards: it does then what ingest does.
         let flush = ingest.clone();
         let query = vec![e.replica_vars(), e.cache_vars(), e.stream_vars(), e.aws_vars()];
-        // A statement of maintenance may take long; the function ends before it would.
-        let maintain = vec![BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())])];
+        // A statement of maintenance, or one that reads a long transaction, may take long; the
+        // function ends before it would.
+        let timeout = BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())]);
+        let maintain = vec![timeout.clone()];
         // It asks the tenants' plugins, and does what follows from nothing itself.
         let hot = vec![e.registry_vars(), e.aws_vars()];
+        let olap = vec![e.archive_vars(), e.aws_vars(), timeout];
         let shards = usize::try_from(options.shards).unwrap_or(1);
         let admin = vec![e.replica_vars(), e.registry_vars(), e.aws_vars(), invoke_vars];
-        let (ingest, flush, query, maintain, hot_projection, plugin_admin) = tokio::join!(
+        let (ingest, flush, query, maintain, hot_projection, olap_load, plugin_admin) = tokio::join!(
             start(config(
                 "eaves-ingest",
                 "eaves_ingest",
@@ -76,6 +81,7 @@ impl Functions {
             start(config("eaves-query", "eaves_query", query, 29, options.query_instances)),
             start(config("eaves-maintain", "eaves_flush", maintain, 300, 1)),
             start(config("eaves-hot-projection", "eaves_query", hot, 300, 1)),
+            start(config("eaves-olap-load", "eaves_olap", olap, 300, 1)),
             start(config("eaves-plugin-admin", "eaves_query", admin, 900, 3)),
         );
         let plugin_admin = plugin_admin?;
@@ -86,14 +92,15 @@ impl Functions {
             query: query?,
             maintain: maintain?,
             hot_projection: hot_projection?,
+            olap_load: olap_load?,
             plugin_admin,
             _invoke: invoke,
         })
     }
 
-    pub(crate) fn all(&self) -> [&FunctionHost; 6] {
-        let Self { ingest, flush, query, maintain, hot_projection, plugin_admin, .. } = self;
-        [ingest, flush, query, maintain, hot_projection, plugin_admin]
+    pub(crate) fn all(&self) -> [&FunctionHost; 7] {
+        let Self { ingest, flush, query, maintain, hot_projection, olap_load, plugin_admin, .. } = self;
+        [ingest, flush, query, maintain, hot_projection, olap_load, plugin_admin]
     }
 
     pub(crate) async fn stop(&self, grace: Duration) {

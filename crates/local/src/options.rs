@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Told what has been started, in words for people.
 pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
@@ -29,6 +30,8 @@ pub struct Options {
     pub query_instances: usize,
     /// `BatchSize` of the event source mapping.
     pub batch_size: usize,
+    /// Pause between two loads of history into files; `None`: none by the clock.
+    pub olap_pause: Option<Duration>,
     /// Variables for all functions besides those they need, such as `EAVES_LOG`.
     pub function_env: BTreeMap<String, String>,
     /// Told what has been started.
@@ -48,6 +51,7 @@ impl Options {
             ingest_instances: None,
             query_instances: 4,
             batch_size: 500,
+            olap_pause: Some(Duration::from_secs(10)),
             function_env: BTreeMap::new(),
             progress: None,
         }

@@ -3,7 +3,8 @@
 use crate::database::Databases;
 use crate::emulator::Emulator;
 use crate::endpoints::{
-    DATABASE, Endpoints, FAILED_BUCKET, PLUGIN_BUCKET, Process, REGION, REGISTRY_TABLE, STREAM,
+    ARCHIVE_BUCKET, DATABASE, Endpoints, FAILED_BUCKET, PLUGIN_BUCKET, Process, REGION, REGISTRY_TABLE,
+    STREAM,
 };
 use crate::esm::checkpoint::Checkpoints;
 use crate::esm::destination::Bucket;
@@ -104,7 +105,7 @@ impl Platform {
                 return Err(e);
             }
         };
-        options.say("functions: ingest, flush, query, maintain, hot-projection, plugin-admin");
+        options.say("functions: ingest, flush, query, maintain, hot-projection, olap-load, plugin-admin");
         let databases = Mutex::new(Some(databases));
         let parts = Arc::new(Parts { databases, kinesis, redis, emulator, functions });
         let open = open(&options, &data, &parts, &issuer, listener, &mut endpoints).await;
@@ -116,11 +117,14 @@ impl Platform {
             }
         };
         options.say(&format!("HTTP API on {}", endpoints.api_url));
-        let schedules = vec![
+        let mut schedules = vec![
             Schedule::start(parts.functions.flush.clone(), Rhythm::Endlessly(Duration::from_millis(200))),
             Schedule::start(parts.functions.maintain.clone(), Rhythm::Every(MAINTENANCE)),
             Schedule::start(parts.functions.hot_projection.clone(), Rhythm::Every(MAINTENANCE)),
         ];
+        if let Some(pause) = options.olap_pause {
+            schedules.push(Schedule::start(parts.functions.olap_load.clone(), Rhythm::Every(pause)));
+        }
         let (tell, failed) = watch::channel(None);
         let watcher = tokio::spawn(watch_over(parts.clone(), endpoints.clone(), tell));
         Ok(Self {
@@ -174,6 +178,11 @@ impl Platform {
     /// The function that decides what is hot.
     pub fn hot_projection(&self) -> &FunctionHost {
         &self.parts.functions.hot_projection
+    }
+
+    /// The function that loads history into files.
+    pub fn olap_load(&self) -> &FunctionHost {
+        &self.parts.functions.olap_load
     }
 
     /// The function that administers plugins.
@@ -335,6 +344,7 @@ fn endpoints(
         registry_table: REGISTRY_TABLE.into(),
         plugin_bucket: PLUGIN_BUCKET.into(),
         failed_bucket: FAILED_BUCKET.into(),
+        archive_bucket: ARCHIVE_BUCKET.into(),
         plugin_key: secrets.plugin_key.clone(),
         redis_url: format!("redis://127.0.0.1:{}", redis.port),
         database_port: primary.port(),

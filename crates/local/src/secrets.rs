@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Roles that log in to the database.
-pub(crate) const LOGIN_ROLES: [&str; 5] =
-    ["eaves_migrate", "eaves_ingest", "eaves_flush", "eaves_query", "eaves_admin"];
+pub(crate) const LOGIN_ROLES: [&str; 6] =
+    ["eaves_migrate", "eaves_ingest", "eaves_flush", "eaves_olap", "eaves_query", "eaves_admin"];
 
 /// The secrets.
 #[derive(Clone, Serialize, Deserialize)]
@@ -22,14 +22,21 @@ pub(crate) struct Secrets {
 impl Secrets {
     /// Those of the data folder, made if there are none.
     pub(crate) fn load_or_make(path: &Path) -> Result<Self> {
-        if let Ok(bytes) = std::fs::read(path) {
-            return serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()));
+        let mut made = match std::fs::read(path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?
+            }
+            Err(_) => Self { roles: BTreeMap::new(), plugin_key: random_hex()? },
+        };
+        // A folder of an earlier version lacks the roles that came later.
+        if LOGIN_ROLES.iter().all(|role| made.roles.contains_key(*role)) {
+            return Ok(made);
         }
-        let mut roles = BTreeMap::new();
         for role in LOGIN_ROLES {
-            roles.insert(role.to_owned(), random_hex()?);
+            if !made.roles.contains_key(role) {
+                made.roles.insert(role.to_owned(), random_hex()?);
+            }
         }
-        let made = Self { roles, plugin_key: random_hex()? };
         files::replace(path, &serde_json::to_vec_pretty(&made)?, 0o600)?;
         Ok(made)
     }

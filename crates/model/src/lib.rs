@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod delivery;
+pub mod history;
 pub mod hot;
 pub mod id;
 pub mod limits;

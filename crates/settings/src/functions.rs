@@ -48,7 +48,7 @@ impl Function {
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 6] = [
+pub const FUNCTIONS: [Function; 7] = [
     Function { name: "ingest", groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS"], &CACHE, &REGISTRY] },
     Function {
         name: "flush",
@@ -67,6 +67,7 @@ pub const FUNCTIONS: [Function; 6] = [
         name: "hot-projection",
         groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS", "EAVES_HOT_COOLDOWN_S"], &REGISTRY],
     },
+    Function { name: "olap-load", groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS", "EAVES_ARCHIVE_BUCKET"]] },
     Function {
         name: "query",
         groups: &[
@@ -188,6 +189,23 @@ impl HotProjection {
     }
 }
 
+/// What olap-load reads.
+#[derive(Debug, Clone)]
+pub struct OlapLoad {
+    /// The primary, as `eaves_olap`.
+    pub database: Postgres,
+    /// The S3 bucket of the files.
+    pub bucket: String,
+}
+
+impl OlapLoad {
+    /// From the environment.
+    pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        let bucket = crate::required(vars, "EAVES_ARCHIVE_BUCKET", "eaves-archive")?;
+        Ok(Self { database: Postgres::primary(vars)?, bucket })
+    }
+}
+
 /// What query reads.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -287,6 +305,7 @@ mod tests {
                 "flush" => drop(Flush::read(&asked).unwrap()),
                 "maintain" => drop(Maintain::read(&asked).unwrap()),
                 "hot-projection" => drop(HotProjection::read(&asked).unwrap()),
+                "olap-load" => drop(OlapLoad::read(&asked).unwrap()),
                 "query" => drop(Query::read(&asked).unwrap()),
                 "plugin-admin" => drop(PluginAdmin::read(&asked).unwrap()),
                 other => panic!("{other} is not tested"),

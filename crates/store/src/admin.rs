@@ -2,12 +2,14 @@
 
 mod audit;
 mod hot;
+mod olap;
 mod quarantine;
 mod rules;
 
 pub use audit::{AuditHeld, AuditLine, AuditShard, AuditSnapshot, HeldOfRecord, PointKey};
 pub(crate) use hot::check as hot_check;
 pub use hot::{HotCheck, HotDifference, HotStep};
+pub use olap::{OlapFiles, OlapHistory, OlapListed};
 pub use rules::{AttributeSettings, LimitChange, TenantChange, TenantSettings};
 pub(crate) use rules::{limit_columns, tenant_settings};
 

@@ -16,6 +16,7 @@ mod iam;
 pub mod ingest;
 mod micros;
 mod migrate;
+pub mod olap;
 pub mod quarantine;
 pub mod read;
 

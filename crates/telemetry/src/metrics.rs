@@ -40,6 +40,15 @@ pub const STREAM_LOSSES: &str = "stream_losses";
 /// Attributes that were decided to become hot, or to cease to be, count.
 pub const HOT_CHANGES: &str = "hot_changes";
 
+/// Rows written to history's files in object storage, copies included, count.
+pub const OLAP_ROWS: &str = "olap_rows";
+/// Replication slots found lost, each followed by a copy of history, count: an alarm.
+pub const OLAP_RESYNCS: &str = "olap_resyncs";
+/// How far those files are behind history, milliseconds: an alarm.
+pub const OLAP_LAG_MS: &str = "olap_lag_ms";
+/// Log that the database keeps for their slot, bytes, a gauge.
+pub const OLAP_SLOT_BYTES: &str = "olap_slot_bytes";
+
 /// A metric: what dashboards and alarms may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Metric {
@@ -69,6 +78,10 @@ pub const METRICS: &[Metric] = &[
     Metric { name: RECORDS_REPLAYED, unit: Unit::Count, functions: &["ingest", "flush"] },
     Metric { name: STREAM_LOSSES, unit: Unit::Count, functions: &["flush"] },
     Metric { name: HOT_CHANGES, unit: Unit::Count, functions: &["hot-projection"] },
+    Metric { name: OLAP_ROWS, unit: Unit::Count, functions: &["olap-load"] },
+    Metric { name: OLAP_RESYNCS, unit: Unit::Count, functions: &["olap-load"] },
+    Metric { name: OLAP_LAG_MS, unit: Unit::Milliseconds, functions: &["olap-load"] },
+    Metric { name: OLAP_SLOT_BYTES, unit: Unit::Bytes, functions: &["olap-load"] },
 ];
 
 /// A metric's unit, as CloudWatch names it.
@@ -78,6 +91,8 @@ pub enum Unit {
     Count,
     /// Milliseconds.
     Milliseconds,
+    /// Bytes.
+    Bytes,
 }
 
 impl Unit {
@@ -85,6 +100,7 @@ impl Unit {
         match self {
             Self::Count => "Count",
             Self::Milliseconds => "Milliseconds",
+            Self::Bytes => "Bytes",
         }
     }
 }

@@ -6,7 +6,7 @@ variable "name" {
 variable "roles" {
   description = "Database roles that log in through the proxy; each gets a secret with its password."
   type        = set(string)
-  default     = ["eaves_admin", "eaves_flush", "eaves_ingest", "eaves_query"]
+  default     = ["eaves_admin", "eaves_flush", "eaves_ingest", "eaves_olap", "eaves_query"]
 }
 
 variable "is_aurora" {

@@ -17,6 +17,7 @@ mod figures;
 mod flush;
 mod hot;
 mod migrate;
+mod olap;
 mod operate;
 mod plugins;
 mod points;
@@ -53,6 +54,7 @@ fn main() {
     several::add(&mut suite);
     figures::add(&mut suite);
     settings::add(&mut suite);
+    olap::add(&mut suite);
     operate::add(&mut suite);
     statistics::add(&mut suite);
     verify::add(&mut suite);

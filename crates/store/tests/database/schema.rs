@@ -90,11 +90,16 @@ async fn definer_functions_are_pinned(server: Arc<Server>) {
              where p.pronamespace = 'public'::regnamespace and p.prosecdef order by 1",
         )
         .await;
-    assert_eq!(owners, "eaves_owner\neaves_pipeline");
+    assert_eq!(owners, "eaves_owner\neaves_pipeline\neaves_replication");
     let power = db
         .one("select rolname from pg_roles where rolname ~ '^eaves_' and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb)")
         .await;
     assert_eq!(power, "");
+    // Whoever may replicate could copy the whole server: nobody logs in as that.
+    let replicating = db
+        .one("select rolname, rolcanlogin from pg_roles where rolname ~ '^eaves_' and rolreplication")
+        .await;
+    assert_eq!(replicating, "eaves_replication|f");
 }
 
 async fn public_has_no_rights(server: Arc<Server>) {
@@ -134,14 +139,15 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
         )
         .await;
     let expected = "eaves_admin select flush_checkpoints, select flush_state, select ingest_checkpoints, \
-         select ingest_ledger, select outages, select plugin_events, select plugin_metrics, select quarantine, select replays, \
+         select ingest_ledger, select olap_epochs, select olap_files, select outages, select plugin_events, select plugin_metrics, select quarantine, select replays, \
          select replication_heartbeat, select stream_losses, select tenants\n\
          eaves_flush insert entity_values_ingest_N, select staging_slot\n\
          eaves_ingest insert entity_values_ingest_N, select staging_slot\n\
          eaves_query select attribute_sketches, select attribute_statistics, select attribute_statistics_state, \
          select attributes, select entities, select entity_attribute_stats, select entity_jsonb, \
          select entity_value_corrections, select entity_values_ts, select flush_state, select hot_changes, select hot_decisions, select hot_runs, select ingest_ledger, select plugin_events, select plugin_metrics, select plugin_versions, \
-         select quarantine, select replication_heartbeat, select tenants";
+         select quarantine, select replication_heartbeat, select tenants\n\
+         eaves_replication select olap_epochs";
     assert_eq!(rights, expected);
 
     // Who may call what. The pipeline's own helpers are nobody's.
@@ -164,6 +170,11 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
          register_entities, register_plugin, register_plugin_version, stale_shards, statistics_add_writes, \
          tenants_by_name, upsert_hot_attrs, \
          upsert_hot_batch"
+    );
+    assert_eq!(
+        of("eaves_olap"),
+        "eaves_olap olap_advance, olap_begin, olap_copied, olap_copy, olap_loaded, olap_note_partitions, olap_peek, \
+         olap_plan, olap_slot_create, olap_state, olap_status"
     );
     for forbidden in [
         "register_",
@@ -202,7 +213,7 @@ async fn partitions_cannot_be_read(server: Arc<Server>) {
              ('entity_values_ts'::regclass, 'entity_jsonb'::regclass, 'entity_values_ingest'::regclass)",
         )
         .await;
-    for login in ["eaves_query", "eaves_ingest", "eaves_flush", "eaves_admin"] {
+    for login in ["eaves_query", "eaves_ingest", "eaves_flush", "eaves_olap", "eaves_admin"] {
         let client = connect(&db.role(login)).await;
         for name in names.lines() {
             assert_eq!(refused(&client, &format!("select from {name}")).await, "42501", "{login} {name}");
