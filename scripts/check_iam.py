@@ -96,8 +96,6 @@ IGNORE = {
     ("hot-projection", "dynamodb:Query"),
     ("hot-projection", "dynamodb:UpdateItem"),
     ("hot-projection", "s3:PutObject"),
-    # It looks for references to secrets, and has none.
-    ("maintain", "secretsmanager:GetSecretValue"),
 }
 errors = []
 

@@ -39,7 +39,7 @@ plugins = {
 json.dump({
     "IngestFunction": database("eaves_ingest") | cache | plugins | aws,
     "FlushFunction": database("eaves_flush") | cache | plugins | aws | {"EAVES_FLUSH_RUN_S": "5"},
-    "MaintainFunction": database("eaves_flush") | aws,
+    "MaintainFunction": database("eaves_flush") | cache | aws,
     "HotProjectionFunction": database("eaves_query") | plugins | aws,
     "QueryFunction": database("eaves_query") | cache | aws | {
         "EAVES_DB_PASSWORD_SECRET": "", "EAVES_REPLICA_HOST": host, "EAVES_REPLICA_PORT": str(platform["replica_port"]),

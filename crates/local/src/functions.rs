@@ -59,7 +59,8 @@ impl Functions {
         let flush = ingest.clone();
         let query = vec![e.replica_vars(), e.cache_vars(), e.stream_vars(), e.aws_vars()];
         // A statement of maintenance may take long; the function ends before it would.
-        let maintain = vec![BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())])];
+        let timeout = BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())]);
+        let maintain = vec![timeout, e.cache_vars()];
         // It asks the tenants' plugins, and does what follows from nothing itself.
         let hot = vec![e.registry_vars(), e.aws_vars()];
         let shards = usize::try_from(options.shards).unwrap_or(1);
