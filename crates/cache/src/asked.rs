@@ -14,8 +14,8 @@ const HALF_LIFE: f64 = 7.0 * 86_400.0;
 const FROM: i64 = 1_767_225_600;
 
 impl Cache {
-    /// Adds how often entities of a tenant were asked for.
-    pub async fn note_asked(&self, tenant: TenantId, counts: &[(String, u32)]) -> Result<(), CacheError> {
+    /// Adds how often entities of a tenant were asked for. Returns whether anything was known before.
+    pub async fn note_asked(&self, tenant: TenantId, counts: &[(String, u32)]) -> Result<bool, CacheError> {
         // What comes later weighs more, instead of what came earlier being made less again and again.
         let seconds = Timestamp::now().as_micros() / 1_000_000 - FROM;
         let weight = 2f64.powf(seconds.max(0) as f64 / HALF_LIFE);
@@ -25,14 +25,18 @@ impl Cache {
             command.arg(&key).arg(weight * f64::from(*count)).arg(name);
             command
         };
-        let mut commands: Vec<_> = counts.iter().map(add).collect();
+        let mut known = redis::cmd("EXISTS");
+        known.arg(&key);
+        let mut commands = vec![known];
+        commands.extend(counts.iter().map(add));
         let mut trim = redis::cmd("ZREMRANGEBYRANK");
         trim.arg(&key).arg(0).arg(-COUNTED - 1);
         let mut keep = redis::cmd("EXPIRE");
         keep.arg(&key).arg(KEPT);
         commands.extend([trim, keep]);
         let work = self.connection.query_all::<redis::Value>(&commands);
-        self.write(work).await.map(drop)
+        let answers = self.write(work).await?;
+        Ok(answers.first() == Some(&redis::Value::Int(1)))
     }
 
     /// The tenant's names of the entities that are asked for most.

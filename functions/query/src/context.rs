@@ -1,10 +1,15 @@
 //! What an instance has: clients, and what it remembers.
 
+use crate::flight::Flights;
+use crate::held::Held;
 use crate::memory::{Memory, Recall};
 use crate::problem::Problem;
 use crate::sources::{Server, Sources};
 use crate::stream::{Kinesis, Stream};
+use crate::token::Tokens;
+use crate::told::Told;
 use crate::usage::Usage;
+use crate::warm::Warm;
 use eaves_cache::{Cache, CacheError, Named};
 use eaves_model::TenantId;
 use eaves_model::tenant::Tenant;
@@ -34,6 +39,11 @@ pub enum StartError {
 pub struct Context {
     pub(crate) sources: Sources,
     pub(crate) cache: Option<Cache>,
+    pub(crate) held: Option<Held>,
+    pub(crate) flights: Flights,
+    pub(crate) warm: Warm,
+    pub(crate) told: Told,
+    pub(crate) tokens: Tokens,
     pub(crate) stream: Arc<dyn Stream>,
     pub(crate) memory: Memory,
     pub(crate) usage: Usage,
@@ -58,7 +68,18 @@ impl Context {
         let replica = settings.replica.as_ref().map(server);
         let cache = settings.cache.as_ref().map(Cache::connect).transpose()?;
         let sources = Sources { primary, replica };
-        Ok(Self { sources, cache, stream, memory: Memory::new(), usage: Usage::default() })
+        Ok(Self {
+            sources,
+            held: cache.as_ref().map(Held::new),
+            cache,
+            flights: Flights::default(),
+            warm: Warm::default(),
+            told: Told::default(),
+            tokens: Tokens::new(&settings.stream.name),
+            stream,
+            memory: Memory::new(),
+            usage: Usage::default(),
+        })
     }
 
     /// The tenant of this name, if it is registered.

@@ -35,7 +35,6 @@ pub(crate) struct World {
     replica_super: Postgres,
     superuser: Postgres,
     ingest: AsyncMutex<IngestStore>,
-    sequence: AtomicI32,
     tenants: AtomicI32,
     flushing: Arc<AtomicBool>,
     pub(crate) stream: Arc<Memory>,
@@ -106,7 +105,7 @@ impl World {
             ("EAVES_DB_TLS", "disable".to_owned()),
             ("EAVES_REPLICA_HOST", "127.0.0.1".to_owned()),
             ("EAVES_REPLICA_PORT", replica.port().to_string()),
-            ("EAVES_STREAM", "not-used".to_owned()),
+            ("EAVES_STREAM", "tests".to_owned()),
             ("EAVES_REDIS_URL", format!("redis://127.0.0.1:{}", redis.port)),
         ]
         .into_iter()
@@ -123,7 +122,6 @@ impl World {
             redis: Mutex::new(redis),
             replica_super,
             superuser,
-            sequence: AtomicI32::new(0),
             tenants: AtomicI32::new(0),
             flushing,
             stream,
@@ -202,7 +200,7 @@ impl World {
             kind: QuarantineKind::Record,
             rejection: Rejection::new(Code(reason.to_owned().into()), "values.t", "for the test"),
             payload: payload.to_vec(),
-            sequence: (self.sequence.load(Ordering::Relaxed) + 1).to_string(),
+            sequence: (self.stream.last.load(Ordering::SeqCst) + 1).to_string(),
             sub: 0,
             plugin_digest: None,
             item: 0,
@@ -230,13 +228,13 @@ impl World {
         hot: &[HotRow],
         quarantine: &[Quarantined],
     ) {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let sequence = self.stream.last.fetch_add(1, Ordering::SeqCst);
         let expected = (sequence > 0).then(|| Position::whole(&sequence.to_string()).unwrap());
         let position = Position::whole(&(sequence + 1).to_string()).unwrap();
         let commit = Commit {
             stream: "tests",
             shard: "0",
-            consumer: "tests",
+            consumer: "ingest",
             expected: expected.as_ref(),
             position: &position,
             points,
