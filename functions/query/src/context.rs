@@ -18,6 +18,7 @@ use eaves_settings::{SettingsError, Vars};
 use eaves_store::read::{AttributeRow, Reader};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Longest statement of a query. API Gateway gives up after 30 s, and a request may try
@@ -67,7 +68,7 @@ impl Context {
         let primary = server(&settings.primary);
         let replica = settings.replica.as_ref().map(server);
         let cache = settings.cache.as_ref().map(Cache::connect).transpose()?;
-        let sources = Sources { primary, replica };
+        let sources = Sources { primary, replica, reads: AtomicU64::new(0) };
         Ok(Self {
             sources,
             held: cache.as_ref().map(Held::new),
@@ -80,6 +81,12 @@ impl Context {
             memory: Memory::new(),
             usage: Usage::default(),
         })
+    }
+
+    /// How many reads were sent to a database, for tests.
+    #[doc(hidden)]
+    pub fn database_reads(&self) -> u64 {
+        self.sources.reads.load(Ordering::Relaxed)
     }
 
     /// The tenant of this name, if it is registered.

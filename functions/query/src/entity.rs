@@ -103,10 +103,9 @@ async fn read(
     if demand.consistency == Consistency::Strong {
         return load(context, tenant, external_id, demand, None).await;
     }
-    let cached = cached(context, tenant, external_id).await;
-    let young = cached.as_ref().is_some_and(|(_, age)| *age < demand.bound());
     // Who has a token cannot make use of a read that began before, nor who wants it younger than that takes.
-    if young || token::is_asked() || demand.bound() < SHARED_FROM {
+    if token::is_asked() || demand.bound() < SHARED_FROM {
+        let cached = cached(context, tenant, external_id).await;
         return load(context, tenant, external_id, demand, cached).await;
     }
     let end = tokio::time::Instant::now() + PATIENCE;
@@ -114,7 +113,12 @@ async fn read(
         match context.flights.board(tenant, external_id) {
             Boarding::Pilot(pilot) => {
                 let began = Instant::now();
-                let (row, route, lag) = leased(context, tenant, external_id, demand, cached).await?;
+                let cached = cached(context, tenant, external_id).await;
+                let young = cached.as_ref().is_some_and(|(_, age)| *age < demand.bound());
+                let (row, route, lag) = match young {
+                    true => load(context, tenant, external_id, demand, cached).await?,
+                    false => leased(context, tenant, external_id, demand, cached).await?,
+                };
                 pilot.land(Landed::new(row.clone(), route, lag, began));
                 return Ok((row, route, lag));
             }
@@ -129,7 +133,7 @@ async fn read(
                         return Ok((landed.row.clone(), landed.route, landed.lag()));
                     }
                     // It found something too old for this request, and may do so again.
-                    Some(_) => return load(context, tenant, external_id, demand, cached).await,
+                    Some(_) => return load(context, tenant, external_id, demand, None).await,
                     None => {}
                 }
             }

@@ -5,6 +5,7 @@ use crate::token;
 use eaves_freshness::{Breaker, Demand, Lag, NoSource, Route, Source, Sources as Known, route};
 use eaves_store::read::{Reached, ReadError, Reader, Snapshot};
 use eaves_telemetry::span;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::Instrument as _;
@@ -106,6 +107,8 @@ fn age(need: Need, beat: Duration, history: Duration) -> Duration {
 pub(crate) struct Sources {
     pub(crate) primary: Server,
     pub(crate) replica: Option<Server>,
+    /// Reads that were sent to one of them.
+    pub(crate) reads: AtomicU64,
 }
 
 impl Sources {
@@ -205,6 +208,7 @@ impl<'a> Attempt<'a> {
             Source::ReadReplica => replica,
         };
         if let Some(server) = server {
+            sources.reads.fetch_add(1, Ordering::Relaxed);
             server.begin();
         }
         Ok((chosen, server))

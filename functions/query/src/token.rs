@@ -116,7 +116,7 @@ pub(crate) async fn scope(State(context): State<Arc<Context>>, request: Request,
 
 /// Whether an address answers with data: elsewhere a token means nothing.
 fn reads(method: &Method, path: &str) -> bool {
-    let bodies = ["/v1/entities/batch", "/v1/entities/search", "/v1/aggregates"];
+    let bodies = ["/v1/entities/batch", "/v1/entities/search", "/v1/aggregates", "/v1/hot/simulate"];
     *method == Method::GET || *method == Method::POST && bodies.contains(&path)
 }
 
