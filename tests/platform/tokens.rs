@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Posts a value and returns the token of the answer.
 async fn post(w: &World, entity: &str, second: i64, value: i64) -> Result<String> {
-    let body = json!({"entity": entity, "type": "test", "observed_at": at(second), "values": {"tok_level": value}});
+    let body =
+        json!({"entity": entity, "type": "test", "observed_at": at(second), "values": {"tok_level": value}});
     let answer = w.post("globex", "/v1/telemetry", body).await?;
     ensure!(answer.status == 202, "{} {}", answer.status, answer.text);
     Ok(answer.json["token"].as_str().context("a token")?.to_owned())
@@ -62,7 +63,8 @@ pub(crate) async fn the_command_line_hands_it_on(w: &World) -> Result<()> {
     let sent = w.eaves(&["send", "--tenant", "acme", "--token"], &line).await?;
     ensure!(sent.status.success(), "{}", said(&sent));
     let token = String::from_utf8(sent.stdout)?.trim().to_owned();
-    let args = ["query", "entity", "tok-cli", "--tenant", "acme", "--after", &token, "--wait", "10s", "--json"];
+    let args =
+        ["query", "entity", "tok-cli", "--tenant", "acme", "--after", &token, "--wait", "10s", "--json"];
     let asked = w.eaves(&args, "").await?;
     ensure!(asked.status.success(), "{}", said(&asked));
     let json: serde_json::Value = serde_json::from_slice(&asked.stdout)?;

@@ -155,11 +155,8 @@ async fn hear(mut sink: PubSubSink, mut stream: PubSubStream, shared: &Shared, e
 }
 
 fn tell(message: &redis::Msg, ear: &Ear) {
-    let Some(tenant) = message
-        .get_channel_name()
-        .rsplit_once(':')
-        .and_then(|(_, tenant)| tenant.parse().ok())
-        .map(TenantId)
+    let Some(tenant) =
+        message.get_channel_name().rsplit_once(':').and_then(|(_, tenant)| tenant.parse().ok()).map(TenantId)
     else {
         return;
     };

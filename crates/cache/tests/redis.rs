@@ -186,7 +186,10 @@ async fn a_lease_is_one_holders_until_it_is_given_back_or_ends() {
         None => until_some(async || cache.lease(tenant, "p").await).await,
     };
     assert!(cache.lease(tenant, "p").await.unwrap().is_none(), "it is taken");
-    assert!(cache.lease(tenant, "q").await.unwrap().is_some() && cache.lease(TenantId(2), "p").await.unwrap().is_some());
+    assert!(
+        cache.lease(tenant, "q").await.unwrap().is_some()
+            && cache.lease(TenantId(2), "p").await.unwrap().is_some()
+    );
     cache.release(first).await.unwrap();
     let second = cache.lease(tenant, "p").await.unwrap().expect("it was given back");
     // It ends by itself; who had it cannot end that of the next one.
@@ -419,7 +422,10 @@ async fn a_cluster_keeps_each_entry_on_its_shard() {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(until_ok(async || cache.get_many(TenantId(1), &[EntityId(0), EntityId(7)]).await).await.len(), 2);
+    assert_eq!(
+        until_ok(async || cache.get_many(TenantId(1), &[EntityId(0), EntityId(7)]).await).await.len(),
+        2
+    );
     until_ok(async || cache.note_asked(TenantId(1), &[("p".to_owned(), 1)]).await).await;
     for node in &nodes {
         let size = Command::new("redis-cli").args(["-p", &node.port.to_string(), "dbsize"]).output().unwrap();

@@ -355,11 +355,7 @@ impl From<IngestError> for Interrupted {
     }
 }
 
-fn entry(
-    hot: eaves_store::ingest::HotState,
-    as_of: Timestamp,
-    taken: Option<&(String, Position)>,
-) -> Entry {
+fn entry(hot: eaves_store::ingest::HotState, as_of: Timestamp, taken: Option<&(String, Position)>) -> Entry {
     Entry {
         tenant: hot.tenant,
         entity: hot.entity,

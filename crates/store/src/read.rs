@@ -254,7 +254,8 @@ impl Reader {
             micros.ok_or(ReadError::Unreadable("the heartbeat"))
         };
         // A clock that is behind shall not make data from the future.
-        let age = |column| Ok::<_, ReadError>(Duration::from_micros(u64::try_from(micros(column)?).unwrap_or(0)));
+        let age =
+            |column| Ok::<_, ReadError>(Duration::from_micros(u64::try_from(micros(column)?).unwrap_or(0)));
         let at = Timestamp::from_micros(micros(2)?).ok_or(ReadError::Unreadable("the server's clock"))?;
         Ok(Snapshot { value, began, beat_age: age(0)?, history_age: age(1)?, at, reached })
     }

@@ -109,11 +109,7 @@ async fn forget(store: &FlushStore, retention: &Retention) -> Result<(u64, u64),
 
 /// Changes what is hot, part by part, while there is time and something is due. As long as a
 /// part took nothing is done: live writes come first.
-async fn change(
-    store: &FlushStore,
-    cache: Option<&Cache>,
-    deadline: SystemTime,
-) -> Result<u64, StoreError> {
+async fn change(store: &FlushStore, cache: Option<&Cache>, deadline: SystemTime) -> Result<u64, StoreError> {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(MARGIN);
     let end = Instant::now() + left;
     let mut entities = 0;

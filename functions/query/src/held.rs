@@ -134,7 +134,10 @@ mod tests {
         let (tenant, entity) = (TenantId(1), EntityId(entity));
         let (attrs_json, times_json) = ("x".repeat(bytes), "{}".into());
         let as_of = Timestamp::now();
-        ((tenant, entity), Arc::new(Entry { tenant, entity, version, as_of, attrs_json, times_json, taken: None }))
+        (
+            (tenant, entity),
+            Arc::new(Entry { tenant, entity, version, as_of, attrs_json, times_json, taken: None }),
+        )
     }
 
     #[test]

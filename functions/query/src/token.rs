@@ -90,8 +90,8 @@ impl Tokens {
     }
 
     fn wanted(&self, text: &str, tenant: &str) -> Result<Arc<Wanted>, String> {
-        let token =
-            ConsistencyToken::parse(text, &self.stream, tenant).map_err(|e| format!("{} {e}", excerpt(text)))?;
+        let token = ConsistencyToken::parse(text, &self.stream, tenant)
+            .map_err(|e| format!("{} {e}", excerpt(text)))?;
         if let Some(wanted) = self.known.get(text) {
             return Ok(wanted);
         }

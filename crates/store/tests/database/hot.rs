@@ -14,8 +14,7 @@ pub fn add(suite: &mut Suite) {
     suite.test("hot::one_entity_by_function", one_entity);
 }
 
-const ROW: &str =
-    "select hot_attrs, extract(epoch from observed_at)::int8 - 1767225600 from entity_jsonb";
+const ROW: &str = "select hot_attrs, extract(epoch from observed_at)::int8 - 1767225600 from entity_jsonb";
 
 async fn latest_wins(server: Arc<Server>) {
     let db = server.database().await;

@@ -17,8 +17,8 @@ use eaves_store::ingest::{Commit, CommitError, HotRow, HotState, IngestStore, Sh
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -74,9 +74,10 @@ struct Case<'a> {
 
 pub(crate) async fn no_interleaving_makes_the_cache_lie(world: &World) {
     let most: u64 = std::env::var("EAVES_RACED_READS").ok().and_then(|n| n.parse().ok()).unwrap_or(4_000);
-    let seed = std::env::var("EAVES_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or_else(|| {
-        u64::try_from(Timestamp::now().as_micros()).unwrap()
-    });
+    let seed = std::env::var("EAVES_SEED")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_else(|| u64::try_from(Timestamp::now().as_micros()).unwrap());
     println!("{most} raced reads, EAVES_SEED={seed}");
     // The third attribute is not hot by itself.
     let tenant = world.tenant(2).await;
@@ -296,7 +297,8 @@ impl Case<'_> {
 
     /// Asks as callers do, and looks at primary and cache side by side.
     async fn read(&self, mut rng: StdRng) {
-        let bounds = ["", "?max_staleness=250ms", "?max_staleness=1s", "?max_staleness=30s", "?consistency=strong"];
+        let bounds =
+            ["", "?max_staleness=250ms", "?max_staleness=1s", "?max_staleness=30s", "?consistency=strong"];
         while !self.is_over() {
             let (name, entity) = &self.entities[rng.random_range(0..ENTITIES)];
             let life = self.ledger.life.load(Ordering::SeqCst);

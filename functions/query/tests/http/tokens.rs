@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Posts a reading; the token of the answer. It is on the stream, and nothing more.
 async fn posted(world: &World, tenant: &Tenant, value: i64) -> String {
-    let body = json!({"entity": "p", "type": "pump", "observed_at": ago(1).to_string(), "values": {"n": value}});
+    let body =
+        json!({"entity": "p", "type": "pump", "observed_at": ago(1).to_string(), "values": {"n": value}});
     let answer = world.post(tenant, "application/json", body.to_string()).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     let token = answer.body["token"].as_str().unwrap().to_owned();
@@ -27,7 +28,9 @@ pub(crate) async fn a_read_waits_for_what_its_token_names(world: &World) {
     let tenant = world.tenant(20).await;
     let token = posted(world, &tenant, 1).await;
     // Neither the entity nor the attribute is registered: that is no reason to say so.
-    for path in ["/v1/entities/p?", "/v1/entities/p/history/n?", "/v1/entities?fields=n&", "/v1/attributes/n?"] {
+    for path in
+        ["/v1/entities/p?", "/v1/entities/p/history/n?", "/v1/entities?fields=n&", "/v1/attributes/n?"]
+    {
         let answer = world.get(&tenant, &format!("{path}token={token}&wait=0s")).await;
         answer.problem(503, None, "on its way and was waited for 0 s");
         assert_eq!(answer.body["type"], "/docs#not-yet");
@@ -53,7 +56,11 @@ pub(crate) async fn a_read_waits_for_what_its_token_names(world: &World) {
         let answer = world.send(Method::POST, path, claims, &headers, &body.to_string()).await.ok();
         assert!(answer.text.contains("\"value\":1,"), "{}", answer.text);
     }
-    for path in ["/v1/entities/p/history/n", "/v1/entities/p/history?attributes=n", "/v1/entities/p/latest?attributes=n"] {
+    for path in [
+        "/v1/entities/p/history/n",
+        "/v1/entities/p/history?attributes=n",
+        "/v1/entities/p/latest?attributes=n",
+    ] {
         let and = if path.contains('?') { '&' } else { '?' };
         let answer = world.get(&tenant, &format!("{path}{and}token={token}")).await.ok();
         assert!(answer.text.contains("\"value\":1"), "{}", answer.text);
@@ -122,7 +129,11 @@ pub(crate) async fn tokens_that_are_none_are_named(world: &World) {
     let answer = world.send(Method::GET, path, claim(), &header("nonsense"), "").await;
     answer.problem(400, Some("x-consistency-token"), "is not a token");
     let both = format!("{path}?token={token}");
-    world.send(Method::GET, &both, claim(), &header(&foreign), "").await.problem(400, Some("token"), "another");
+    world.send(Method::GET, &both, claim(), &header(&foreign), "").await.problem(
+        400,
+        Some("token"),
+        "another",
+    );
     world.send(Method::GET, &both, claim(), &header(&token), "").await.ok();
     for (query, field, detail) in [
         ("wait=2s".to_owned(), "wait", "goes with token"),
