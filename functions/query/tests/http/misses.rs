@@ -12,13 +12,13 @@ pub(crate) async fn ten_thousand_misses_on_one_key_are_one_read(world: &World) {
     let known = "/v1/entities/p/history/n";
     world.until(&tenant, known, |a| a.status == 200 && a.header("x-data-source") == "read-replica").await;
     let before = world.entity_reads();
-    let asking = (0..10_000).map(|_| world.get(&tenant, "/v1/entities/p?max_staleness=4s"));
+    let asking = (0..10_000).map(|_| world.get(&tenant, "/v1/entities/p?max_staleness=60s"));
     let answers = futures_util::future::join_all(asking).await;
     let mut sources: BTreeMap<String, usize> = BTreeMap::new();
     for answer in answers {
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert_eq!(answer.body["entity"]["attributes"]["n"]["value"], 2, "{}", answer.text);
-        assert!(answer.header("x-data-lag-seconds").parse::<f64>().unwrap() < 4.0);
+        assert!(answer.header("x-data-lag-seconds").parse::<f64>().unwrap() < 60.0);
         *sources.entry(answer.header("x-data-source").to_owned()).or_default() += 1;
     }
     let reads = world.entity_reads() - before;

@@ -94,7 +94,7 @@ pub(crate) async fn a_source_that_lacks_it_is_not_asked(world: &World) {
 
 pub(crate) async fn what_is_only_in_history_waits_for_the_flush(world: &World) {
     let tenant = world.tenant(20).await;
-    taken(world, &tenant, 1).await;
+    world.take(tenant.id, "p", ago(60), &[("n", Value::Integer(1))]).await;
     let figures = json!({"attributes": ["n"], "aggregates": ["count"]});
     world.flushes(false);
     let token = posted(world, &tenant, 2).await;
