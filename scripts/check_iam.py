@@ -99,7 +99,6 @@ IGNORE = {
     ("hot-projection", "dynamodb:UpdateItem"),
     ("hot-projection", "s3:PutObject"),
     # They look for references to secrets, and have none.
-    ("maintain", "secretsmanager:GetSecretValue"),
     ("olap-load", "secretsmanager:GetSecretValue"),
     # It writes files; `get` is also what rows and maps have.
     ("olap-load", "s3:GetObject"),

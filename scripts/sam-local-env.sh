@@ -46,7 +46,7 @@ plugins = {
 functions = {
     "IngestFunction": database("eaves_ingest") | cache | plugins | aws,
     "FlushFunction": database("eaves_flush") | cache | plugins | aws | {"EAVES_FLUSH_RUN_S": "5"},
-    "MaintainFunction": database("eaves_flush") | aws,
+    "MaintainFunction": database("eaves_flush") | cache | aws,
     "HotProjectionFunction": database("eaves_query") | plugins | aws,
     "OlapLoadFunction": database("eaves_olap") | aws | {"EAVES_ARCHIVE_BUCKET": platform["archive_bucket"]},
     "QueryFunction": database("eaves_query") | cache | aws | {

@@ -19,6 +19,7 @@ mod points;
 mod quarantine;
 mod query;
 mod recovery;
+mod tokens;
 mod traces;
 mod world;
 
@@ -98,6 +99,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         query::readings_can_be_written_over_http,
         query::bad_requests_are_problems_that_name_the_field,
         query::nobody_reads_without_a_token,
+        tokens::a_read_has_what_was_just_written,
+        tokens::the_command_line_hands_it_on,
         quarantine::an_unknown_tenants_readings_come_back_once_it_exists,
         quarantine::a_made_up_redrive_is_put_aside,
         cli::a_file_is_sent_and_asked_for,
@@ -107,6 +110,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
     let mut conclusion = libtest_mimic::run(arguments, shared);
     // These change what others rely on: a plugin's settings, the ledger.
     let last = scenarios!(runtime, world:
+        // They hold up ingest, and the cache.
+        tokens::what_is_not_there_yet_is_told,
+        tokens::a_silent_redis_only_costs_time,
         large::a_record_of_many_values_is_taken_in_parts,
         quarantine::a_tenant_redrives_its_own_over_http,
         quarantine::the_audit_adds_up_and_tells_when_it_does_not,

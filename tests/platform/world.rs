@@ -551,6 +551,13 @@ impl World {
         Ok(database)
     }
 
+    /// Keeps ingest from taking anything until the connection is dropped. Checkpoints can be read.
+    pub(crate) async fn hold_ingest(&self) -> Result<tokio_postgres::Client> {
+        let database = self.database().await?;
+        database.batch_execute("begin; lock table ingest_checkpoints in exclusive mode").await?;
+        Ok(database)
+    }
+
     /// How long the stream keeps records.
     pub(crate) async fn set_retention(&self, retention: Duration) -> Result<()> {
         let kinesis = self.platform.kinesis();

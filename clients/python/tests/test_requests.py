@@ -123,6 +123,9 @@ Ask = Callable[[eaves.Client], object]
         (lambda c: c.get_entity("x", max_staleness=math.nan), "max_staleness"),
         (lambda c: c.get_entity("x", max_staleness=timedelta(days=2)), "max_staleness"),
         (lambda c: c.get_entity("x", max_staleness="2s"), "max_staleness"),
+        (lambda c: c.get_entity("x", token=""), "token"),
+        (lambda c: c.get_entity("x", wait=1), "wait"),
+        (lambda c: c.get_entity("x", token="t", wait=11), "wait"),
         (lambda c: c.history("x", "y", start=datetime(2026, 3, 1)), "start"),  # noqa: DTZ001
         (lambda c: c.history("x", "y", end="2026-03-01T12:00:00"), "end"),
         (lambda c: c.history("x", "y", start="2026-03-02T00:00:00Z", end="2026-03-01T00:00:00Z"), "start"),

@@ -70,6 +70,25 @@ def test_any_number_is_sent_in_portions(kind: str) -> None:
     assert len(caller.requests) == 3
 
 
+@both
+def test_each_portion_hands_its_token_on_and_reads_take_the_last(kind: str) -> None:
+    def take(request: httpx.Request) -> httpx.Response:
+        before = request.url.params.get("token", "")
+        if request.method == "GET":
+            return problem(503, kind="not-yet", headers={"retry-after": "1"})
+        counts = {"accepted_readings": 1, "accepted_values": 1, "rejected": 0, "rejections": []}
+        return httpx.Response(202, json={**counts, "token": before + "x"})
+
+    caller = Caller(kind, take, retry=Retry(attempts=1))
+    result = caller("send", fleet(3), batch_size=1)
+    assert result.token == "xxx"
+    assert [r.url.params.get("token") for r in caller.requests] == [None, "x", "xx"]
+    with pytest.raises(eaves.NotYet) as late:
+        caller("get_entity", "pump-7", token=result.token, wait=0.5)
+    assert isinstance(late.value, eaves.Unavailable)
+    assert dict(caller.requests[-1].url.params) == {"token": "xxx", "wait": "0.5s"}
+
+
 def test_a_portion_has_as_many_readings_as_the_api_takes() -> None:
     caller = Caller("sync", take_all)
     assert caller("send", fleet(10_001)).accepted_readings == 10_001

@@ -53,17 +53,9 @@ impl Connection {
         if url.contains('#') {
             return Err(CacheError::Unverified);
         }
-        let tls = match &settings.ca_file {
-            None => None,
-            Some(path) => {
-                let root = std::fs::read(path)
-                    .map_err(|source| CacheError::Authorities { path: path.clone(), source })?;
-                Some(TlsCertificates { client_tls: None, root_cert: Some(root) })
-            }
-        };
         if settings.cluster {
             // The cluster client takes the system's authorities only; on AWS they are the right ones.
-            if tls.is_some() {
+            if certificates(settings)?.is_some() {
                 return Err(CacheError::ClusterAuthorities);
             }
             let builder = ClusterClient::builder([url])
@@ -73,20 +65,27 @@ impl Connection {
             let client = builder.build().map_err(CacheError::BadUrl)?;
             return Ok(Self::Cluster(Box::new(Cluster { client, ready: Arc::default() })));
         }
-        let client = match tls {
-            None => Client::open(url),
-            Some(tls) => Client::build_with_tls(url, tls),
-        };
+        let client = Self::client(settings)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             // Operations have their own limits; this one ends what they gave up.
             .set_response_timeout(Some(PIPELINE_TIMEOUT))
             .set_number_of_retries(0)
             .set_pipeline_buffer_size(1024);
-        let single = client.and_then(|client| client.get_connection_manager_lazy(config));
-        single
+        client
+            .get_connection_manager_lazy(config)
             .map(|manager| Self::Single(Single { manager, opening: Arc::default() }))
             .map_err(CacheError::BadUrl)
+    }
+
+    /// A client that opens connections of its own, for what is published. In a cluster any node will do.
+    pub(crate) fn client(settings: &Settings) -> Result<Client, CacheError> {
+        let url = settings.url.expose();
+        let client = match certificates(settings)? {
+            None => Client::open(url),
+            Some(tls) => Client::build_with_tls(url, tls),
+        };
+        client.map_err(CacheError::BadUrl)
     }
 
     /// Sends one command.
@@ -127,6 +126,13 @@ impl Connection {
         };
         Ok(())
     }
+}
+
+fn certificates(settings: &Settings) -> Result<Option<TlsCertificates>, CacheError> {
+    let Some(path) = &settings.ca_file else { return Ok(None) };
+    let root =
+        std::fs::read(path).map_err(|source| CacheError::Authorities { path: path.clone(), source })?;
+    Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(root) }))
 }
 
 impl Cluster {

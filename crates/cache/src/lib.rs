@@ -7,12 +7,20 @@
 //! costs latency and nothing else. It refuses to hold anything but latest values, and
 //! answers nothing about other tenants: the tenant is part of every key.
 //!
+//! Beside the entries it has what keeps readers from asking the database all at once ([`Lease`]), what is
+//! asked for most, and announcements of changes ([`Listener`]).
+//!
 //! Start with [`Cache`].
 
+mod asked;
 mod connection;
 mod entry;
+mod lease;
+mod listen;
 
 pub use entry::{Entry, Named};
+pub use lease::Lease;
+pub use listen::{Heard, Listener};
 
 use connection::Connection;
 use eaves_freshness::Breaker;
@@ -75,6 +83,8 @@ pub struct Cache {
     connection: Connection,
     breaker: Arc<Mutex<Breaker>>,
     script: Arc<Script>,
+    release: Arc<Script>,
+    subscriber: redis::Client,
     ttl: Duration,
 }
 
@@ -90,7 +100,14 @@ impl Cache {
     pub fn connect(settings: &Settings) -> Result<Self, CacheError> {
         let connection = Connection::prepare(settings)?;
         let script = Arc::new(Script::new(include_str!("set_if_newer.lua")));
-        Ok(Self { connection, breaker: Arc::default(), script, ttl: settings.ttl })
+        let release = Arc::new(Script::new(include_str!("release.lua")));
+        let (breaker, subscriber) = (Arc::default(), Connection::client(settings)?);
+        Ok(Self { connection, breaker, script, release, subscriber, ttl: settings.ttl })
+    }
+
+    /// Tells `ear` of changes that writers announce, of tenants that [`Listener::heard`] is asked about.
+    pub fn listen(&self, ear: impl Fn(Heard) + Send + Sync + 'static) -> Listener {
+        Listener::start(self.subscriber.clone(), Arc::new(ear))
     }
 
     /// The entry of an entity, if there is one.
@@ -99,11 +116,39 @@ impl Cache {
         Ok(text.and_then(|text| Entry::from_stored(tenant, entity, &text)))
     }
 
-    /// Stores entries where none newer is there; returns how many were stored.
+    /// The entries of entities of a tenant, as far as they are there.
+    pub async fn get_many(&self, tenant: TenantId, entities: &[EntityId]) -> Result<Vec<Entry>, CacheError> {
+        let mut found = Vec::with_capacity(entities.len());
+        for chunk in entities.chunks(PIPELINE) {
+            let command = |entity: &EntityId| {
+                let mut command = redis::cmd("GET");
+                command.arg(entry::key(tenant, *entity));
+                command
+            };
+            let commands: Vec<_> = chunk.iter().map(command).collect();
+            let texts: Vec<Option<String>> = self.write(self.connection.query_all(&commands)).await?;
+            found.extend(
+                chunk.iter().zip(texts).filter_map(|(e, text)| Entry::from_stored(tenant, *e, &text?)),
+            );
+        }
+        Ok(found)
+    }
+
+    /// Stores what was just committed where nothing newer is there, and announces it to those who hold
+    /// entries in memory; returns how many were stored.
     pub async fn write_through(&self, entries: &[Entry]) -> Result<usize, CacheError> {
         let mut stored = 0;
         for chunk in entries.chunks(PIPELINE) {
-            stored += self.write(self.store(chunk)).await?;
+            stored += self.write(self.store(chunk, true)).await?;
+        }
+        Ok(stored)
+    }
+
+    /// Stores what was read where nothing newer is there; returns how many were stored.
+    pub async fn fill(&self, entries: &[Entry]) -> Result<usize, CacheError> {
+        let mut stored = 0;
+        for chunk in entries.chunks(PIPELINE) {
+            stored += self.write(self.store(chunk, false)).await?;
         }
         Ok(stored)
     }
@@ -134,8 +179,8 @@ impl Cache {
         Ok(())
     }
 
-    async fn store(&self, entries: &[Entry]) -> Result<usize, RedisError> {
-        let commands: Vec<_> = entries
+    async fn store(&self, entries: &[Entry], announce: bool) -> Result<usize, RedisError> {
+        let mut commands: Vec<_> = entries
             .iter()
             .map(|entry| {
                 let mut command = redis::cmd("EVALSHA");
@@ -150,6 +195,22 @@ impl Cache {
                 command
             })
             .collect();
+        let stores = commands.len();
+        // Behind them: who hears of it finds what it is about. On a cluster another shard may be
+        // slower; then an entry's own age bounds what is held.
+        if announce {
+            let mut tenants: Vec<TenantId> = entries.iter().map(|e| e.tenant).collect();
+            tenants.sort_unstable();
+            tenants.dedup();
+            commands.extend(tenants.into_iter().map(|tenant| {
+                let of_tenant = entries.iter().filter(|e| e.tenant == tenant);
+                let mut command = redis::cmd("PUBLISH");
+                command
+                    .arg(entry::channel(tenant))
+                    .arg(listen::announcement(of_tenant.map(|e| (e.entity, e.version))));
+                command
+            }));
+        }
         let stored: Vec<usize> = match self.connection.query_all(&commands).await {
             // A Redis that was restarted knows no scripts. Writing again what did get
             // through does no harm.
@@ -159,7 +220,7 @@ impl Cache {
             }
             other => other?,
         };
-        Ok(stored.iter().sum())
+        Ok(stored.iter().take(stores).sum())
     }
 
     /// Entries written together shall not expire together.

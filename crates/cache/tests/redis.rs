@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at what it does not expect")]
 
-use eaves_cache::{Cache, CacheError, Entry, Named};
+use eaves_cache::{Cache, CacheError, Entry, Heard, Named};
 use eaves_model::{EntityId, TenantId, Timestamp};
 use eaves_settings::{Cache as Settings, Secret};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 struct Redis {
@@ -85,6 +86,7 @@ fn entry(entity: i64, version: i64, as_of: i64) -> Entry {
         as_of: Timestamp::from_micros(1_700_000_000_000_000 + as_of).unwrap(),
         attrs_json: format!("{{\"n\":{version}}}"),
         times_json: "{\"n\":1}".into(),
+        taken: None,
     }
 }
 
@@ -149,6 +151,120 @@ async fn many_entries_race_and_the_newest_stays() {
         let got = until_ok(async || cache.get(TenantId(1), EntityId(e)).await).await.unwrap();
         assert_eq!(got.version, newest, "entity {e}");
     }
+}
+
+#[tokio::test]
+async fn a_version_that_a_crash_undid_does_not_stay() {
+    let redis = Redis::start();
+    let cache = redis.cache();
+    until_ok(async || cache.ping().await).await;
+    let (tenant, entity) = (TenantId(1), EntityId(5));
+    let at = |version, seconds: i64| Entry {
+        as_of: Timestamp::now().plus_micros(seconds * 1_000_000),
+        ..entry(5, version, 0)
+    };
+    let undone = at(20, 0);
+    until_ok(async || cache.write_through(std::slice::from_ref(&undone)).await).await;
+    // What was read around the same time may just be old.
+    assert_eq!(until_ok(async || cache.fill(&[at(19, 1)]).await).await, 0);
+    assert_eq!(cache.get(tenant, entity).await.unwrap(), Some(undone));
+    // What is still the latest well after the other one was known cannot be.
+    let after = at(19, 3);
+    assert_eq!(until_ok(async || cache.fill(std::slice::from_ref(&after)).await).await, 1);
+    assert_eq!(cache.get(tenant, entity).await.unwrap(), Some(after));
+}
+
+#[tokio::test]
+async fn a_lease_is_one_holders_until_it_is_given_back_or_ends() {
+    let redis = Redis::start();
+    let cache = redis.cache();
+    let tenant = TenantId(1);
+    let first = until_ok(async || cache.lease(tenant, "p").await).await;
+    let first = match first {
+        Some(lease) => lease,
+        // An attempt that timed out may have taken it.
+        None => until_some(async || cache.lease(tenant, "p").await).await,
+    };
+    assert!(cache.lease(tenant, "p").await.unwrap().is_none(), "it is taken");
+    assert!(
+        cache.lease(tenant, "q").await.unwrap().is_some()
+            && cache.lease(TenantId(2), "p").await.unwrap().is_some()
+    );
+    cache.release(first).await.unwrap();
+    let second = cache.lease(tenant, "p").await.unwrap().expect("it was given back");
+    // It ends by itself; who had it cannot end that of the next one.
+    let third = until_some(async || cache.lease(tenant, "p").await).await;
+    cache.release(second).await.unwrap();
+    assert!(cache.lease(tenant, "p").await.unwrap().is_none());
+    cache.release(third).await.unwrap();
+    assert!(cache.lease(tenant, "p").await.unwrap().is_some());
+}
+
+async fn until_some<T>(mut work: impl AsyncFnMut() -> Result<Option<T>, CacheError>) -> T {
+    loop {
+        if let Some(found) = until_ok(&mut work).await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_most_is_known_until_redis_loses_it() {
+    let mut redis = Redis::start();
+    let cache = redis.cache();
+    let (tenant, counts) = (TenantId(1), [("a".to_owned(), 1), ("b".to_owned(), 9), ("c".to_owned(), 3)]);
+    until_ok(async || cache.ping().await).await;
+    assert!(!cache.note_asked(tenant, &counts).await.unwrap(), "nothing was known");
+    assert!(cache.note_asked(tenant, &counts).await.unwrap());
+    assert_eq!(cache.most_asked(tenant, 2).await.unwrap(), ["b", "c"]);
+    assert!(cache.most_asked(TenantId(2), 2).await.unwrap().is_empty());
+    redis.restart();
+    assert!(until_ok(async || cache.most_asked(tenant, 2).await).await.is_empty());
+    assert!(!until_ok(async || cache.note_asked(tenant, &counts[..1]).await).await);
+}
+
+#[tokio::test]
+async fn changes_are_heard_and_what_may_have_been_missed_is_told() {
+    let mut redis = Redis::start();
+    let cache = redis.cache();
+    until_ok(async || cache.ping().await).await;
+    let heard: Arc<Mutex<Vec<Heard>>> = Arc::default();
+    let ears = Arc::clone(&heard);
+    let listener = cache.listen(move |what| ears.lock().unwrap().push(what));
+    let (tenant, entity) = (TenantId(1), EntityId(5));
+    assert_eq!(listener.heard(tenant), None, "nobody was listening");
+    let until = async |what: &str, condition: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "{what}: {:?}", heard.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    until("subscribed", &|| listener.heard(tenant).is_some()).await;
+    // Of another tenant nobody has asked to hear.
+    until_ok(async || cache.write_through(&[Entry { tenant: TenantId(2), ..entry(5, 1, 1) }]).await).await;
+    until_ok(async || cache.write_through(&[entry(5, 2, 1), entry(6, 3, 1)]).await).await;
+    // Whoever has heard up to now has heard of both.
+    let now = Timestamp::now();
+    until("heard up to now", &|| listener.heard(tenant) > Some(now)).await;
+    let all = [Heard::Changed(tenant, entity, 2), Heard::Changed(tenant, EntityId(6), 3)];
+    assert!(heard.lock().unwrap().ends_with(&all), "{heard:?}");
+    // What readers fill in is no change.
+    until_ok(async || cache.fill(&[entry(5, 4, 1)]).await).await;
+    let now = Timestamp::now();
+    until("heard up to now", &|| listener.heard(tenant) > Some(now)).await;
+    assert!(heard.lock().unwrap().ends_with(&all), "{heard:?}");
+
+    redis.stop();
+    until("the loss", &|| heard.lock().unwrap().last() == Some(&Heard::Lost)).await;
+    assert_eq!(listener.heard(tenant), None, "nobody can know");
+    redis.restart();
+    let now = Timestamp::now();
+    until("subscribed again", &|| listener.heard(tenant) > Some(now)).await;
+    until_ok(async || cache.write_through(&[entry(5, 9, 1)]).await).await;
+    let changed = Heard::Changed(tenant, entity, 9);
+    until("heard again", &|| heard.lock().unwrap().contains(&changed)).await;
 }
 
 #[tokio::test]
@@ -291,6 +407,26 @@ async fn a_cluster_keeps_each_entry_on_its_shard() {
         let found = until_ok(async || cache.get(TenantId(1), EntityId(n)).await).await;
         assert_eq!(found, Some(entry(n, 2, 2)), "entity {n}");
     }
+    // Scripts have one key each, and announcements reach those who listen at any node.
+    let lease = until_some(async || cache.lease(TenantId(1), "p").await).await;
+    until_ok(async || cache.fill(&[entry(7, 3, 3)]).await).await;
+    cache.release(lease).await.unwrap();
+    let heard: Arc<Mutex<Vec<Heard>>> = Arc::default();
+    let ears = Arc::clone(&heard);
+    let listener = cache.listen(move |what| ears.lock().unwrap().push(what));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !heard.lock().unwrap().contains(&Heard::Changed(TenantId(1), EntityId(7), 4)) {
+        assert!(Instant::now() < deadline, "{heard:?}");
+        if listener.heard(TenantId(1)).is_some() {
+            until_ok(async || cache.write_through(&[entry(7, 4, 4)]).await).await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(
+        until_ok(async || cache.get_many(TenantId(1), &[EntityId(0), EntityId(7)]).await).await.len(),
+        2
+    );
+    until_ok(async || cache.note_asked(TenantId(1), &[("p".to_owned(), 1)]).await).await;
     for node in &nodes {
         let size = Command::new("redis-cli").args(["-p", &node.port.to_string(), "dbsize"]).output().unwrap();
         let size: u64 = String::from_utf8_lossy(&size.stdout).trim().parse().unwrap();

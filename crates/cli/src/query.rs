@@ -131,6 +131,12 @@ struct Demand {
     /// Oldest answer to take, such as 2s or 500ms
     #[arg(long, value_name = "TIME")]
     max_staleness: Option<String>,
+    /// The answer must have what this token names: one that `eaves send --token` or a write over HTTP returned
+    #[arg(long, value_name = "TOKEN")]
+    after: Option<String>,
+    /// How long to wait for that, such as 500ms or 10s
+    #[arg(long, value_name = "TIME", requires = "after")]
+    wait: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -159,6 +165,11 @@ impl Demand {
         }
         if let Some(bound) = &self.max_staleness {
             query.append_pair("max_staleness", bound);
+        }
+        for (name, value) in [("token", &self.after), ("wait", &self.wait)] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
         }
     }
 }

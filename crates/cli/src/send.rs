@@ -3,6 +3,7 @@
 mod input;
 mod table;
 
+use crate::out;
 use crate::pace::{Pace, Rate, parse_rate};
 use crate::sender::{MAX_RECORD_BYTES, PutRecords, Record, Sender};
 use crate::stream::Destination;
@@ -76,6 +77,10 @@ pub(crate) struct Args {
     #[arg(long)]
     aggregate: bool,
 
+    /// Print a token: a query with it (`eaves query … --after TOKEN`) has all that was sent
+    #[arg(long, requires = "tenant")]
+    token: bool,
+
     /// Stop at the first line that is wrong
     #[arg(long)]
     strict: bool,
@@ -125,6 +130,14 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let invocation = Invocation { function: "send", sender: part_of.as_deref(), ..Invocation::default() };
     let totals = invocation.run(deliver(&args, lines, &sender, &mut pace, &bar)).await?;
     bar.finish_and_clear();
+    if let (true, Some(tenant)) = (args.token, &args.tenant) {
+        // None if nothing was sent; the summary says so.
+        match sender.token(tenant) {
+            Some(token) => out::line(token)?,
+            None if totals.records > 0 => bail!("readings went to more shards than a token can name"),
+            None => {}
+        }
+    }
     summary(&totals, &stream, pace.seconds())
 }
 

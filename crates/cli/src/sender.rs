@@ -9,7 +9,9 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata as _, SdkError};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use eaves_model::{ConsistencyToken, Position};
 use futures_util::{StreamExt as _, stream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Most records in one call.
@@ -74,6 +76,8 @@ pub(crate) trait PutRecords {
 pub(crate) struct Kinesis {
     client: Client,
     stream: String,
+    /// What it has taken.
+    taken: Arc<Mutex<ConsistencyToken>>,
 }
 
 /// How persistent a sender is.
@@ -106,7 +110,16 @@ pub(crate) struct Sender<P> {
 impl Sender<Kinesis> {
     /// A sender to a stream.
     pub(crate) fn new(client: Client, stream: impl Into<String>) -> Self {
-        Self::with(Kinesis { client, stream: stream.into() }, Persistence::default())
+        let (stream, taken) = (stream.into(), Arc::default());
+        Self::with(Kinesis { client, stream, taken }, Persistence::default())
+    }
+}
+
+impl Sender<Kinesis> {
+    /// The token of all that the stream has taken, all of it of one tenant.
+    pub(crate) fn token(&self, tenant: &str) -> Option<String> {
+        let taken = self.to.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.encode(&self.to.stream, tenant)
     }
 }
 
@@ -243,6 +256,14 @@ impl PutRecords for Kinesis {
             let reason = format!("{code}: {}", entry.error_message().unwrap_or("no reason given"));
             Some(Refusal { retryable: passes(code), reason })
         };
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in answer.records() {
+            if let (Some(shard), Some(sequence)) = (entry.shard_id(), entry.sequence_number())
+                && let Ok(position) = Position::whole(sequence)
+            {
+                taken.add(shard, position);
+            }
+        }
         Ok(answer.records().iter().map(outcome).collect())
     }
 }

@@ -63,7 +63,7 @@ impl Functions {
         // A statement of maintenance, or one that reads a long transaction, may take long; the
         // function ends before it would.
         let timeout = BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())]);
-        let maintain = vec![timeout.clone()];
+        let maintain = vec![timeout.clone(), e.cache_vars()];
         // It asks the tenants' plugins, and does what follows from nothing itself.
         let hot = vec![e.registry_vars(), e.aws_vars()];
         let olap = vec![e.archive_vars(), e.aws_vars(), timeout];

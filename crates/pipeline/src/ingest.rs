@@ -275,8 +275,10 @@ impl<R: Reread> Ingest<R> {
             }
         };
         if let Some(cache) = &mut self.cache {
-            let entries: Vec<Entry> =
-                committed.hot.into_iter().map(|h| entry(h, committed.ingested_at)).collect();
+            // An operator's replay reads records that the shard's own checkpoint is beyond.
+            let taken = (place.consumer == CONSUMER).then(|| (place.shard.clone(), position.clone()));
+            let hot = committed.hot.into_iter();
+            let entries: Vec<Entry> = hot.map(|h| entry(h, committed.ingested_at, taken.as_ref())).collect();
             let writing = span!("cache", entries = entries.len());
             if let Err(e) = cache.write_through(&entries).instrument(writing).await {
                 account.report.cache_failures += 1;
@@ -353,7 +355,7 @@ impl From<IngestError> for Interrupted {
     }
 }
 
-fn entry(hot: eaves_store::ingest::HotState, as_of: Timestamp) -> Entry {
+fn entry(hot: eaves_store::ingest::HotState, as_of: Timestamp, taken: Option<&(String, Position)>) -> Entry {
     Entry {
         tenant: hot.tenant,
         entity: hot.entity,
@@ -361,5 +363,6 @@ fn entry(hot: eaves_store::ingest::HotState, as_of: Timestamp) -> Entry {
         attrs_json: hot.attrs_json,
         times_json: hot.times_json,
         as_of,
+        taken: taken.cloned(),
     }
 }

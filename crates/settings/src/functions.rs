@@ -61,7 +61,11 @@ pub const FUNCTIONS: [Function; 7] = [
     },
     Function {
         name: "maintain",
-        groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS", "EAVES_PLUGIN_METRICS_DAYS", "EAVES_QUARANTINE_DAYS"]],
+        groups: &[
+            &COMMON,
+            &["EAVES_DB_TIMEOUT_MS", "EAVES_PLUGIN_METRICS_DAYS", "EAVES_QUARANTINE_DAYS"],
+            &CACHE,
+        ],
     },
     Function {
         name: "hot-projection",
@@ -132,6 +136,8 @@ pub struct Maintain {
     pub database: Postgres,
     /// What is kept for a time only.
     pub retention: Retention,
+    /// The cache that is written through when rows are repaired or what is hot changes.
+    pub cache: Option<Cache>,
 }
 
 /// For how many days rows are kept that are not the tenants' values: 1 to 3,650 each.
@@ -161,7 +167,11 @@ impl Retention {
 impl Maintain {
     /// From the environment.
     pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
-        Ok(Self { database: Postgres::primary(vars)?, retention: Retention::read(vars)? })
+        Ok(Self {
+            database: Postgres::primary(vars)?,
+            retention: Retention::read(vars)?,
+            cache: Cache::read(vars)?,
+        })
     }
 }
 

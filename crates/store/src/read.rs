@@ -17,6 +17,7 @@ mod history;
 mod hot;
 mod plugins;
 mod quarantine;
+mod reached;
 mod search;
 mod series;
 mod settings;
@@ -31,6 +32,7 @@ pub use entity::{AttributeRow, EntityRow};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use hot::{DecidingPlugin, HeldProposal, HotDecision, HotRun, LastHotRun, RunDecision};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
+pub use reached::{Awaited, Reached, awaiting};
 pub use search::{SearchQuery, SearchRow, SearchSort};
 pub use series::{LatestQuery, LatestValue, SeriesPart, SeriesQuery};
 pub use settings::OwnChange;
@@ -38,7 +40,7 @@ pub use status::{PipelineStatus, SourceStatus};
 pub use usage::{Asked, AttributeUsage, DayFigures, HotStatistics};
 
 use crate::{Db, StoreError};
-use eaves_model::TenantId;
+use eaves_model::{TenantId, Timestamp};
 use eaves_settings::Postgres;
 use eaves_telemetry::span;
 use futures_util::future::{join_all, join4};
@@ -49,10 +51,11 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use tracing::Instrument as _;
 
-/// How old what a read saw may be, by the clock of the server that was read.
+/// How old what a read saw may be, by the clock of the server that was read, and that clock.
 pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.beat_at) * 1000000)::int8, \
      (case when f.history_as_of = '-infinity' then 9000000000000000 \
-      else extract(epoch from clock_timestamp() - f.history_as_of) * 1000000 end)::int8 \
+      else extract(epoch from clock_timestamp() - f.history_as_of) * 1000000 end)::int8, \
+     (extract(epoch from clock_timestamp()) * 1000000)::int8 \
      from replication_heartbeat b, flush_state f";
 
 /// Why a read failed.
@@ -141,18 +144,23 @@ pub struct Snapshot<T> {
     pub beat_age: Duration,
     /// History held everything committed before `began - history_age`.
     pub history_age: Duration,
+    /// When the read began, by the server's clock.
+    pub at: Timestamp,
+    /// Whether the records that were waited for ([`awaiting`]) are in what was read; `None` if there
+    /// were none.
+    pub reached: Option<Reached>,
 }
 
 impl<T> Snapshot<T> {
     /// The same ages with another value.
     pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Snapshot<U> {
-        let Self { value, began, beat_age, history_age } = self;
-        Snapshot { value: with(value), began, beat_age, history_age }
+        let Self { value, began, beat_age, history_age, at, reached } = self;
+        Snapshot { value: with(value), began, beat_age, history_age, at, reached }
     }
 
     fn try_map<U>(self, with: impl FnOnce(T) -> Result<U, ReadError>) -> Result<Snapshot<U>, ReadError> {
-        let Self { value, began, beat_age, history_age } = self;
-        Ok(Snapshot { value: with(value)?, began, beat_age, history_age })
+        let Self { value, began, beat_age, history_age, at, reached } = self;
+        Ok(Snapshot { value: with(value)?, began, beat_age, history_age, at, reached })
     }
 }
 
@@ -217,11 +225,13 @@ impl Reader {
         let db = Arc::clone(&self.db.lock().unwrap_or_else(PoisonError::into_inner));
         // The database stops a long statement itself; this is for one that does not answer.
         let patience = self.limit + Duration::from_secs(1);
+        let awaited = reached::awaited();
         let work = async {
             let client = db.client().await.map_err(ReadError::Connect)?;
             let began = Instant::now();
-            let (ages, value) = send(&client, begin, tenant, self.limit, statements).await?;
-            Ok::<_, ReadError>((began, ages, value))
+            let (begin, awaited) = ((begin, tenant, self.limit), awaited.as_deref());
+            let (ages, value, reached) = send(&client, begin, awaited, statements).await?;
+            Ok::<_, ReadError>((began, ages, value, reached))
         };
         // The text has no values in it: they are parameters.
         let text = statements.first().map_or(AGES, |s| s.sql);
@@ -238,24 +248,25 @@ impl Reader {
             *self.db.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Db::new(&self.settings));
             return Err(ReadError::Away(None));
         };
-        let (began, ages, value) = done?;
-        let age = |column: usize| -> Result<Duration, ReadError> {
+        let (began, ages, value, reached) = done?;
+        let micros = |column: usize| {
             let micros = ages.first().and_then(|row| row.try_get::<_, i64>(column).ok());
-            let micros = micros.ok_or(ReadError::Unreadable("the heartbeat"))?;
-            // A clock that is behind shall not make data from the future.
-            Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+            micros.ok_or(ReadError::Unreadable("the heartbeat"))
         };
-        Ok(Snapshot { value, began, beat_age: age(0)?, history_age: age(1)? })
+        // A clock that is behind shall not make data from the future.
+        let age =
+            |column| Ok::<_, ReadError>(Duration::from_micros(u64::try_from(micros(column)?).unwrap_or(0)));
+        let at = Timestamp::from_micros(micros(2)?).ok_or(ReadError::Unreadable("the server's clock"))?;
+        Ok(Snapshot { value, began, beat_age: age(0)?, history_age: age(1)?, at, reached })
     }
 }
 
 async fn send(
     client: &Client,
-    begin: &str,
-    tenant: Option<TenantId>,
-    limit: Duration,
+    (begin, tenant, limit): (&str, Option<TenantId>, Duration),
+    awaited: Option<&Awaited>,
     statements: &[Statement<'_>],
-) -> Result<(Vec<Row>, Vec<Vec<Row>>), tokio_postgres::Error> {
+) -> Result<(Vec<Row>, Vec<Vec<Row>>, Option<Reached>), ReadError> {
     // Numbers only, so text is safe; one message instead of three.
     let tenant = tenant.map(|t| t.0.to_string()).unwrap_or_default();
     let begin = format!(
@@ -263,18 +274,27 @@ async fn send(
          set_config('statement_timeout', '{}', true)",
         limit.as_millis()
     );
+    let parameters = awaited.map(Awaited::parameters);
+    // First: what it finds is then in the snapshots of all that come after.
+    let asked = parameters.as_ref().map(|p| Awaited::statement(p));
+    let all = asked.iter().chain(statements);
     // These joins poll in order, and each future sends at its first poll: the messages
     // leave as they stand here. (`tokio::join!` would rotate them.)
     let (begun, ages, rows, committed) = join4(
         client.batch_execute(&begin),
         client.query_typed(AGES, &[]),
-        join_all(statements.iter().map(|s| client.query_typed(s.sql, s.parameters))),
+        join_all(all.map(|s| client.query_typed(s.sql, s.parameters))),
         client.batch_execute("commit"),
     )
     .await;
     begun?;
     let ages = ages?;
-    let rows = rows.into_iter().collect::<Result<_, _>>()?;
+    let mut rows = rows.into_iter();
+    let reached = match asked.and_then(|_| rows.next()) {
+        Some(found) => Some(reached::reached(&found?)?),
+        None => None,
+    };
+    let rows = rows.collect::<Result<_, _>>()?;
     committed?;
-    Ok((ages, rows))
+    Ok((ages, rows, reached))
 }

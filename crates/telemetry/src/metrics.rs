@@ -24,6 +24,16 @@ pub const PLUGIN_FAILURES: &str = "plugin_failures";
 pub const PLUGIN_BREAKERS_OPEN: &str = "plugin_breakers_open";
 /// Cache writes that failed, count.
 pub const CACHE_FAILURES: &str = "cache_failures";
+/// Entities answered from the cache, count.
+pub const CACHE_HITS: &str = "cache_hits";
+/// Entities that the cache had nothing young enough for, count.
+pub const CACHE_MISSES: &str = "cache_misses";
+/// Requests that waited for what another one was reading already, count.
+pub const CACHE_WAITS: &str = "cache_waits";
+/// The greatest age of an entry that the cache answered with, milliseconds.
+pub const CACHE_STALENESS_MS: &str = "cache_staleness_ms";
+/// The longest time from a miss to the entry being there, milliseconds.
+pub const CACHE_FILL_MS: &str = "cache_fill_ms";
 /// Rows moved from staging to history, count.
 pub const ROWS_FLUSHED: &str = "rows_flushed";
 /// Rows left in staging after a flush, count.
@@ -71,6 +81,11 @@ pub const METRICS: &[Metric] = &[
     Metric { name: PLUGIN_FAILURES, unit: Unit::Count, functions: &["ingest", "hot-projection"] },
     Metric { name: PLUGIN_BREAKERS_OPEN, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: CACHE_FAILURES, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: CACHE_HITS, unit: Unit::Count, functions: &["query"] },
+    Metric { name: CACHE_MISSES, unit: Unit::Count, functions: &["query"] },
+    Metric { name: CACHE_WAITS, unit: Unit::Count, functions: &["query"] },
+    Metric { name: CACHE_STALENESS_MS, unit: Unit::Milliseconds, functions: &["query"] },
+    Metric { name: CACHE_FILL_MS, unit: Unit::Milliseconds, functions: &["query"] },
     Metric { name: ROWS_FLUSHED, unit: Unit::Count, functions: &["flush"] },
     Metric { name: STAGING_BACKLOG, unit: Unit::Count, functions: &["flush"] },
     Metric { name: FLUSH_LAG_MS, unit: Unit::Milliseconds, functions: &["flush"] },

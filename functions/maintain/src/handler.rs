@@ -1,9 +1,12 @@
 //! One invocation: each task once. They are independent: one that fails does not keep
 //! the others from running.
 
+use eaves_cache::{Cache, Entry};
+use eaves_model::Timestamp;
 use eaves_settings::functions::Retention;
 use eaves_store::StoreError;
 use eaves_store::flush::FlushStore;
+use eaves_store::ingest::HotState;
 use eaves_telemetry::span;
 use serde::Serialize;
 use std::time::{Duration, Instant, SystemTime};
@@ -41,15 +44,16 @@ pub(crate) struct Summary {
 
 pub(crate) async fn handle(
     store: &FlushStore,
+    cache: Option<&Cache>,
     retention: &Retention,
     deadline: SystemTime,
 ) -> Result<Summary, StoreError> {
     let began = Instant::now();
     let partitions = store.maintain_partitions().instrument(span!("partitions")).await;
     let refreshed = store.refresh_statistics().instrument(span!("statistics")).await;
-    let verified = verify(store).instrument(span!("verify")).await;
+    let verified = verify(store, cache).instrument(span!("verify")).await;
     let forgotten = forget(store, retention).instrument(span!("forget")).await;
-    let filled = change(store, deadline).instrument(span!("fill")).await;
+    let filled = change(store, cache, deadline).instrument(span!("fill")).await;
     refreshed?;
     let (hot_entities, hot_differences) = verified?;
     let (metrics_forgotten, quarantine_forgotten) = forgotten?;
@@ -74,8 +78,10 @@ pub(crate) async fn handle(
 }
 
 /// Compares hot values with history; how many entities, and how many values differed.
-async fn verify(store: &FlushStore) -> Result<(u64, u64), StoreError> {
+async fn verify(store: &FlushStore, cache: Option<&Cache>) -> Result<(u64, u64), StoreError> {
+    let began = Timestamp::now();
     let verified = store.verify_hot_some(VERIFIED).await?;
+    write_through(cache, verified.repaired_rows(), began).await;
     if let Some(first) = verified.differences.first() {
         tracing::error!(
             hot.differences = verified.found,
@@ -103,13 +109,14 @@ async fn forget(store: &FlushStore, retention: &Retention) -> Result<(u64, u64),
 
 /// Changes what is hot, part by part, while there is time and something is due. As long as a
 /// part took nothing is done: live writes come first.
-async fn change(store: &FlushStore, deadline: SystemTime) -> Result<u64, StoreError> {
+async fn change(store: &FlushStore, cache: Option<&Cache>, deadline: SystemTime) -> Result<u64, StoreError> {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(MARGIN);
     let end = Instant::now() + left;
     let mut entities = 0;
     while Instant::now() < end {
-        let part = Instant::now();
+        let (part, began) = (Instant::now(), Timestamp::now());
         let Some(step) = store.hot_step(PART, None).await? else { break };
+        write_through(cache, step.changed_rows(), began).await;
         entities += step.entities;
         if step.done {
             tracing::info!(
@@ -122,4 +129,23 @@ async fn change(store: &FlushStore, deadline: SystemTime) -> Result<u64, StoreEr
         tokio::time::sleep(part.elapsed()).await;
     }
     Ok(entities)
+}
+
+/// Rows that changed take the place of what the cache has of them, as those of ingest do.
+async fn write_through(cache: Option<&Cache>, rows: Vec<HotState>, as_of: Timestamp) {
+    let Some(cache) = cache.filter(|_| !rows.is_empty()) else { return };
+    let entry = |row: HotState| Entry {
+        tenant: row.tenant,
+        entity: row.entity,
+        version: row.version,
+        as_of,
+        attrs_json: row.attrs_json,
+        times_json: row.times_json,
+        taken: None,
+    };
+    let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
+    if let Err(e) = cache.write_through(&entries).await {
+        // What is there says how old it is, and the next reader replaces it.
+        tracing::warn!(error = &e as &dyn std::error::Error, "cache write failed");
+    }
 }

@@ -2,6 +2,7 @@
 
 mod handler;
 
+use eaves_cache::Cache;
 use eaves_settings::{ProcessEnv, functions::Maintain as Settings};
 use eaves_store::flush::FlushStore;
 use eaves_telemetry::trace::Invocation;
@@ -12,15 +13,16 @@ use std::sync::Arc;
 async fn main() -> Result<(), lambda_runtime::Error> {
     eaves_telemetry::init("eaves-maintain");
     let env = eaves_secrets::resolved(ProcessEnv).await?;
-    let Settings { database, retention } = Settings::read(&env)?;
+    let Settings { database, retention, cache } = Settings::read(&env)?;
     let store = Arc::new(FlushStore::new(&database));
+    let cache = cache.as_ref().map(Cache::connect).transpose()?;
     run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
-        let store = store.clone();
+        let (store, cache) = (store.clone(), cache.clone());
         async move {
             let (id, xray) = (event.context.request_id.as_str(), event.context.xray_trace_id.as_deref());
             let invocation = Invocation { function: "maintain", request_id: id, xray, sender: None };
             invocation
-                .run(handler::handle(&store, &retention, event.context.deadline()))
+                .run(handler::handle(&store, cache.as_ref(), &retention, event.context.deadline()))
                 .await
                 .map_err(lambda_runtime::Error::from)
         }

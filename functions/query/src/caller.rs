@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::problem::Problem;
 use axum::extract::FromRequestParts;
+use axum::http::Extensions;
 use axum::http::request::Parts;
 use eaves_model::rejection::excerpt;
 use eaves_model::tenant::Tenant;
@@ -93,6 +94,13 @@ fn scopes(claims: &HashMap<String, String>, matched: Option<&[String]>) -> Vec<S
     let text = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let listed = text.split_whitespace().map(str::to_owned);
     listed.chain(matched.unwrap_or_default().iter().cloned()).collect()
+}
+
+/// The tenant that the request's verified token names, registered or not.
+pub(crate) fn claimed_tenant(extensions: &Extensions) -> Option<&str> {
+    let Some(RequestContext::ApiGatewayV2(gateway)) = extensions.get() else { return None };
+    let jwt = gateway.authorizer.as_ref()?.jwt.as_ref()?;
+    claim(&jwt.claims, "tenant")
 }
 
 #[cfg(test)]

@@ -1,10 +1,15 @@
 //! What an instance has: clients, and what it remembers.
 
+use crate::flight::Flights;
+use crate::held::Held;
 use crate::memory::{Memory, Recall};
 use crate::problem::Problem;
 use crate::sources::{Server, Sources};
 use crate::stream::{Kinesis, Stream};
+use crate::token::Tokens;
+use crate::told::Told;
 use crate::usage::Usage;
+use crate::warm::Warm;
 use eaves_cache::{Cache, CacheError, Named};
 use eaves_model::TenantId;
 use eaves_model::tenant::Tenant;
@@ -13,6 +18,7 @@ use eaves_settings::{SettingsError, Vars};
 use eaves_store::read::{AttributeRow, Reader};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Longest statement of a query. API Gateway gives up after 30 s, and a request may try
@@ -34,6 +40,11 @@ pub enum StartError {
 pub struct Context {
     pub(crate) sources: Sources,
     pub(crate) cache: Option<Cache>,
+    pub(crate) held: Option<Held>,
+    pub(crate) flights: Flights,
+    pub(crate) warm: Warm,
+    pub(crate) told: Told,
+    pub(crate) tokens: Tokens,
     pub(crate) stream: Arc<dyn Stream>,
     pub(crate) memory: Memory,
     pub(crate) usage: Usage,
@@ -57,8 +68,25 @@ impl Context {
         let primary = server(&settings.primary);
         let replica = settings.replica.as_ref().map(server);
         let cache = settings.cache.as_ref().map(Cache::connect).transpose()?;
-        let sources = Sources { primary, replica };
-        Ok(Self { sources, cache, stream, memory: Memory::new(), usage: Usage::default() })
+        let sources = Sources { primary, replica, reads: AtomicU64::new(0) };
+        Ok(Self {
+            sources,
+            held: cache.as_ref().map(Held::new),
+            cache,
+            flights: Flights::default(),
+            warm: Warm::default(),
+            told: Told::default(),
+            tokens: Tokens::new(&settings.stream.name),
+            stream,
+            memory: Memory::new(),
+            usage: Usage::default(),
+        })
+    }
+
+    /// How many reads were sent to a database, for tests.
+    #[doc(hidden)]
+    pub fn database_reads(&self) -> u64 {
+        self.sources.reads.load(Ordering::Relaxed)
     }
 
     /// The tenant of this name, if it is registered.

@@ -4,9 +4,11 @@ use crate::answer::{EntityBody, Metadata, Provenance, attribute_names, entity_bo
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
+use crate::flight::{self, Boarding, Landed};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
+use crate::{token, warm};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -17,8 +19,16 @@ use eaves_model::{TenantId, Timestamp};
 use eaves_store::read::EntityRow;
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use utoipa::ToSchema;
+
+/// How long a request waits for another one's read of the same entity: a statement's limit, and some.
+const PATIENCE: Duration = Duration::from_secs(6);
+/// Who takes an answer of this age may share another request's read.
+const SHARED_FROM: Duration = Duration::from_millis(250);
+/// How long one of another instance is waited for, and how often it is looked.
+const LEASE_PATIENCE: Duration = Duration::from_millis(100);
+const LEASE_PAUSE: Duration = Duration::from_millis(8);
 
 /// One entity.
 #[derive(Debug, Serialize, ToSchema)]
@@ -61,7 +71,9 @@ pub(crate) async fn get_entity(
     let external_id = checked("external_id", &external_id)?;
     let tenant = caller.tenant.id;
 
+    warm::note(&context, tenant, external_id);
     let (row, route, lag) = read(&context, tenant, external_id, demand).await?;
+    context.told.write();
     let Some(row) = row else {
         let detail = format!("no entity {} is registered", excerpt(external_id));
         return Err(Problem::not_found("external_id", detail));
@@ -79,30 +91,126 @@ pub(crate) async fn get_entity(
     Ok(provenance.respond_tagged(&headers, &tag, &EntityAnswer { entity, metadata }))
 }
 
+/// An entity, or that there is none, where that was read and how old it may be.
+type Found = (Option<EntityRow>, Route, Lag);
+
 async fn read(
     context: &Context,
     tenant: TenantId,
     external_id: &str,
     demand: Demand,
-) -> Result<(Option<EntityRow>, Route, Lag), Problem> {
-    let mut cached = match demand.consistency {
-        Consistency::Eventual => cached(context, tenant, external_id).await,
-        Consistency::Strong => None,
+) -> Result<Found, Problem> {
+    if demand.consistency == Consistency::Strong {
+        return load(context, tenant, external_id, demand, None).await;
+    }
+    // Who has a token cannot make use of a read that began before, nor who wants it younger than that takes.
+    if token::is_asked() || demand.bound() < SHARED_FROM {
+        let cached = cached(context, tenant, external_id).await;
+        return load(context, tenant, external_id, demand, cached).await;
+    }
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match context.flights.board(tenant, external_id) {
+            Boarding::Pilot(pilot) => {
+                let began = Instant::now();
+                let cached = cached(context, tenant, external_id).await;
+                let young = cached.as_ref().is_some_and(|(_, age)| *age < demand.bound());
+                let (row, route, lag) = match young {
+                    true => load(context, tenant, external_id, demand, cached).await?,
+                    false => leased(context, tenant, external_id, demand, cached).await?,
+                };
+                pilot.land(Landed::new(row.clone(), route, lag, began));
+                return Ok((row, route, lag));
+            }
+            Boarding::Passenger(seat) => {
+                context.told.wait();
+                let Ok(landed) = tokio::time::timeout_at(end, flight::arrival(seat)).await else {
+                    let detail = "the entity is being read for another request, and that takes long";
+                    return Err(Problem::unavailable(detail, Duration::from_secs(1)));
+                };
+                match landed {
+                    Some(landed) if landed.lag().is_under(demand.bound()) => {
+                        return Ok((landed.row.clone(), landed.route, landed.lag()));
+                    }
+                    // It found something too old for this request, and may do so again.
+                    Some(_) => return load(context, tenant, external_id, demand, None).await,
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// Reads it as the only one of all instances, or takes what another one has read meanwhile; after a moment
+/// it reads in any case.
+async fn leased(
+    context: &Context,
+    tenant: TenantId,
+    external_id: &str,
+    demand: Demand,
+    mut known: Option<(EntityRow, Duration)>,
+) -> Result<Found, Problem> {
+    let Some(cache) = &context.cache else { return load(context, tenant, external_id, demand, known).await };
+    let end = Instant::now() + LEASE_PATIENCE;
+    let lease = loop {
+        match cache.lease(tenant, external_id).await {
+            Ok(Some(lease)) => break Some(lease),
+            // Without a cache there is nothing to wait for.
+            Err(_) => break None,
+            Ok(None) if Instant::now() >= end => break None,
+            Ok(None) => {}
+        }
+        context.told.wait();
+        tokio::time::sleep(LEASE_PAUSE).await;
+        known = cached(context, tenant, external_id).await;
+        if known.as_ref().is_some_and(|(_, age)| *age < demand.bound()) {
+            break None;
+        }
     };
+    let done = load(context, tenant, external_id, demand, known).await;
+    if let Some(lease) = lease {
+        // It ends by itself a moment later.
+        drop(cache.release(lease).await);
+    }
+    done
+}
+
+/// From where the route leads. `cached` is what the cache has.
+async fn load(
+    context: &Context,
+    tenant: TenantId,
+    external_id: &str,
+    demand: Demand,
+    mut cached: Option<(EntityRow, Duration)>,
+) -> Result<Found, Problem> {
     let age = cached.as_ref().map(|(_, age)| *age);
+    let began = Instant::now();
     let mut attempt = context.sources.attempt(demand, Need::Hot, age);
     loop {
         let (route, server) = attempt.next().await?;
         let Some(server) = server else {
             if let Some((row, age)) = cached.take() {
+                context.told.hit(age);
                 return Ok((Some(row), route, Lag::AtMost(age)));
             }
             return Err(Problem::internal());
         };
         let done = server.reader.entity(tenant, external_id).await;
+        let at = done.as_ref().map_or_else(|_| Timestamp::now(), |s| s.at);
+        let behind = match (&done, route.source) {
+            (Ok(snapshot), Source::ReadReplica) => snapshot.beat_age,
+            _ => Duration::ZERO,
+        };
         let Some((row, lag)) = attempt.take(route, server, done)? else { continue };
         match &row {
-            Some(row) => fill(context, tenant, row, lag).await,
+            Some(row) => {
+                let named = Named { entity: row.entity, entity_type: row.entity_type.clone() };
+                context.remember_named(tenant, external_id, named).await;
+                fill(context, tenant, std::slice::from_ref(row), at, Lag::AtMost(behind)).await;
+                if demand.consistency == Consistency::Eventual {
+                    context.told.miss(began.elapsed());
+                }
+            }
             // A replica may not know the entity yet that the primary does.
             None if route.source == Source::ReadReplica && context.sources.primary.lets_through() => {
                 attempt.skip_replica();
@@ -114,41 +222,53 @@ async fn read(
     }
 }
 
-/// The cache's entry with its age. Its `as_of` makes the age an upper bound.
-async fn cached(context: &Context, tenant: TenantId, external_id: &str) -> Option<(EntityRow, Duration)> {
+/// What is held or in the cache, with its age: its `as_of` makes that an upper bound. Nothing that lacks what
+/// the request's token names.
+pub(crate) async fn cached(
+    context: &Context,
+    tenant: TenantId,
+    external_id: &str,
+) -> Option<(EntityRow, Duration)> {
     let cache = context.cache.as_ref()?;
     let named = context.named(tenant, external_id).await?;
-    let entry = cache.get(tenant, named.entity).await.ok()??;
-    let age = Timestamp::now().seconds_since(entry.as_of).max(0.0);
-    let row = EntityRow {
-        entity: named.entity,
-        external_id: external_id.to_owned(),
-        entity_type: named.entity_type,
-        version: entry.version,
-        attrs_json: entry.attrs_json,
-        times_json: entry.times_json,
-    };
-    Some((row, Duration::from_secs_f64(age)))
+    let age = |entry: &Entry| Duration::from_secs_f64(Timestamp::now().seconds_since(entry.as_of).max(0.0));
+    let of = |entry: &Entry| (flight::row(entry, external_id, named.entity_type.clone()), age(entry));
+    let held = context.held.as_ref();
+    if let Some(entry) = held.and_then(|held| held.get(tenant, named.entity))
+        && age(&entry) < Demand::EVENTUAL.bound()
+        && token::covers(&entry)
+    {
+        return Some(of(&entry));
+    }
+    let reading = held.map(|held| held.reading(tenant, named.entity));
+    let entry = Arc::new(cache.get(tenant, named.entity).await.ok()??);
+    if let (Some(held), Some(reading)) = (held, &reading) {
+        held.hold(reading, &entry);
+    }
+    token::covers(&entry).then(|| of(&entry))
 }
 
-/// Puts what was read into the cache, vouched for as of when it was true.
-async fn fill(context: &Context, tenant: TenantId, row: &EntityRow, lag: Lag) {
-    let named = Named { entity: row.entity, entity_type: row.entity_type.clone() };
-    context.remember_named(tenant, &row.external_id, named).await;
-    let (Some(cache), Lag::AtMost(lag)) = (&context.cache, lag) else { return };
-    // An entity without hot attributes has no version to compare.
-    if row.version == 0 {
-        return;
-    }
-    let lag = i64::try_from(lag.as_micros()).unwrap_or(i64::MAX);
-    let entry = Entry {
+/// Puts rows that were read together into the cache, vouched for as of when that was true: `at`, by the
+/// server's clock when the read began, less what the server was behind.
+pub(crate) async fn fill(
+    context: &Context,
+    tenant: TenantId,
+    rows: &[EntityRow],
+    at: Timestamp,
+    behind: Lag,
+) {
+    let (Some(cache), Lag::AtMost(behind)) = (&context.cache, behind) else { return };
+    let as_of = at.plus_micros(-i64::try_from(behind.as_micros()).unwrap_or(i64::MAX));
+    let entry = |row: &EntityRow| Entry {
         tenant,
         entity: row.entity,
         version: row.version,
-        as_of: Timestamp::now().plus_micros(-lag),
+        as_of,
         attrs_json: row.attrs_json.clone(),
         times_json: row.times_json.clone(),
+        taken: None,
     };
+    let entries: Vec<Entry> = rows.iter().map(entry).collect();
     // The cache being away only costs the next reader time.
-    drop(cache.write_through(&[entry]).await);
+    drop(cache.fill(&entries).await);
 }

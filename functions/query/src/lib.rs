@@ -18,8 +18,10 @@ mod entity_name;
 mod fields;
 mod figures;
 mod filter;
+mod flight;
 mod format;
 mod freshness;
+mod held;
 mod history;
 mod hot;
 mod memory;
@@ -35,13 +37,16 @@ mod sources;
 mod stream;
 mod telemetry;
 mod tenant;
+mod token;
+mod told;
 mod usage;
+mod warm;
 mod window;
 
 pub use context::{Context, StartError};
 pub use openapi::document;
 pub use router::router;
-pub use stream::{Outgoing, Stream, StreamError};
+pub use stream::{Outgoing, Placed, Stream, StreamError};
 
 #[doc(hidden)]
 pub mod testing {

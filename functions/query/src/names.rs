@@ -4,6 +4,7 @@
 use crate::context::Context;
 use crate::memory::Recall;
 use crate::problem::Problem;
+use crate::token;
 use eaves_cache::Named;
 use eaves_model::rejection::excerpt;
 use eaves_model::{EntityId, TenantId};
@@ -19,6 +20,8 @@ impl Context {
         external_id: &str,
         attributes: &[&str],
     ) -> Result<(EntityId, Vec<AttributeRow>), Problem> {
+        // What the request's token names may be what registers them.
+        token::ready(&self.sources).await?;
         let mut entity = self.named(tenant, external_id).await.map(|named| named.entity);
         let (mut known, mut missing) = self.remembered(tenant, attributes);
         let mut answered = false;
@@ -80,6 +83,10 @@ impl Context {
         attributes: &[&str],
     ) -> Result<HashMap<String, AttributeRow>, Problem> {
         let (mut known, mut missing) = self.remembered(tenant, attributes);
+        if !missing.is_empty() {
+            // What the request's token names may be what registers them.
+            token::ready(&self.sources).await?;
+        }
         let mut answered = missing.is_empty();
         for server in self.sources.any() {
             if missing.is_empty() {

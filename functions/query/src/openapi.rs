@@ -4,8 +4,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Object, OpenApi, RefOr, Type};
+use utoipa::openapi::{Object, OpenApi, RefOr, Required, Type};
 use utoipa::{Modify, OpenApi as _};
 
 #[derive(utoipa::OpenApi)]
@@ -72,6 +73,31 @@ const HEADERS: [(&str, &str); 9] = [
     ("X-Query-Timestamp", "When the answer was made"),
 ];
 
+/// Parameters of reads that may have to wait for an earlier write.
+const TOKENS: [(&str, ParameterIn, &str); 3] = [
+    (
+        "token",
+        ParameterIn::Query,
+        "`token` of an answer to `POST /v1/telemetry`: the answer has what that wrote, or is a 503 `not-yet`",
+    ),
+    ("X-Consistency-Token", ParameterIn::Header, "The same as `token`"),
+    (
+        "wait",
+        ParameterIn::Query,
+        "How long what the token names is waited for, such as `500ms` (default `2s`, at most `10s`)",
+    ),
+];
+
+fn token_parameter((name, place, description): (&str, ParameterIn, &str)) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(Object::with_type(Type::String)))
+        .build()
+}
+
 /// Whether what is answered there was read, and not changed.
 fn tells_freshness(path: &str) -> bool {
     ["/v1/entities", "/v1/attributes", "/v1/aggregates", "/v1/hot", "/v1/tenant"]
@@ -87,6 +113,9 @@ pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
             continue;
         }
         for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
+            if operation.parameters.iter().flatten().any(|p| p.name == "max_staleness") {
+                operation.parameters.get_or_insert_default().extend(TOKENS.map(token_parameter));
+            }
             let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { continue };
             for (name, description) in HEADERS {
                 let header = HeaderBuilder::new()

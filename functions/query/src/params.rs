@@ -31,6 +31,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 impl Params {
     /// Refuses parameters that are not in `known`, and any given twice.
     pub(crate) fn only(self, known: &[&str]) -> Result<Self, Problem> {
+        // Where an answer may be old it may also have to be new enough: see `token`.
+        let tokens: &[&str] = if known.contains(&"max_staleness") { &["token", "wait"] } else { &[] };
+        let known = [known, tokens].concat();
         for (i, (name, _)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 let shown: String = name.chars().take(64).collect();
@@ -145,7 +148,8 @@ pub(crate) fn check_limit(limit: Option<u32>, most: u32) -> Option<u32> {
     limit.filter(|n| (1..=most).contains(n))
 }
 
-fn staleness(text: &str) -> Option<Duration> {
+/// A duration such as `2s` or `500ms`.
+pub(crate) fn staleness(text: &str) -> Option<Duration> {
     let (digits, unit) = match text.strip_suffix("ms") {
         Some(digits) => (digits, 0.001),
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),

@@ -99,6 +99,12 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("too-large", "The body is too large", "Send smaller batches."),
     ("media-type", "The body's type is not known", "Send JSON or newline-delimited JSON, not compressed."),
     ("too-slow", "The query takes too long", "Narrow the time window or the filter."),
+    (
+        "not-yet",
+        "What the token names has not arrived yet",
+        "It was accepted and is on its way. Ask again after `Retry-After` seconds, with a longer `wait` (at most 10 s), \
+         or without the token for an answer without it.",
+    ),
     ("unavailable", "No source can answer now", "Try again after `Retry-After` seconds."),
     ("internal", "Something went wrong", "It is logged. Tell the operator the time of the request."),
 ];
@@ -195,6 +201,15 @@ impl Problem {
             retry_after: Some(seconds),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
         }
+    }
+
+    /// What the request's token names was waited for in vain.
+    pub(crate) fn not_yet(waited: Duration) -> Self {
+        let detail = format!(
+            "what the token names is on its way and was waited for {} s: no source has it yet",
+            waited.as_secs_f64()
+        );
+        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-yet", detail) }
     }
 
     pub(crate) fn internal() -> Self {

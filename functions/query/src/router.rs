@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::problem::Problem;
 use crate::{attributes, compress, docs, entities, entity, figures, freshness, history, hot, openapi};
-use crate::{quarantine, search, series, telemetry, tenant};
+use crate::{quarantine, search, series, telemetry, tenant, token};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -55,6 +55,7 @@ pub fn router(context: Arc<Context>) -> Router {
         .method_not_allowed_fallback(async |method: Method, uri: Uri| Problem::no_method(&method, uri.path()))
         // Bodies are read with limits of their own, which name what is too large.
         .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::clone(&context), token::scope))
         .layer(middleware::from_fn(compress::gzip))
         .with_state(context)
 }

@@ -1,9 +1,11 @@
 //! The databases a read can go to: measured, watched, tried in turn.
 
 use crate::problem::Problem;
+use crate::token;
 use eaves_freshness::{Breaker, Demand, Lag, NoSource, Route, Source, Sources as Known, route};
-use eaves_store::read::{ReadError, Reader, Snapshot};
+use eaves_store::read::{Reached, ReadError, Reader, Snapshot};
 use eaves_telemetry::span;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::Instrument as _;
@@ -105,6 +107,8 @@ fn age(need: Need, beat: Duration, history: Duration) -> Duration {
 pub(crate) struct Sources {
     pub(crate) primary: Server,
     pub(crate) replica: Option<Server>,
+    /// Reads that were sent to one of them.
+    pub(crate) reads: AtomicU64,
 }
 
 impl Sources {
@@ -128,8 +132,16 @@ impl Sources {
 
     /// Begins a read. `cache` is the age of the cache's entry, if it has one.
     pub(crate) fn attempt(&self, demand: Demand, need: Need, cache: Option<Duration>) -> Attempt<'_> {
-        let (primary_failures, replica_failed, late) = (0, false, false);
-        Attempt { sources: self, demand, need, cache, primary_failures, replica_failed, late }
+        Attempt {
+            sources: self,
+            demand,
+            need,
+            cache,
+            primary_failures: 0,
+            replica_failed: false,
+            late: false,
+            lacking: false,
+        }
     }
 }
 
@@ -143,12 +155,17 @@ pub(crate) struct Attempt<'a> {
     replica_failed: bool,
     /// The primary answered, and its history is older than asked for.
     late: bool,
+    /// The last one that answered lacks what the request's token names, and nobody else is left.
+    lacking: bool,
 }
 
 impl<'a> Attempt<'a> {
     /// Where to read now; no server if the cache's entry is the answer.
     pub(crate) async fn next(&mut self) -> Result<(Route, Option<&'a Server>), Problem> {
         let span = span!("source", source = Empty, reason = Empty);
+        if std::mem::take(&mut self.lacking) {
+            token::pause().await?;
+        }
         let chosen = self.choose().instrument(span.clone()).await?;
         span.record("source", chosen.0.source.name());
         // Made to a text only for those who read it.
@@ -182,12 +199,16 @@ impl<'a> Attempt<'a> {
             chosen = route(self.demand, known);
         }
         let chosen = chosen.map_err(|why| self.refuse(why))?;
+        if chosen.source != Source::Cache {
+            token::ready(sources).await?;
+        }
         let server = match chosen.source {
             Source::Cache => None,
             Source::Primary => Some(&sources.primary),
             Source::ReadReplica => replica,
         };
         if let Some(server) = server {
+            sources.reads.fetch_add(1, Ordering::Relaxed);
             server.begin();
         }
         Ok((chosen, server))
@@ -207,6 +228,14 @@ impl<'a> Attempt<'a> {
     ) -> Result<Option<(T, Lag)>, ReadError> {
         server.note(&done);
         match done {
+            Ok(snapshot) if snapshot.reached.is_some_and(|it| !self.is_in(route.source, it)) => {
+                // The primary may have it; else it is waited for, by who asks next.
+                match route.source {
+                    Source::ReadReplica if self.sources.primary.lets_through() => self.replica_failed = true,
+                    _ => self.lacking = true,
+                }
+                Ok(None)
+            }
             Ok(snapshot) => {
                 let lag = match route.source {
                     Source::ReadReplica => {
@@ -238,7 +267,24 @@ impl<'a> Attempt<'a> {
                 }
                 Ok(None)
             }
+            // It names what the request's token names, and the replica does not know yet.
+            Err(ReadError::Filter { .. })
+                if route.source == Source::ReadReplica
+                    && token::is_asked()
+                    && self.sources.primary.lets_through() =>
+            {
+                self.replica_failed = true;
+                Ok(None)
+            }
             Err(e) => Err(e),
+        }
+    }
+
+    /// Whether what the token names is in what this read needs of the source.
+    fn is_in(&self, source: Source, reached: Reached) -> bool {
+        match (self.need, source) {
+            (Need::Hot, _) | (Need::History, Source::Primary) => reached.ingested,
+            (Need::History | Need::Flushed, _) => reached.flushed,
         }
     }
 

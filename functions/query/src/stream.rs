@@ -24,6 +24,15 @@ pub struct Outgoing {
     pub data: Vec<u8>,
 }
 
+/// Where a record stands that the stream took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The shard's identifier.
+    pub shard: String,
+    /// Its sequence number.
+    pub sequence: String,
+}
+
 /// The stream did not take a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stream did not take the record: {0}")]
@@ -32,7 +41,7 @@ pub struct StreamError(pub String);
 /// A stream that takes records. Behind a trait, so that tests can refuse some.
 pub trait Stream: Send + Sync {
     /// Puts records; one result each, in order.
-    fn put<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<(), StreamError>>>;
+    fn put<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<Placed, StreamError>>>;
 }
 
 /// The Kinesis stream.
@@ -46,7 +55,7 @@ impl Kinesis {
         Self { client, name }
     }
 
-    async fn call(&self, records: &[Outgoing], batch: &[usize]) -> Vec<Result<(), StreamError>> {
+    async fn call(&self, records: &[Outgoing], batch: &[usize]) -> Vec<Result<Placed, StreamError>> {
         let all = |why: &str| batch.iter().map(|_| Err(StreamError(why.to_owned()))).collect();
         let mut entries = Vec::with_capacity(batch.len());
         for &i in batch {
@@ -65,7 +74,12 @@ impl Kinesis {
                 let mut results: Vec<_> = answer
                     .records()
                     .iter()
-                    .map(|r| r.error_code().map_or(Ok(()), |code| Err(StreamError(code.to_owned()))))
+                    .map(|r| match (r.error_code(), r.shard_id(), r.sequence_number()) {
+                        (None, Some(shard), Some(sequence)) => {
+                            Ok(Placed { shard: shard.to_owned(), sequence: sequence.to_owned() })
+                        }
+                        (code, ..) => Err(StreamError(code.unwrap_or("NoAnswer").to_owned())),
+                    })
                     .collect();
                 // An answer that is too short says nothing of the rest.
                 results.resize(batch.len(), Err(StreamError("NoAnswer".into())));
@@ -81,7 +95,7 @@ impl Kinesis {
 }
 
 impl Stream for Kinesis {
-    fn put<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<(), StreamError>>> {
+    fn put<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<Placed, StreamError>>> {
         Box::pin(async move {
             let mut results = vec![Err(StreamError("NotSent".into())); records.len()];
             let mut left: Vec<usize> = (0..records.len()).collect();

@@ -4,14 +4,14 @@ use crate::answer;
 use crate::caller::{Caller, TELEMETRY_WRITE};
 use crate::context::Context;
 use crate::problem::{FieldError, Problem};
-use crate::stream::Outgoing;
+use crate::stream::{Outgoing, Placed};
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use eaves_codec::encode;
 use eaves_model::rejection::excerpt;
-use eaves_model::{Code, Reading, Rejection, Timestamp, TraceParent};
+use eaves_model::{Code, ConsistencyToken, Position, Reading, Rejection, Timestamp, TraceParent};
 use eaves_telemetry::{span, trace};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -44,6 +44,10 @@ pub(crate) struct TelemetryAnswer {
     rejected: usize,
     /// Which, and why; at most the first 100.
     rejections: Vec<FieldError>,
+    /// What a read is to be asked with (`token=`, or the header `X-Consistency-Token`) that must have all of
+    /// this. Null in the rare case that the readings went to more shards than a token can name.
+    #[schema(example = "MXwwOjQ5NTk")]
+    token: Option<String>,
 }
 
 /// One reading that can be sent.
@@ -61,6 +65,10 @@ struct Accepted<'a> {
 #[utoipa::path(
     post, path = "/v1/telemetry", tag = "telemetry",
     security(("jwt" = ["telemetry:write"])),
+    params(
+        ("token" = Option<String>, Query, description = "`token` of an earlier answer: the one of this answer then covers both"),
+        ("X-Consistency-Token" = Option<String>, Header, description = "The same as `token`"),
+    ),
     request_body(
         description = "One reading, an array of readings, or one reading a line",
         content(
@@ -81,6 +89,7 @@ struct Accepted<'a> {
 pub(crate) async fn post_telemetry(
     State(context): State<Arc<Context>>,
     caller: Caller,
+    uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -89,6 +98,7 @@ pub(crate) async fn post_telemetry(
     if body.len() > MOST_BYTES {
         return Err(Problem::too_large("the body", MOST_BYTES));
     }
+    let mut token = context.tokens.continued(&uri, &headers, &caller.tenant.name)?;
     let text = std::str::from_utf8(&body).map_err(|_| Problem::bad_body("body", "is not UTF-8"))?;
     let pieces = split(text)?;
     let mut rejections = Vec::new();
@@ -113,7 +123,13 @@ pub(crate) async fn post_telemetry(
     let results = context.stream.put(&records).instrument(sending).await;
     let mut lost = vec![false; accepted.len()];
     for (result, members) in results.iter().zip(&members) {
-        let Err(e) = result else { continue };
+        let e = match result {
+            Ok(placed) => {
+                token.add(&placed.shard, position(placed)?);
+                continue;
+            }
+            Err(e) => e,
+        };
         for &member in members {
             lost[member] = true;
             let why = Rejection::new(Code("not_sent".into()), "", format!("{e}; send it again"));
@@ -134,8 +150,16 @@ pub(crate) async fn post_telemetry(
         accepted_values: sent.iter().map(|a| a.values).sum(),
         rejected,
         rejections,
+        token: context.tokens.text(&token, &caller.tenant.name),
     };
     Ok(answer::json(StatusCode::ACCEPTED, &answer))
+}
+
+fn position(placed: &Placed) -> Result<Position, Problem> {
+    Position::whole(&placed.sequence).map_err(|e| {
+        tracing::error!(error = %e, "telemetry.bad_sequence");
+        Problem::internal()
+    })
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {

@@ -130,6 +130,8 @@ class ApiError(EavesError):
     @staticmethod
     def of(problem: Problem) -> ApiError:
         """The exception for a problem."""
+        if problem.kind == "not-yet":
+            return NotYet(problem)
         kind = _KINDS.get(problem.status, ServerError if problem.status >= 500 else ApiError)
         return kind(problem)
 
@@ -224,6 +226,10 @@ class ServerError(ApiError):
 
 class Unavailable(ServerError):
     """502, 503 or 504: no source can answer now; see `retry_after`."""
+
+
+class NotYet(Unavailable):
+    """503: what the `token` names has not arrived yet. It is on its way: ask again."""
 
 
 _KINDS: dict[int, type[ApiError]] = {

@@ -195,7 +195,10 @@ class FreshnessReport:
 
 
 def demand(
-    consistency: AnyConsistency | None, max_staleness: Staleness | None
+    consistency: AnyConsistency | None,
+    max_staleness: Staleness | None,
+    token: str | None = None,
+    wait: Staleness | None = None,
 ) -> tuple[tuple[str, str], ...]:
     """The parameters that say how fresh an answer must be."""
     parameters = []
@@ -205,8 +208,20 @@ def demand(
             raise BadInput("consistency", f"{consistency!r} is none of {', '.join(known)}")
         parameters.append(("consistency", str(consistency)))
     if max_staleness is not None:
-        span = max_staleness.total_seconds() if isinstance(max_staleness, timedelta) else max_staleness
-        if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 <= span <= 86_400:
-            raise BadInput("max_staleness", f"{max_staleness!r} is not from 0 to 86400 seconds")
-        parameters.append(("max_staleness", f"{span:.6f}".rstrip("0").rstrip(".") + "s"))
+        parameters.append(("max_staleness", _seconds("max_staleness", max_staleness, 86_400)))
+    if token is not None:
+        if not isinstance(token, str) or not token:
+            raise BadInput("token", f"{token!r:.80} is not the token of a result of send")
+        parameters.append(("token", token))
+    if wait is not None:
+        if token is None:
+            raise BadInput("wait", "goes with token: without one there is nothing to wait for")
+        parameters.append(("wait", _seconds("wait", wait, 10)))
     return tuple(parameters)
+
+
+def _seconds(field: str, value: Staleness, most: int) -> str:
+    span = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(span, bool) or not isinstance(span, (int, float)) or not 0 <= span <= most:
+        raise BadInput(field, f"{value!r} is not from 0 to {most} seconds")
+    return f"{span:.6f}".rstrip("0").rstrip(".") + "s"

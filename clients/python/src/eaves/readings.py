@@ -51,6 +51,8 @@ class SendResult:
     rejected: int = 0
     #: Which, and why. The API lists the first 100 of a request.
     rejections: tuple[FieldError, ...] = ()
+    #: A read with it (`token=`) has all that was accepted. `None` if nothing was.
+    token: str | None = None
 
     @property
     def unlisted(self) -> int:
@@ -69,6 +71,8 @@ class SendResult:
             self.accepted_values + other.accepted_values,
             self.rejected + other.rejected,
             self.rejections + other.rejections,
+            # Each request has the token of the one before, and its answer's covers both.
+            other.token or self.token,
         )
 
 
@@ -177,16 +181,18 @@ class _Telemetry:
     accepted_values: int
     rejected: int
     rejections: tuple[FieldError, ...]
+    token: str | None = None
 
 
-def post(portion: list[Encoded]) -> Operation[_Telemetry]:
+def post(portion: list[Encoded], token: str | None = None) -> Operation[_Telemetry]:
     """One portion. A point has an identity, so sending it twice makes one point (docs/points.md)."""
 
     def decode(answer: Answer) -> _Telemetry:
         return build(_Telemetry, answer.json)
 
     body = b"[" + b",".join(e.json for e in portion) + b"]"
-    return Operation(Request("POST", ("v1", "telemetry"), body=body), decode)
+    query = () if token is None else (("token", token),)
+    return Operation(Request("POST", ("v1", "telemetry"), query, body), decode)
 
 
 @dataclass(slots=True)
@@ -198,7 +204,9 @@ class _Tally:
     refused: BadRequest | None = None
 
     def add(self, answer: _Telemetry, rejections: tuple[FieldError, ...], rejected: int) -> None:
-        self.result += SendResult(answer.accepted_readings, answer.accepted_values, rejected, rejections)
+        self.result += SendResult(
+            answer.accepted_readings, answer.accepted_values, rejected, rejections, answer.token
+        )
 
 
 def send(core: Core, readings: AnyReading | Iterable[AnyReading], batch_size: int) -> Flow[SendResult]:
@@ -228,7 +236,7 @@ def send(core: Core, readings: AnyReading | Iterable[AnyReading], batch_size: in
 def _send(core: Core, portion: list[Encoded], tally: _Tally, attempt: int) -> Flow[None]:
     number = {place: e.number for place, e in enumerate(portion)}
     try:
-        answer = yield from core.call(post(portion))
+        answer = yield from core.call(post(portion, tally.result.token))
     except ApiError as e:
         error = e.renumbered(number)
         if isinstance(error, BadRequest) and error.errors:

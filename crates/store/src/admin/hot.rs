@@ -1,10 +1,11 @@
 //! The hot projection as an operator changes it (`V47__hot_decisions.sql`), and against the fold of
-//! history (`V43__hot_verify.sql`).
+//! history (`V43__hot_verify.sql`, `V54__hot_versions.sql`).
 
 use super::AdminStore;
 use crate::StoreError;
 use crate::db::{Db, Parameter};
 use crate::hot::{self, ByHand, Decided, HotChange};
+use crate::ingest::HotState;
 use eaves_model::{EntityId, TenantId};
 use serde::Deserialize;
 use tokio_postgres::types::Type;
@@ -24,6 +25,31 @@ pub struct HotCheck {
     pub found: u64,
     /// The first hundred of them.
     pub differences: Vec<HotDifference>,
+    #[serde(default)]
+    tenant: i32,
+    #[serde(default)]
+    changed: Vec<ChangedRow>,
+}
+
+/// An entity, its row's version, `hot_attrs` and `hot_times`.
+type ChangedRow = (i64, i64, String, String);
+
+fn states(tenant: i32, changed: &[ChangedRow]) -> Vec<HotState> {
+    let state = |(entity, version, attrs, times): &ChangedRow| HotState {
+        tenant: TenantId(tenant),
+        entity: EntityId(*entity),
+        version: *version,
+        attrs_json: attrs.clone(),
+        times_json: times.clone(),
+    };
+    changed.iter().map(state).collect()
+}
+
+impl HotCheck {
+    /// What became of the rows that were repaired.
+    pub fn repaired_rows(&self) -> Vec<HotState> {
+        states(self.tenant, &self.changed)
+    }
 }
 
 /// A hot value that is not the latest of history.
@@ -66,6 +92,15 @@ pub struct HotStep {
     pub rows: u64,
     /// That was the last part.
     pub done: bool,
+    #[serde(default)]
+    changed: Vec<ChangedRow>,
+}
+
+impl HotStep {
+    /// What became of the rows that were changed.
+    pub fn changed_rows(&self) -> Vec<HotState> {
+        states(self.tenant, &self.changed)
+    }
 }
 
 impl AdminStore {

@@ -256,7 +256,7 @@ async fn send(context: &Context, caller: &Caller, ids: &[i64]) -> Result<(Vec<i6
     let mut sent = Vec::new();
     for (id, result) in of.into_iter().zip(results) {
         match result {
-            Ok(()) => sent.push(id),
+            Ok(_) => sent.push(id),
             Err(e) => not_sent.push(NotSent { id, why: e.to_string() }),
         }
     }

@@ -1,19 +1,23 @@
 //! What stands for the stream, and the Redis of the cases.
 
-use eaves_fn_query::{Outgoing, Stream, StreamError};
+use eaves_fn_query::{Outgoing, Placed, Stream, StreamError};
 use eaves_model::tenant::Tenant;
 use futures_util::future::BoxFuture;
 use std::collections::HashSet;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-/// A stream that remembers, and refuses what it is told to refuse.
+/// A stream that remembers, and refuses what it is told to refuse. What it takes has the sequence number
+/// that is committed next: cases commit what they sent themselves.
 #[derive(Default)]
 pub(crate) struct Memory {
     taken: Mutex<Vec<Outgoing>>,
     refused: Mutex<HashSet<String>>,
+    /// The last sequence number of the only shard: here and in what the cases commit.
+    pub(crate) last: AtomicI32,
 }
 
 impl Memory {
@@ -29,7 +33,7 @@ impl Memory {
 }
 
 impl Stream for Memory {
-    fn put<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<(), StreamError>>> {
+    fn put<'a>(&'a self, records: &'a [Outgoing]) -> BoxFuture<'a, Vec<Result<Placed, StreamError>>> {
         let refused = self.refused.lock().unwrap();
         let mut results = Vec::new();
         for record in records {
@@ -37,7 +41,8 @@ impl Stream for Memory {
                 results.push(Err(StreamError("ProvisionedThroughputExceededException".into())));
             } else {
                 self.taken.lock().unwrap().push(record.clone());
-                results.push(Ok(()));
+                let sequence = self.last.load(Ordering::SeqCst) + 1;
+                results.push(Ok(Placed { shard: "0".into(), sequence: sequence.to_string() }));
             }
         }
         Box::pin(std::future::ready(results))

@@ -32,7 +32,7 @@ pub(crate) async fn values_come_back_with_all_their_digits(world: &World) {
         let entity = &answer.body["entity"];
         assert_eq!(entity["external_id"], name);
         assert_eq!(entity["type"], "pump");
-        assert_eq!(entity["version"], 1);
+        assert!(entity["version"].as_i64() > Some(0), "{entity}");
         assert_eq!(entity["observed_at"], "2026-03-01T12:00:00.25Z");
         let attributes = &entity["attributes"];
         assert_eq!(attributes["temperature"]["value"], 72.0);

@@ -6,6 +6,7 @@
 mod attributes;
 mod auth;
 mod away;
+mod coherence;
 mod described;
 mod doubles;
 mod entities;
@@ -15,11 +16,13 @@ mod figures;
 mod history;
 mod hot;
 mod hot_decided;
+mod misses;
 mod quarantine;
 mod search;
 mod series;
 mod settings;
 mod telemetry;
+mod tokens;
 mod world;
 
 use libtest_mimic::{Arguments, Trial};
@@ -89,6 +92,13 @@ fn main() {
         telemetry::bad_readings_are_listed_with_their_place,
         telemetry::bad_bodies_are_refused,
         telemetry::what_the_stream_refuses_is_told,
+        misses::ten_thousand_misses_on_one_key_are_one_read,
+        misses::what_is_asked_for_most_is_warmed,
+        tokens::a_read_waits_for_what_its_token_names,
+        tokens::a_source_that_lacks_it_is_not_asked,
+        tokens::what_is_only_in_history_waits_for_the_flush,
+        tokens::tokens_that_are_none_are_named,
+        tokens::a_token_goes_on_with_the_next_write,
         quarantine::rows_are_listed_in_pages_and_shown,
         quarantine::a_redrive_puts_the_payload_with_its_frame,
         quarantine::many_are_redriven_by_a_filter,
@@ -98,6 +108,7 @@ fn main() {
         described::answers_are_as_described,
         described::freshness_shows_every_part,
         away::a_paused_replica_is_left_for_the_primary,
+        coherence::no_interleaving_makes_the_cache_lie,
         away::redis_away_costs_nothing_but_time,
         away::with_the_primary_away_strong_is_503_and_eventual_tells_the_truth,
     ];

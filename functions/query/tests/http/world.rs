@@ -4,15 +4,16 @@ use crate::doubles::{Memory, Redis};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use eaves_cache::Cache;
 use eaves_fn_query::{Context, Stream, router};
 use eaves_model::batch::Point;
 use eaves_model::tenant::Tenant;
-use eaves_model::{Code, Position, Rejection, TenantId, Timestamp, Value};
+use eaves_model::{Code, EntityId, Position, Rejection, TenantId, Timestamp, Value};
 use eaves_pg_server::{PgOptions, PgServer};
-use eaves_settings::{Postgres, Secret, Tls};
+use eaves_settings::{Cache as CacheSettings, Postgres, Secret, Tls};
 use eaves_store::admin::{AdminStore, set_password};
 use eaves_store::flush::FlushStore;
-use eaves_store::ingest::{Commit, HotRow, IngestStore, QuarantineKind, Quarantined};
+use eaves_store::ingest::{Commit, HotRow, IngestStore, QuarantineKind, Quarantined, ShardPlace};
 use eaves_store::quarantine::Filter;
 use http_body_util::BodyExt as _;
 use lambda_http::request::RequestContext;
@@ -33,12 +34,13 @@ pub(crate) struct World {
     replica: AsyncMutex<PgServer>,
     pub(crate) redis: Mutex<Redis>,
     replica_super: Postgres,
-    superuser: Postgres,
+    pub(crate) superuser: Postgres,
+    looking: AsyncMutex<Option<Arc<tokio_postgres::Client>>>,
     ingest: AsyncMutex<IngestStore>,
-    sequence: AtomicI32,
     tenants: AtomicI32,
     flushing: Arc<AtomicBool>,
     pub(crate) stream: Arc<Memory>,
+    context: Arc<Context>,
     router: Router,
     _dir: tempfile::TempDir,
 }
@@ -106,7 +108,7 @@ impl World {
             ("EAVES_DB_TLS", "disable".to_owned()),
             ("EAVES_REPLICA_HOST", "127.0.0.1".to_owned()),
             ("EAVES_REPLICA_PORT", replica.port().to_string()),
-            ("EAVES_STREAM", "not-used".to_owned()),
+            ("EAVES_STREAM", "tests".to_owned()),
             ("EAVES_REDIS_URL", format!("redis://127.0.0.1:{}", redis.port)),
         ]
         .into_iter()
@@ -123,11 +125,12 @@ impl World {
             redis: Mutex::new(redis),
             replica_super,
             superuser,
-            sequence: AtomicI32::new(0),
+            looking: AsyncMutex::new(None),
             tenants: AtomicI32::new(0),
             flushing,
             stream,
-            router: router(context),
+            router: router(Arc::clone(&context)),
+            context,
             _dir: dir,
         }
     }
@@ -135,6 +138,56 @@ impl World {
     pub(crate) async fn stop(self) {
         drop(self.replica.into_inner().stop().await);
         drop(self.primary.into_inner().stop().await);
+    }
+
+    /// How many reads were sent to a database so far.
+    pub(crate) fn entity_reads(&self) -> u64 {
+        self.context.database_reads()
+    }
+
+    /// The cache as ingest has it.
+    pub(crate) async fn cache(&self) -> Cache {
+        let url = Secret::new(format!("redis://127.0.0.1:{}", self.redis.lock().unwrap().port));
+        let settings = CacheSettings { url, ttl: Duration::from_secs(60), ca_file: None, cluster: false };
+        let cache = Cache::connect(&settings).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while cache.ping().await.is_err() {
+            assert!(Instant::now() < deadline, "Redis does not answer");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        cache
+    }
+
+    /// The version and the content of an entity's row on the primary; `None` while it does not answer.
+    pub(crate) async fn try_hot_row(&self, tenant: TenantId, entity: EntityId) -> Option<(i64, String)> {
+        let client = {
+            let mut kept = self.looking.lock().await;
+            if kept.as_ref().is_none_or(|client| client.is_closed()) {
+                let s = &self.superuser;
+                let mut config = tokio_postgres::Config::new();
+                config.host(&s.host).port(s.port).dbname(&s.database).user(&s.user);
+                config.password(s.password.expose());
+                let (client, connection) = config.connect(tokio_postgres::NoTls).await.ok()?;
+                tokio::spawn(connection);
+                *kept = Some(Arc::new(client));
+            }
+            Arc::clone(kept.as_ref()?)
+        };
+        let sql = "select version, hot_attrs::text from entity_jsonb where tenant_id = $1 and entity_id = $2";
+        let rows = client.query(sql, &[&tenant.0, &entity.0]).await.ok()?;
+        Some(rows.first().map_or((0, "{}".to_owned()), |row| (row.get(0), row.get(1))))
+    }
+
+    /// The same, when it answers.
+    pub(crate) async fn hot_row(&self, tenant: TenantId, entity: EntityId) -> (i64, String) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(row) = self.try_hot_row(tenant, entity).await {
+                return row;
+            }
+            assert!(Instant::now() < deadline, "the primary does not come back");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// A new tenant.
@@ -202,7 +255,7 @@ impl World {
             kind: QuarantineKind::Record,
             rejection: Rejection::new(Code(reason.to_owned().into()), "values.t", "for the test"),
             payload: payload.to_vec(),
-            sequence: (self.sequence.load(Ordering::Relaxed) + 1).to_string(),
+            sequence: (self.stream.last.load(Ordering::SeqCst) + 1).to_string(),
             sub: 0,
             plugin_digest: None,
             item: 0,
@@ -230,13 +283,25 @@ impl World {
         hot: &[HotRow],
         quarantine: &[Quarantined],
     ) {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let place = ShardPlace { stream: "tests".into(), shard: "0".into(), consumer: "ingest".into() };
+        // A crash emptied staging. What was lost of other cases nobody asks for any more.
+        while let Ok(found) = store.checkpoint(&place).await
+            && found.position.is_some()
+            && !found.epoch_current
+        {
+            store.rewind(&place, None).await.unwrap();
+            let found = store.checkpoint(&place).await.unwrap();
+            store.end_replay(&place, found.position.as_ref()).await.unwrap();
+            let last = found.position.map_or(0, |p| p.sequence().parse().unwrap());
+            self.stream.last.store(last, Ordering::SeqCst);
+        }
+        let sequence = self.stream.last.fetch_add(1, Ordering::SeqCst);
         let expected = (sequence > 0).then(|| Position::whole(&sequence.to_string()).unwrap());
         let position = Position::whole(&(sequence + 1).to_string()).unwrap();
         let commit = Commit {
             stream: "tests",
             shard: "0",
-            consumer: "tests",
+            consumer: "ingest",
             expected: expected.as_ref(),
             position: &position,
             points,
@@ -386,6 +451,11 @@ pub(crate) fn at(text: &str) -> Timestamp {
 pub(crate) fn ago(seconds: i64) -> Timestamp {
     let now = Timestamp::now().as_micros() / 1_000_000 * 1_000_000;
     Timestamp::from_micros(now - seconds * 1_000_000).unwrap()
+}
+
+/// The primary with a role.
+pub(crate) fn role(world: &World, name: &str) -> Postgres {
+    settings(world.superuser.port, name, PASSWORD)
 }
 
 fn settings(port: u16, user: &str, password: &str) -> Postgres {
