@@ -40,6 +40,12 @@ impl Db {
         Self { settings: settings.clone(), client: Mutex::new(None) }
     }
 
+    /// The place of the connection, exclusively, until it is dropped: to wait for it and to
+    /// connect are two things.
+    pub(crate) async fn slot(&self) -> Slot<'_> {
+        Slot { settings: &self.settings, client: self.client.lock().await }
+    }
+
     /// The connection, exclusively, until the guard is dropped.
     pub(crate) async fn client(&self) -> Result<Connection<'_>, StoreError> {
         let mut slot = self.client.lock().await;
@@ -107,6 +113,27 @@ impl Db {
             *self.client.lock().await = None;
         }
         done
+    }
+}
+
+/// The place of a connection.
+pub(crate) struct Slot<'a> {
+    settings: &'a Postgres,
+    client: MutexGuard<'a, Option<Client>>,
+}
+
+impl Slot<'_> {
+    /// The connection, made now if there is none.
+    pub(crate) async fn open(&mut self) -> Result<&mut Client, StoreError> {
+        if self.client.as_ref().is_none_or(Client::is_closed) {
+            *self.client = Some(open(self.settings).await?);
+        }
+        self.client.as_mut().ok_or(StoreError::Unreadable("an own connection"))
+    }
+
+    /// Gives the connection up.
+    pub(crate) fn close(&mut self) {
+        *self.client = None;
     }
 }
 
