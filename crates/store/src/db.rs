@@ -46,6 +46,11 @@ impl Db {
         Slot { settings: &self.settings, client: self.client.lock().await }
     }
 
+    /// Whether somebody has the connection.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.client.try_lock().is_err()
+    }
+
     /// The connection, exclusively, until the guard is dropped.
     pub(crate) async fn client(&self) -> Result<Connection<'_>, StoreError> {
         let mut slot = self.client.lock().await;

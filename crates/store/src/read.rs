@@ -134,8 +134,9 @@ impl From<tokio_postgres::Error> for ReadError {
             "EV005" => FilterRefusal::TooLarge,
             _ if *database.code() == SqlState::QUERY_CANCELED => return Self::TooSlow,
             _ if *database.code() == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => return Self::OutOfRange,
-            // Connection exceptions, no resources, shutdown, recovery, pooler errors.
-            code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
+            // Connection exceptions, a replica's recovery that needs what was read, no resources,
+            // shutdown, pooler errors.
+            code if ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
                 return Self::Away(Some(error));
             }
             _ => return Self::Refused(error),
@@ -201,6 +202,11 @@ impl Reader {
     /// Another connection to the same server, with a limit of its own.
     pub fn beside(&self, limit: Duration) -> Self {
         Self::new(&self.settings, limit)
+    }
+
+    /// Whether a read is under way on the connection.
+    pub fn is_in_use(&self) -> bool {
+        self.db.is_in_use()
     }
 
     /// How far the server is, and nothing else.

@@ -2,6 +2,7 @@
 
 use crate::memory::{Memory, Recall};
 use crate::problem::Problem;
+use crate::request::MOST_AT_ONCE;
 use crate::sources::{Server, Sources};
 use crate::stream::{Kinesis, Stream};
 use crate::usage::Usage;
@@ -14,6 +15,7 @@ use eaves_store::read::{AttributeRow, Reader};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Longest statement of a query. API Gateway gives up after 30 s, and a request may try
 /// more than one source.
@@ -37,6 +39,8 @@ pub struct Context {
     pub(crate) stream: Arc<dyn Stream>,
     pub(crate) memory: Memory,
     pub(crate) usage: Usage,
+    /// Places for requests that are worked on.
+    pub(crate) places: Semaphore,
 }
 
 impl Context {
@@ -55,10 +59,12 @@ impl Context {
 
     fn of(settings: &Settings, stream: Arc<dyn Stream>) -> Result<Self, StartError> {
         let primary = server(&settings.primary);
-        let replica = settings.replica.as_ref().map(server);
+        let replicas = settings.replicas.iter().map(server).collect();
         let cache = settings.cache.as_ref().map(Cache::connect).transpose()?;
-        let sources = Sources { primary, replica };
-        Ok(Self { sources, cache, stream, memory: Memory::new(), usage: Usage::default() })
+        let limit = limit(&settings.primary);
+        let sources = Sources::new(primary, replicas, cache.is_some(), limit);
+        let (memory, usage, places) = (Memory::new(), Usage::default(), Semaphore::new(MOST_AT_ONCE));
+        Ok(Self { sources, cache, stream, memory, usage, places })
     }
 
     /// The tenant of this name, if it is registered.
@@ -142,6 +148,9 @@ impl Context {
 }
 
 fn server(settings: &eaves_settings::Postgres) -> Server {
-    let limit = settings.statement_timeout.min(STATEMENT_LIMIT);
-    Server::new(Reader::new(settings, limit))
+    Server::new(Reader::new(settings, limit(settings)))
+}
+
+fn limit(settings: &eaves_settings::Postgres) -> Duration {
+    settings.statement_timeout.min(STATEMENT_LIMIT)
 }

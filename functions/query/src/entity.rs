@@ -86,11 +86,11 @@ async fn read(
     demand: Demand,
 ) -> Result<(Option<EntityRow>, Route, Lag), Problem> {
     let mut cached = match demand.consistency {
-        Consistency::Eventual => cached(context, tenant, external_id).await,
+        Consistency::Eventual | Consistency::Analytics => cached(context, tenant, external_id).await,
         Consistency::Strong => None,
     };
     let age = cached.as_ref().map(|(_, age)| *age);
-    let mut attempt = context.sources.attempt(demand, Need::Hot, age);
+    let mut attempt = context.sources.attempt_cached(demand, Need::Hot, age);
     loop {
         let (route, server) = attempt.next().await?;
         let Some(server) = server else {

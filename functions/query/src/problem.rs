@@ -99,7 +99,17 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ("too-large", "The body is too large", "Send smaller batches."),
     ("media-type", "The body's type is not known", "Send JSON or newline-delimited JSON, not compressed."),
     ("too-slow", "The query takes too long", "Narrow the time window or the filter."),
-    ("unavailable", "No source can answer now", "Try again after `Retry-After` seconds."),
+    (
+        "unavailable",
+        "No source can answer now",
+        "No source is fresh enough for what was asked, or the instance has enough to do. Try again after \
+         `Retry-After` seconds.",
+    ),
+    (
+        "out-of-time",
+        "The sources took too long together",
+        "The time that a request may take is used up by the sources that were tried. Try again.",
+    ),
     ("internal", "Something went wrong", "It is logged. Tell the operator the time of the request."),
 ];
 
@@ -197,6 +207,14 @@ impl Problem {
         }
     }
 
+    pub(crate) fn out_of_time() -> Self {
+        let detail = "the time of the request is used up: the sources that were tried did not answer in it";
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::GATEWAY_TIMEOUT, "out-of-time", detail)
+        }
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request could not be answered")
     }
@@ -215,6 +233,13 @@ impl From<ReadError> for Problem {
         if matches!(error, ReadError::TooSlow) {
             let detail = "the query ran into its time limit: ask for a shorter window or a narrower filter";
             return Self::new(StatusCode::BAD_REQUEST, "too-slow", detail);
+        }
+        if matches!(error, ReadError::NoTime) {
+            return Self::out_of_time();
+        }
+        if matches!(error, ReadError::Busy) {
+            let detail = "all connections of this instance to the database are in use";
+            return Self::unavailable(detail, Duration::from_secs(1));
         }
         if matches!(error, ReadError::OutOfRange) {
             let detail = "a figure is beyond the range of a float";
