@@ -46,6 +46,13 @@ impl Db {
         Slot { settings: &self.settings, client: self.client.lock().await }
     }
 
+    /// Gives the connection up, unless somebody uses it just now.
+    pub(crate) fn give_up(&self) {
+        if let Ok(mut client) = self.client.try_lock() {
+            *client = None;
+        }
+    }
+
     /// Whether somebody has the connection.
     pub(crate) fn is_in_use(&self) -> bool {
         self.client.try_lock().is_err()

@@ -52,11 +52,12 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use tracing::Instrument as _;
 
-/// How old what a read saw may be, by the clock of the server that was read, and that clock.
+/// How old what a read saw may be, by the clock of the server that was read, that
+/// clock, and whether the server follows another.
 pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.beat_at) * 1000000)::int8, \
      (case when f.history_as_of = '-infinity' then 9000000000000000 \
       else extract(epoch from clock_timestamp() - f.history_as_of) * 1000000 end)::int8, \
-     (extract(epoch from clock_timestamp()) * 1000000)::int8 \
+     (extract(epoch from clock_timestamp()) * 1000000)::int8, pg_is_in_recovery() \
      from replication_heartbeat b, flush_state f";
 
 /// Shortest limit of a statement: 0 would mean none.
@@ -159,6 +160,9 @@ pub struct Snapshot<T> {
     pub history_age: Duration,
     /// When the read began, by the server's clock.
     pub at: Timestamp,
+    /// The server follows another one, whatever its address promised: after a failover the
+    /// primary's name may lead to a replica for a while.
+    pub in_recovery: bool,
     /// Whether the records that were waited for ([`awaiting`]) are in what was read; `None` if there
     /// were none.
     pub reached: Option<Reached>,
@@ -167,13 +171,13 @@ pub struct Snapshot<T> {
 impl<T> Snapshot<T> {
     /// The same ages with another value.
     pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Snapshot<U> {
-        let Self { value, began, beat_age, history_age, at, reached } = self;
-        Snapshot { value: with(value), began, beat_age, history_age, at, reached }
+        let Self { value, began, beat_age, history_age, at, in_recovery, reached } = self;
+        Snapshot { value: with(value), began, beat_age, history_age, at, in_recovery, reached }
     }
 
     fn try_map<U>(self, with: impl FnOnce(T) -> Result<U, ReadError>) -> Result<Snapshot<U>, ReadError> {
-        let Self { value, began, beat_age, history_age, at, reached } = self;
-        Ok(Snapshot { value: with(value)?, began, beat_age, history_age, at, reached })
+        let Self { value, began, beat_age, history_age, at, in_recovery, reached } = self;
+        Ok(Snapshot { value: with(value)?, began, beat_age, history_age, at, in_recovery, reached })
     }
 }
 
@@ -202,6 +206,11 @@ impl Reader {
     /// Another connection to the same server, with a limit of its own.
     pub fn beside(&self, limit: Duration) -> Self {
         Self::new(&self.settings, limit)
+    }
+
+    /// Gives the connection up, so that the next read looks the server up anew.
+    pub fn reconnect(&self) {
+        self.db.give_up();
     }
 
     /// Whether a read is under way on the connection.
@@ -290,7 +299,10 @@ impl Reader {
         // A clock that is behind shall not make data from the future.
         let age = |column| Ok::<_, ReadError>(Duration::from_micros(u64::try_from(micros(column)?).unwrap_or(0)));
         let at = Timestamp::from_micros(micros(2)?).ok_or(ReadError::Unreadable("the server's clock"))?;
-        Ok(Snapshot { value, began, beat_age: age(0)?, history_age: age(1)?, at, reached })
+        let in_recovery = ages.first().and_then(|row| row.try_get(3).ok());
+        let in_recovery = in_recovery.ok_or(ReadError::Unreadable("whether it is in recovery"))?;
+        let (beat_age, history_age) = (age(0)?, age(1)?);
+        Ok(Snapshot { value, began, beat_age, history_age, at, in_recovery, reached })
     }
 }
 

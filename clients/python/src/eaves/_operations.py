@@ -17,7 +17,7 @@ from ._decode import build
 from ._paging import Listing, Walk, check_sizes, walk
 from .errors import BadInput
 from .filters import Filter
-from .freshness import AnyConsistency, FreshnessReport, Metadata, Staleness, demand
+from .freshness import AnyConsistency, AnyPurpose, FreshnessReport, Metadata, Staleness, demand
 from .models import (
     Attribute,
     AttributePage,
@@ -50,13 +50,15 @@ def get_entity(
     *,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
 ) -> Operation[Entity]:
     """The latest values of an entity's hot attributes.
 
-    `consistency="strong"` reads from the primary; `max_staleness` is the oldest answer to take.
+    `consistency="strong"` reads from the primary; `max_staleness` is the oldest answer to take;
+    `purpose="dashboard"` names a budget of the platform's freshness matrix instead.
     """
     request = Request(
-        "GET", ("v1", "entities", name("entity_id", entity_id)), demand(consistency, max_staleness)
+        "GET", ("v1", "entities", name("entity_id", entity_id)), demand(consistency, max_staleness, purpose)
     )
     return Operation(request, lambda a: build(Entity, a.json["entity"], "entity", metadata=_metadata(a)))
 
@@ -70,6 +72,7 @@ def search(
     page_size: int = 100,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
 ) -> Listing[SearchPage, Entity]:
     """Entities by the latest values of their hot attributes.
 
@@ -88,7 +91,7 @@ def search(
         if isinstance(fields, str):
             raise BadInput("fields", "is a text: give a list of attribute names")
         body["fields"] = [check_name("fields", f) for f in fields]
-    parameters = demand(consistency, max_staleness)
+    parameters = demand(consistency, max_staleness, purpose)
 
     def page(cursor: str | None, size: int) -> Operation[SearchPage]:
         more = {"limit": size} if cursor is None else {"limit": size, "cursor": cursor}
@@ -111,6 +114,7 @@ def history(
     page_size: int = 1000,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
 ) -> Listing[HistoryPage, Point]:
     """The values of one attribute of an entity over time, newest first unless `order="asc"`.
 
@@ -126,7 +130,7 @@ def history(
     windows = _windows(_when("start", start, now), _when("end", end, now), now)
     if order == "desc":
         windows.reverse()
-    common = demand(consistency, max_staleness)
+    common = demand(consistency, max_staleness, purpose)
     if corrections:
         common += (("corrections", "true"),)
 
@@ -184,10 +188,11 @@ def list_attributes(
     page_size: int = 100,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
 ) -> Listing[AttributePage, Attribute]:
     """The tenant's attributes: which are hot, what is written to them, what queries ask of them."""
     check_sizes(limit, page_size, 500)
-    parameters = demand(consistency, max_staleness)
+    parameters = demand(consistency, max_staleness, purpose)
 
     def page(cursor: str | None, size: int) -> Operation[AttributePage]:
         request = Request("GET", ("v1", "attributes"), (*_place(cursor, size), *parameters))
@@ -201,10 +206,11 @@ def describe_attribute(
     *,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
 ) -> Operation[Attribute]:
     """One attribute and how it is used."""
     path = ("v1", "attributes", name("attribute", attribute))
-    request = Request("GET", path, demand(consistency, max_staleness))
+    request = Request("GET", path, demand(consistency, max_staleness, purpose))
     return Operation(
         request, lambda a: build(Attribute, a.json["attribute"], "attribute", metadata=_metadata(a))
     )

@@ -120,6 +120,14 @@ impl<'a> Attempt<'a> {
         server: &Server,
         done: Result<Snapshot<T>, ReadError>,
     ) -> Result<Option<(T, Lag)>, ReadError> {
+        // After a failover the primary's name may lead to a replica for a while.
+        let done = match done {
+            Ok(snapshot) if route.source == Source::Primary && snapshot.in_recovery => {
+                server.reader.reconnect();
+                Err(ReadError::Away(None))
+            }
+            done => done,
+        };
         server.note(&done);
         match done {
             Ok(snapshot) => {
