@@ -6,7 +6,7 @@ use eaves_freshness::{Consistency, Purpose};
 use std::sync::Arc;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::{Object, ObjectBuilder, OpenApi, RefOr, Type};
 use utoipa::{Modify, OpenApi as _};
 
@@ -117,10 +117,11 @@ fn with_demands(mut document: OpenApi) -> OpenApi {
             if !parameters.iter().any(|p| p.name == "max_staleness") {
                 continue;
             }
-            let strong = parameters.iter().any(|p| p.name == "consistency" && !p.description.as_deref().unwrap_or_default().contains("`strong` is not possible"));
+            let said = |p: &Parameter| p.description.clone().unwrap_or_default();
+            let strong = !parameters.iter().any(|p| said(p).contains("`strong` is not possible"));
             for parameter in parameters.iter_mut().filter(|p| p.name == "consistency") {
                 let levels = Consistency::ALL.into_iter().filter(|c| strong || *c != Consistency::Strong);
-                parameter.schema = Some(one_of(levels.map(Consistency::name)));
+                parameter.schema = Some(one_of(levels.map(Consistency::name)).into());
                 let said = parameter.description.get_or_insert_default();
                 said.push_str(". `analytics`: from a replica, minutes old if need be, with longer statements");
             }

@@ -23,12 +23,14 @@ impl Allowance {
     /// waiting for a connection included.
     pub async fn scope<T>(time: Duration, work: impl Future<Output = T>) -> (T, Duration) {
         let allowance = Self { until: Instant::now() + time, spent: Cell::default() };
-        ALLOWANCE
-            .scope(allowance, async {
-                let done = work.await;
-                (done, ALLOWANCE.with(|a| a.spent.get()))
-            })
-            .await
+        let work = async {
+            let done = work.await;
+            (done, ALLOWANCE.with(|a| a.spent.get()))
+        };
+        let (done, spent) = ALLOWANCE.scope(allowance, work).await;
+        // Of a part of a request, the whole has spent it, too.
+        Self::spend(spent);
+        (done, spent)
     }
 
     /// What is left of the request's time; `None` outside a request.
