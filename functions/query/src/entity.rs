@@ -148,6 +148,7 @@ async fn fill(context: &Context, tenant: TenantId, row: &EntityRow, lag: Lag) {
         as_of: Timestamp::now().plus_micros(-lag),
         attrs_json: row.attrs_json.clone(),
         times_json: row.times_json.clone(),
+        taken: None,
     };
     // The cache being away only costs the next reader time.
     drop(cache.write_through(&[entry]).await);

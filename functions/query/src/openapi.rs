@@ -114,18 +114,22 @@ fn with_demands(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
             let Some(parameters) = &mut operation.parameters else { continue };
-            if !parameters.iter().any(|p| p.name == "max_staleness") {
+            let known = |p: &RefOr<Parameter>| if let RefOr::T(p) = p { p.name.clone() } else { String::new() };
+            if !parameters.iter().any(|p| known(p) == "max_staleness") {
                 continue;
             }
-            let said = |p: &Parameter| p.description.clone().unwrap_or_default();
-            let strong = !parameters.iter().any(|p| said(p).contains("`strong` is not possible"));
-            for parameter in parameters.iter_mut().filter(|p| p.name == "consistency") {
+            for parameter in parameters.iter_mut() {
+                let RefOr::T(parameter) = parameter else { continue };
+                if parameter.name != "consistency" {
+                    continue;
+                }
+                let said = parameter.description.get_or_insert_default();
+                let strong = !said.contains("`strong` is not possible");
+                said.push_str(". `analytics`: from a replica, minutes old if need be, with longer statements");
                 let levels = Consistency::ALL.into_iter().filter(|c| strong || *c != Consistency::Strong);
                 parameter.schema = Some(one_of(levels.map(Consistency::name)).into());
-                let said = parameter.description.get_or_insert_default();
-                said.push_str(". `analytics`: from a replica, minutes old if need be, with longer statements");
             }
-            parameters.push(
+            parameters.push(RefOr::T(
                 ParameterBuilder::new()
                     .name("purpose")
                     .parameter_in(ParameterIn::Query)
@@ -135,7 +139,7 @@ fn with_demands(mut document: OpenApi) -> OpenApi {
                     ))
                     .schema(Some(one_of(Purpose::ALL.into_iter().map(Purpose::name))))
                     .build(),
-            );
+            ));
         }
     }
     document

@@ -126,7 +126,7 @@ pub(crate) async fn post_aggregates(
     body: Bytes,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
-    let demand = demand(&params.only(&["consistency", "max_staleness"])?)?;
+    let demand = super::demand(&params.only(&["consistency", "max_staleness"])?)?;
     let body: AggregatesBody = body::object(&body, "{\"attributes\": [\"temperature\"]}")?;
     let window = Window::of(body.from, body.to, Timestamp::now())?;
     let names = names(&body.attributes)?;

@@ -108,7 +108,7 @@ pub(crate) async fn get_distribution(
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
     let params = params.only(&["from", "to", "type", "buckets", "top", "consistency", "max_staleness"])?;
-    let demand = demand(&params)?;
+    let demand = super::demand(&params)?;
     let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now())?;
     let name = checked("name", &name)?;
     let entity_type = match params.get("type") {
