@@ -205,10 +205,11 @@ def test_address_and_token_come_from_the_environment(kind: str, monkeypatch: pyt
     monkeypatch.setenv("EAVES_URL", "https://eaves.example/")
     monkeypatch.setenv("EAVES_TOKEN", "of-the-environment")
     caller = Caller(kind, lambda _: fine(), base_url=None, token=None)
-    caller("get_entity", "hall 3/ü", consistency="strong", max_staleness=0.5)
+    caller("get_entity", "hall 3/ü", consistency="strong", max_staleness=0.5, purpose="critical")
     request = caller.requests[0]
     assert str(request.url) == (
         "https://eaves.example/v1/entities/hall%25203%252F%25C3%25BC?consistency=strong&max_staleness=0.5s"
+        "&purpose=critical"
     )
     assert request.headers["authorization"] == "Bearer of-the-environment"
 

@@ -103,6 +103,15 @@ def test_an_eventual_answer_says_where_it_is_from(client: eaves.Client) -> None:
     assert metadata.queried_at is not None
     assert abs(metadata.queried_at - datetime.now(timezone.utc)) < timedelta(minutes=5)
     assert metadata.replication_lag is not None
+    assert metadata.purpose is None
+    assert metadata.as_of is not None
+    assert metadata.as_of <= metadata.queried_at
+    metadata = client.get_entity("device-123", purpose="reporting").metadata
+    assert metadata.purpose is eaves.Purpose.REPORTING
+    assert metadata.consistency is eaves.Consistency.ANALYTICS
+    assert metadata.sla_target == 300
+    with pytest.raises(eaves.BadRequest, match="purpose=dashboard and consistency=strong"):
+        client.get_entity("device-123", purpose="dashboard", consistency="strong")
 
 
 @pytest.mark.parametrize("name", ["hall-3/pump ü%", "search", "last"])

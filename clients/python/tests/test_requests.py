@@ -119,6 +119,7 @@ Ask = Callable[[eaves.Client], object]
         (lambda c: c.history("x", "."), "attribute"),
         (lambda c: c.get_entity("\ud800"), "entity_id"),
         (lambda c: c.get_entity("x", consistency="weak"), "consistency"),
+        (lambda c: c.get_entity("x", purpose="fun"), "purpose"),
         (lambda c: c.get_entity("x", max_staleness=-1), "max_staleness"),
         (lambda c: c.get_entity("x", max_staleness=math.nan), "max_staleness"),
         (lambda c: c.get_entity("x", max_staleness=timedelta(days=2)), "max_staleness"),

@@ -22,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   eaves query entity pump-7 --tenant acme
   eaves query entity pump-7 --tenant acme --consistency strong
+  eaves query entity pump-7 --tenant acme --purpose dashboard
   eaves query history pump-7 temperature --tenant acme --from 1h
   eaves query search 'status=online temperature>70' --tenant acme
   eaves query search '{\"or\": [{\"attribute\": \"status\", \"eq\": \"fault\"}]}' --tenant acme --json
@@ -110,7 +111,7 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// How far the primary, the replica, staging, flush and cache are
+    /// How far the primary, the replicas, slots, staging, flush and cache are
     Freshness {
         #[command(flatten)]
         common: Common,
@@ -121,13 +122,31 @@ enum Command {
 enum Consistency {
     Strong,
     Eventual,
+    Analytics,
+}
+
+/// The rows of the platform's freshness matrix (docs/freshness.md).
+#[derive(Clone, Copy, ValueEnum)]
+enum Purpose {
+    Critical,
+    Dashboard,
+    Operational,
+    Alerting,
+    Reporting,
+    Analytics,
+    Historical,
+    Compliance,
 }
 
 #[derive(clap::Args)]
 struct Demand {
-    /// strong: all that was acknowledged; eventual: fresh enough
-    #[arg(long, value_enum, default_value = "eventual")]
-    consistency: Consistency,
+    /// strong: all that was acknowledged; eventual (the default): fresh enough; analytics: minutes
+    /// old if need be, with longer statements
+    #[arg(long, value_enum)]
+    consistency: Option<Consistency>,
+    /// What the answer is for: a budget that says how old it may be and where it is read
+    #[arg(long, value_enum)]
+    purpose: Option<Purpose>,
     /// Oldest answer to take, such as 2s or 500ms
     #[arg(long, value_name = "TIME")]
     max_staleness: Option<String>,
@@ -160,8 +179,16 @@ pub(crate) struct Common {
 impl Demand {
     fn add(&self, url: &mut Url) {
         let mut query = url.query_pairs_mut();
-        if matches!(self.consistency, Consistency::Strong) {
-            query.append_pair("consistency", "strong");
+        // As they are called on the command line.
+        let name = |value: Option<clap::builder::PossibleValue>| value.map(|v| v.get_name().to_owned());
+        let named = [
+            ("consistency", name(self.consistency.and_then(|c| c.to_possible_value()))),
+            ("purpose", name(self.purpose.and_then(|p| p.to_possible_value()))),
+        ];
+        for (parameter, value) in named {
+            if let Some(value) = value {
+                query.append_pair(parameter, &value);
+            }
         }
         if let Some(bound) = &self.max_staleness {
             query.append_pair("max_staleness", bound);
@@ -432,16 +459,22 @@ fn found(answer: &Value) -> Vec<String> {
 fn parts(answer: &Value) -> Vec<String> {
     let seconds = |v: &Value| v.as_f64().map_or_else(|| "unknown".into(), |s| format!("{s:.3} s"));
     let up = |v: &Value| if v == true { "up".to_owned() } else { "AWAY".to_owned() };
-    let (primary, replica) = (&answer["primary"], &answer["replica"]);
+    let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
+    let primary = &answer["primary"];
     let (staging, flush, cache) = (&answer["staging"], &answer["flush"], &answer["cache"]);
     let mut rows = vec![vec![
         "primary".into(),
         up(&primary["available"]),
         format!("heartbeat {} ago", seconds(&primary["heartbeat_age_seconds"])),
     ]];
-    if !replica.is_null() {
-        let lag = format!("lag {} ({})", seconds(&replica["lag_seconds"]), cell(&replica["tier"]));
-        rows.push(vec!["read replica".into(), up(&replica["available"]), lag]);
+    for replica in list(&answer["replicas"]) {
+        let state = replica["state"].as_str().filter(|s| *s == "paused").map_or("", |_| ", replay is paused");
+        let (lag, tier) = (seconds(&replica["lag_seconds"]), cell(&replica["tier"]));
+        rows.push(vec![cell(&replica["name"]), up(&replica["available"]), format!("lag {lag} ({tier}){state}")]);
+    }
+    for slot in list(&answer["slots"]) {
+        let behind = format!("{} bytes behind", slot["lag_bytes"]);
+        rows.push(vec![format!("slot {}", cell(&slot["name"])), cell(&slot["state"]), behind]);
     }
     if !staging.is_null() {
         let backlog =

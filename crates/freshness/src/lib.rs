@@ -6,102 +6,26 @@
 //! fails out of the choice for a while.
 //!
 //! What holds, whatever is measured (see the property tests): a strong read goes to the
-//! primary or nowhere, and an answer never claims to be fresher than its source.
+//! primary or nowhere, an answer never claims to be fresher than its source, and a bound is
+//! never exceeded silently: one that the caller set is kept, a budget's is told as missed.
+//! An OLAP store is no source yet: it becomes a variant of [`Source`] and the first of its
+//! rows' order ([`Budget::order`]) when queries can read one.
 
 pub mod breaker;
+mod demand;
+mod purpose;
 mod route;
 mod tier;
 
 pub use breaker::Breaker;
-pub use route::{NoSource, Reason, Route, Sources, route};
+pub use demand::{Consistency, Demand, UnknownConsistency};
+pub use purpose::{Budget, Contradiction, Purpose, UnknownPurpose};
+pub use route::{Availability, Cached, NoSource, Reason, Route, Sources, pick, replica_matters, route};
 pub use tier::{Freshness, PAUSED_AFTER, Tier};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
-
-/// How old the cache or a replica may be where the caller named no bound (seeds: cache
-/// fresh < 5 s, replica lag < 5 s).
-pub const DEFAULT_BOUND: Duration = Duration::from_secs(5);
-/// What an eventual answer is measured against (seeds: operational queries < 10 s).
-pub const EVENTUAL_TARGET: Duration = Duration::from_secs(10);
-/// What a strong answer is measured against (seeds: critical user actions < 1 s).
-pub const STRONG_TARGET: Duration = Duration::from_secs(1);
-
-/// What a caller asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Consistency {
-    /// Everything acknowledged before the request is in the answer.
-    Strong,
-    /// A little old is good enough.
-    Eventual,
-}
-
-impl Consistency {
-    /// The name in the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Strong => "strong",
-            Self::Eventual => "eventual",
-        }
-    }
-}
-
-impl fmt::Display for Consistency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A text that names no consistency level.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a consistency level: use strong or eventual")]
-pub struct UnknownConsistency(pub String);
-
-impl FromStr for Consistency {
-    type Err = UnknownConsistency;
-
-    fn from_str(text: &str) -> Result<Self, UnknownConsistency> {
-        match text {
-            "strong" => Ok(Self::Strong),
-            "eventual" => Ok(Self::Eventual),
-            other => Err(UnknownConsistency(other.chars().take(40).collect())),
-        }
-    }
-}
-
-/// A caller's demand on an answer's age.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// The level.
-    pub consistency: Consistency,
-    /// Oldest answer the caller takes. Without it, an eventual read with the primary
-    /// away takes what there is; with it, such a read finds no source.
-    pub max_staleness: Option<Duration>,
-}
-
-impl Demand {
-    /// Everything acknowledged before the request.
-    pub const STRONG: Self = Self { consistency: Consistency::Strong, max_staleness: None };
-    /// A little old is good enough.
-    pub const EVENTUAL: Self = Self { consistency: Consistency::Eventual, max_staleness: None };
-
-    /// The age up to which a source other than the primary will do.
-    pub fn bound(&self) -> Duration {
-        self.max_staleness.unwrap_or(DEFAULT_BOUND)
-    }
-
-    /// What the answer's lag is measured against.
-    pub fn target(&self) -> Duration {
-        match (self.consistency, self.max_staleness) {
-            (Consistency::Strong, _) => STRONG_TARGET,
-            (Consistency::Eventual, Some(bound)) => bound,
-            (Consistency::Eventual, None) => EVENTUAL_TARGET,
-        }
-    }
-}
 
 /// Where data comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 //! What an answer says about its own age.
 
-use crate::{Consistency, Demand, Lag, Route, Source};
+use crate::{Consistency, Demand, Lag, Purpose, Route, Source};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -53,7 +53,17 @@ impl Tier {
         }
     }
 
-    /// The mark that user interfaces show.
+    /// What user interfaces call it (`ui_state`).
+    pub fn ui_state(self) -> &'static str {
+        match self {
+            Self::Realtime => "Real-time",
+            Self::NearRealtime => "Near real-time",
+            Self::Delayed => "Delayed",
+            Self::Stale => "Stale",
+        }
+    }
+
+    /// The mark that user interfaces show (`indicator`).
     pub fn emoji(self) -> &'static str {
         match self {
             Self::Realtime => "🟢",
@@ -82,6 +92,8 @@ pub struct Freshness {
     pub source: Source,
     /// The level asked for.
     pub consistency: Consistency,
+    /// What it is for, if the caller said so.
+    pub purpose: Option<Purpose>,
     /// Seconds that the lag is measured against.
     pub sla_target: f64,
     /// Whether the lag is under the target.
@@ -103,9 +115,10 @@ impl Freshness {
             },
             source: route.source,
             consistency: demand.consistency,
+            purpose: demand.purpose,
             sla_target: target.as_secs_f64(),
             sla_met: lag.is_under(target),
-            route_reason: route.reason.to_string(),
+            route_reason: route.to_string(),
         }
     }
 }
@@ -123,5 +136,8 @@ mod tests {
         assert_eq!(tier(10_001), Tier::Delayed);
         assert_eq!(tier(60_001), Tier::Stale);
         assert_eq!(Tier::of(Lag::Unknown), Tier::Stale);
+        let shown = [Tier::Realtime, Tier::NearRealtime, Tier::Delayed, Tier::Stale]
+            .map(|t| format!("{} {}", t.emoji(), t.ui_state()));
+        assert_eq!(shown, ["🟢 Real-time", "🟡 Near real-time", "🟠 Delayed", "🔴 Stale"]);
     }
 }

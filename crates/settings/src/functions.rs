@@ -221,8 +221,8 @@ impl OlapLoad {
 pub struct Query {
     /// The primary, as `eaves_query`.
     pub primary: Postgres,
-    /// A read replica.
-    pub replica: Option<Postgres>,
+    /// The read replicas.
+    pub replicas: Vec<Postgres>,
     /// The cache.
     pub cache: Option<Cache>,
     /// Where readings sent over HTTP go.
@@ -234,7 +234,7 @@ impl Query {
     pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
         Ok(Self {
             primary: Postgres::primary(vars)?,
-            replica: Postgres::replica(vars)?,
+            replicas: Postgres::replicas(vars)?,
             cache: Cache::read(vars)?,
             stream: Stream::read(vars)?,
         })

@@ -184,16 +184,45 @@ impl Postgres {
         })
     }
 
-    /// The read replica: the primary's settings with `EAVES_REPLICA_HOST`, `EAVES_REPLICA_PORT`
-    /// and `EAVES_REPLICA_AUTH`; `None` if there is no replica.
-    pub fn replica(vars: &impl Vars) -> Result<Option<Self>, SettingsError> {
-        let Some(host) = vars.get("EAVES_REPLICA_HOST") else { return Ok(None) };
+    /// The read replicas: the primary's settings with each host of `EAVES_REPLICA_HOST` (one or
+    /// several, comma separated, each with a port of its own if it differs),
+    /// `EAVES_REPLICA_PORT` and `EAVES_REPLICA_AUTH`; empty if there is none.
+    pub fn replicas(vars: &impl Vars) -> Result<Vec<Self>, SettingsError> {
+        let Some(hosts) = vars.get("EAVES_REPLICA_HOST") else { return Ok(Vec::new()) };
         let port = parsed(vars, "EAVES_REPLICA_PORT", "a TCP port", "5432", Some(5432))?;
         let primary = Self::primary(vars)?;
-        let sign_in = sign_in(vars, "EAVES_REPLICA_AUTH")?.unwrap_or(primary.sign_in);
+        let sign_in = sign_in(vars, "EAVES_REPLICA_AUTH")?.unwrap_or(primary.sign_in.clone());
         let password = password(vars, &sign_in)?;
-        Ok(Some(Self { host, port, password, sign_in, ..Self::primary(vars)? }))
+        let of = |(host, port): (String, u16)| Self {
+            host,
+            port,
+            password: password.clone(),
+            sign_in: sign_in.clone(),
+            ..primary.clone()
+        };
+        let places: Option<Vec<_>> = hosts.split(',').map(|host| place(host.trim(), port)).collect();
+        let places = places.ok_or(SettingsError::Bad {
+            name: "EAVES_REPLICA_HOST",
+            value: hosts,
+            wanted: "a host, or several separated by commas",
+            example: "replica-1.example,replica-2.example:5433",
+        })?;
+        Ok(places.into_iter().map(of).collect())
     }
+
+    /// The first of the read replicas, for those who read from one only.
+    pub fn replica(vars: &impl Vars) -> Result<Option<Self>, SettingsError> {
+        Ok(Self::replicas(vars)?.into_iter().next())
+    }
+}
+
+/// A host with its port, if it has one of its own. (An IPv6 address has several colons.)
+fn place(text: &str, port: u16) -> Option<(String, u16)> {
+    let (host, port) = match text.split_once(':') {
+        Some((host, own)) if !own.contains(':') => (host, own.parse().ok()?),
+        _ => (text, port),
+    };
+    (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
 /// How a role signs in, if the variable says so.
@@ -337,6 +366,25 @@ mod tests {
         let p = Postgres::primary(&vars(&base)).unwrap();
         assert_eq!(p.tls, Tls::VerifyFull { ca_file: None });
         assert!(!format!("{p:?}").contains("\"p\""));
+    }
+
+    #[test]
+    fn replicas_are_listed_with_commas() {
+        let base = [("EAVES_DB_HOST", "h"), ("EAVES_DB_USER", "u"), ("EAVES_DB_PASSWORD", "p")];
+        let mut v = vars(&base);
+        assert!(Postgres::replicas(&v).unwrap().is_empty());
+        v.insert("EAVES_REPLICA_PORT".into(), "5433".into());
+        v.insert("EAVES_REPLICA_HOST".into(), "a, b:6000,::1".into());
+        let places: Vec<_> =
+            Postgres::replicas(&v).unwrap().into_iter().map(|p| (p.host, p.port, p.user)).collect();
+        let place = |host: &str, port| (host.to_owned(), port, "u".to_owned());
+        assert_eq!(places, [place("a", 5433), place("b", 6000), place("::1", 5433)]);
+        assert_eq!(Postgres::replica(&v).unwrap().unwrap().host, "a");
+        for bad in ["a,", ",", "a:port"] {
+            v.insert("EAVES_REPLICA_HOST".into(), bad.into());
+            let e = Postgres::replicas(&v).unwrap_err().to_string();
+            assert!(e.contains("EAVES_REPLICA_HOST") && e.contains("separated by commas"), "{e}");
+        }
     }
 
     #[test]

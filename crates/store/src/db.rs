@@ -40,6 +40,24 @@ impl Db {
         Self { settings: settings.clone(), client: Mutex::new(None) }
     }
 
+    /// The place of the connection, exclusively, until it is dropped: to wait for it and to
+    /// connect are two things.
+    pub(crate) async fn slot(&self) -> Slot<'_> {
+        Slot { settings: &self.settings, client: self.client.lock().await }
+    }
+
+    /// Gives the connection up, unless somebody uses it just now.
+    pub(crate) fn give_up(&self) {
+        if let Ok(mut client) = self.client.try_lock() {
+            *client = None;
+        }
+    }
+
+    /// Whether somebody has the connection.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.client.try_lock().is_err()
+    }
+
     /// The connection, exclusively, until the guard is dropped.
     pub(crate) async fn client(&self) -> Result<Connection<'_>, StoreError> {
         let mut slot = self.client.lock().await;
@@ -107,6 +125,27 @@ impl Db {
             *self.client.lock().await = None;
         }
         done
+    }
+}
+
+/// The place of a connection.
+pub(crate) struct Slot<'a> {
+    settings: &'a Postgres,
+    client: MutexGuard<'a, Option<Client>>,
+}
+
+impl Slot<'_> {
+    /// The connection, made now if there is none.
+    pub(crate) async fn open(&mut self) -> Result<&mut Client, StoreError> {
+        if self.client.as_ref().is_none_or(Client::is_closed) {
+            *self.client = Some(open(self.settings).await?);
+        }
+        self.client.as_mut().ok_or(StoreError::Unreadable("an own connection"))
+    }
+
+    /// Gives the connection up.
+    pub(crate) fn close(&mut self) {
+        *self.client = None;
     }
 }
 

@@ -9,6 +9,7 @@
 //! latter by itself, and what queries ask for.
 
 mod aggregate;
+mod allowance;
 mod buckets;
 mod distribution;
 mod entities;
@@ -25,6 +26,7 @@ mod status;
 mod usage;
 
 pub use aggregate::{Aggregate, AggregateQuery, AggregateRow};
+pub use allowance::Allowance;
 pub use buckets::{Bucket, BucketQuery};
 pub use distribution::{Distribution, DistributionQuery, HistogramBucket, TopValue};
 pub use entities::EntitiesQuery;
@@ -36,7 +38,7 @@ pub use reached::{Awaited, Reached, awaiting};
 pub use search::{SearchQuery, SearchRow, SearchSort};
 pub use series::{LatestQuery, LatestValue, SeriesPart, SeriesQuery};
 pub use settings::OwnChange;
-pub use status::{PipelineStatus, SourceStatus};
+pub use status::{LagPoint, PipelineStatus, SourceStatus};
 pub use usage::{Asked, AttributeUsage, DayFigures, HotStatistics};
 
 use crate::{Db, StoreError};
@@ -44,19 +46,24 @@ use eaves_model::{TenantId, Timestamp};
 use eaves_settings::Postgres;
 use eaves_telemetry::span;
 use futures_util::future::{join_all, join4};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use tracing::Instrument as _;
 
-/// How old what a read saw may be, by the clock of the server that was read, and that clock.
+/// How old what a read saw may be, by the clock of the server that was read, that
+/// clock, and whether the server follows another.
 pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.beat_at) * 1000000)::int8, \
      (case when f.history_as_of = '-infinity' then 9000000000000000 \
       else extract(epoch from clock_timestamp() - f.history_as_of) * 1000000 end)::int8, \
-     (extract(epoch from clock_timestamp()) * 1000000)::int8 \
+     (extract(epoch from clock_timestamp()) * 1000000)::int8, pg_is_in_recovery() \
      from replication_heartbeat b, flush_state f";
+
+/// Shortest limit of a statement: 0 would mean none.
+const LEAST_LIMIT: Duration = Duration::from_millis(1);
+/// How much longer than its limit a statement is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +74,12 @@ pub enum ReadError {
     /// The database went away, or does not answer in time.
     #[error("the database went away while reading")]
     Away(#[source] Option<tokio_postgres::Error>),
+    /// The connection was in use by other reads for as long as this one could wait.
+    #[error("all connections to the database are in use")]
+    Busy,
+    /// The request's time is used up.
+    #[error("the time that the request may take is used up")]
+    NoTime,
     /// The statement ran longer than it may.
     #[error("the statement ran longer than it may")]
     TooSlow,
@@ -122,8 +135,9 @@ impl From<tokio_postgres::Error> for ReadError {
             "EV005" => FilterRefusal::TooLarge,
             _ if *database.code() == SqlState::QUERY_CANCELED => return Self::TooSlow,
             _ if *database.code() == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => return Self::OutOfRange,
-            // Connection exceptions, no resources, shutdown, recovery, pooler errors.
-            code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
+            // Connection exceptions, a replica's recovery that needs what was read, no resources,
+            // shutdown, pooler errors.
+            code if ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
                 return Self::Away(Some(error));
             }
             _ => return Self::Refused(error),
@@ -146,6 +160,9 @@ pub struct Snapshot<T> {
     pub history_age: Duration,
     /// When the read began, by the server's clock.
     pub at: Timestamp,
+    /// The server follows another one, whatever its address promised: after a failover the
+    /// primary's name may lead to a replica for a while.
+    pub in_recovery: bool,
     /// Whether the records that were waited for ([`awaiting`]) are in what was read; `None` if there
     /// were none.
     pub reached: Option<Reached>,
@@ -154,13 +171,13 @@ pub struct Snapshot<T> {
 impl<T> Snapshot<T> {
     /// The same ages with another value.
     pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Snapshot<U> {
-        let Self { value, began, beat_age, history_age, at, reached } = self;
-        Snapshot { value: with(value), began, beat_age, history_age, at, reached }
+        let Self { value, began, beat_age, history_age, at, in_recovery, reached } = self;
+        Snapshot { value: with(value), began, beat_age, history_age, at, in_recovery, reached }
     }
 
     fn try_map<U>(self, with: impl FnOnce(T) -> Result<U, ReadError>) -> Result<Snapshot<U>, ReadError> {
-        let Self { value, began, beat_age, history_age, at, reached } = self;
-        Ok(Snapshot { value: with(value)?, began, beat_age, history_age, at, reached })
+        let Self { value, began, beat_age, history_age, at, in_recovery, reached } = self;
+        Ok(Snapshot { value: with(value)?, began, beat_age, history_age, at, in_recovery, reached })
     }
 }
 
@@ -177,15 +194,28 @@ struct Statement<'a> {
 pub struct Reader {
     settings: Postgres,
     limit: Duration,
-    // Replaced when the server does not answer any more.
-    db: Mutex<Arc<Db>>,
+    db: Db,
 }
 
 impl Reader {
     /// Reads as the settings say, no statement longer than `limit`. Connects when first used.
     pub fn new(settings: &Postgres, limit: Duration) -> Self {
-        let db = Mutex::new(Arc::new(Db::new(settings)));
-        Self { settings: settings.clone(), limit, db }
+        Self { settings: settings.clone(), limit, db: Db::new(settings) }
+    }
+
+    /// Another connection to the same server, with a limit of its own.
+    pub fn beside(&self, limit: Duration) -> Self {
+        Self::new(&self.settings, limit)
+    }
+
+    /// Gives the connection up, so that the next read looks the server up anew.
+    pub fn reconnect(&self) {
+        self.db.give_up();
+    }
+
+    /// Whether a read is under way on the connection.
+    pub fn is_in_use(&self) -> bool {
+        self.db.is_in_use()
     }
 
     /// How far the server is, and nothing else.
@@ -222,15 +252,22 @@ impl Reader {
         tenant: Option<TenantId>,
         statements: &[Statement<'_>],
     ) -> Result<Snapshot<Vec<Vec<Row>>>, ReadError> {
-        let db = Arc::clone(&self.db.lock().unwrap_or_else(PoisonError::into_inner));
-        // The database stops a long statement itself; this is for one that does not answer.
-        let patience = self.limit + Duration::from_secs(1);
+        let asked = Instant::now();
+        let left = Allowance::left().unwrap_or(Duration::MAX);
+        if left.is_zero() {
+            return Err(ReadError::NoTime);
+        }
+        let limit = left.min(self.limit);
+        // A read waits for others of its instance, and that is no fault of the server.
+        let wait = tokio::time::timeout(limit, self.db.slot());
+        let Ok(mut slot) = wait.await else { return Err(ReadError::Busy) };
+        let limit = limit.saturating_sub(asked.elapsed()).max(LEAST_LIMIT);
         let awaited = reached::awaited();
         let work = async {
-            let client = db.client().await.map_err(ReadError::Connect)?;
+            let client = slot.open().await.map_err(ReadError::Connect)?;
             let began = Instant::now();
-            let (begin, awaited) = ((begin, tenant, self.limit), awaited.as_deref());
-            let (ages, value, reached) = send(&client, begin, awaited, statements).await?;
+            let (begin, awaited) = ((begin, tenant, limit), awaited.as_deref());
+            let (ages, value, reached) = send(client, begin, awaited, statements).await?;
             Ok::<_, ReadError>((began, ages, value, reached))
         };
         // The text has no values in it: they are parameters.
@@ -243,12 +280,18 @@ impl Reader {
             server.address = self.settings.host,
             server.port = self.settings.port
         );
-        let Ok(done) = tokio::time::timeout(patience, work.instrument(span)).await else {
+        // The database stops a long statement itself; this is for one that does not answer.
+        let done = tokio::time::timeout(limit + PATIENCE, work.instrument(span)).await;
+        Allowance::spend(asked.elapsed());
+        let Ok(done) = done else {
             // Whoever comes next shall not wait behind what never came back.
-            *self.db.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Db::new(&self.settings));
+            slot.close();
             return Err(ReadError::Away(None));
         };
-        let (began, ages, value, reached) = done?;
+        let (began, ages, value, reached) = match done {
+            Err(ReadError::TooSlow) if left < self.limit => return Err(ReadError::NoTime),
+            done => done?,
+        };
         let micros = |column: usize| {
             let micros = ages.first().and_then(|row| row.try_get::<_, i64>(column).ok());
             micros.ok_or(ReadError::Unreadable("the heartbeat"))
@@ -257,7 +300,10 @@ impl Reader {
         let age =
             |column| Ok::<_, ReadError>(Duration::from_micros(u64::try_from(micros(column)?).unwrap_or(0)));
         let at = Timestamp::from_micros(micros(2)?).ok_or(ReadError::Unreadable("the server's clock"))?;
-        Ok(Snapshot { value, began, beat_age: age(0)?, history_age: age(1)?, at, reached })
+        let in_recovery = ages.first().and_then(|row| row.try_get(3).ok());
+        let in_recovery = in_recovery.ok_or(ReadError::Unreadable("whether it is in recovery"))?;
+        let (beat_age, history_age) = (age(0)?, age(1)?);
+        Ok(Snapshot { value, began, beat_age, history_age, at, in_recovery, reached })
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::format::{self, Format, Listed};
 use crate::problem::Problem;
+use crate::request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use eaves_freshness::{Demand, Freshness, Lag, Route, Source};
+use eaves_freshness::{Cached, Demand, Freshness, Lag, Purpose, Route, Source};
 use eaves_model::{Timestamp, Value, ValueType};
 use eaves_store::read::{AttributeRow, EntityRow};
 use serde::Serialize;
@@ -22,16 +23,29 @@ pub(crate) struct FreshnessBody {
     /// 10 s), 🔴 `STALE` (replication paused, or nobody knows).
     #[schema(example = "REALTIME")]
     tier: &'static str,
+    /// What a user interface shows for the tier: `Real-time`, `Near real-time`, `Delayed` or `Stale`.
+    #[schema(example = "Real-time")]
+    ui_state: &'static str,
+    /// The mark beside it: 🟢, 🟡, 🟠 or 🔴.
+    #[schema(example = "🟢")]
+    indicator: &'static str,
     /// The answer lacks at most what was committed in the last so many seconds; null if
     /// nobody knows.
     #[schema(example = 0.8)]
     lag_seconds: Option<f64>,
+    /// All that was committed up to this time is in the answer ("data as of"); null if nobody
+    /// knows.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    as_of: Option<Timestamp>,
     /// `cache`, `read-replica` or `primary`.
     #[schema(example = "cache")]
     source: &'static str,
     /// The level asked for.
     #[schema(example = "eventual")]
     consistency: &'static str,
+    /// What the caller said it is for; null if nothing.
+    #[schema(example = "dashboard")]
+    purpose: Option<&'static str>,
     /// Seconds that the lag is measured against.
     #[schema(example = 10.0)]
     sla_target: f64,
@@ -42,13 +56,17 @@ pub(crate) struct FreshnessBody {
     route_reason: String,
 }
 
-impl From<&Freshness> for FreshnessBody {
-    fn from(f: &Freshness) -> Self {
+impl FreshnessBody {
+    fn new(f: &Freshness, as_of: Option<Timestamp>) -> Self {
         Self {
             tier: f.tier.name(),
+            ui_state: f.tier.ui_state(),
+            indicator: f.tier.emoji(),
+            as_of,
             lag_seconds: f.lag_seconds,
             source: f.source.name(),
             consistency: f.consistency.name(),
+            purpose: f.purpose.map(Purpose::name),
             sla_target: f.sla_target,
             sla_met: f.sla_met,
             route_reason: f.route_reason.clone(),
@@ -66,16 +84,27 @@ pub(crate) struct Metadata {
 /// How an answer was got.
 pub(crate) struct Provenance {
     freshness: Freshness,
+    as_of: Option<Timestamp>,
+    cache_status: String,
     replication_lag: Option<Lag>,
 }
 
 impl Provenance {
     pub(crate) fn new(demand: Demand, route: Route, lag: Lag, replication_lag: Option<Lag>) -> Self {
-        Self { freshness: Freshness::of(demand, route, lag), replication_lag }
+        // By the clock at the request's start: the read was later, so this claims less than is true.
+        let as_of = match (lag, request::began()) {
+            (Lag::AtMost(lag), Some(began)) => {
+                let lag = i64::try_from(lag.as_nanos().div_ceil(1000)).unwrap_or(i64::MAX);
+                Some(began.plus_micros(-lag))
+            }
+            _ => None,
+        };
+        let cache_status = cache_status(demand, route, lag);
+        Self { freshness: Freshness::of(demand, route, lag), as_of, cache_status, replication_lag }
     }
 
     pub(crate) fn metadata(&self) -> Metadata {
-        Metadata { freshness: FreshnessBody::from(&self.freshness) }
+        Metadata { freshness: FreshnessBody::new(&self.freshness, self.as_of) }
     }
 
     /// The body with the headers.
@@ -159,9 +188,30 @@ impl Provenance {
         set("x-cache-hit", if f.source == Source::Cache { "true" } else { "false" });
         set("x-sla-met", if f.sla_met { "true" } else { "false" });
         set("x-query-timestamp", &Timestamp::now().to_string());
+        set("cache-status", &self.cache_status);
+        if let (Source::Cache, Some(age)) = (f.source, f.lag_seconds) {
+            set("age", &format!("{:.0}", age.ceil()));
+        }
         // It is the caller who decides how old is good enough, request by request.
         set("cache-control", "no-store");
     }
+}
+
+/// `Cache-Status` (RFC 9211): whether the cache answered, and if not, why it was passed by.
+fn cache_status(demand: Demand, route: Route, lag: Lag) -> String {
+    if let (Source::Cache, Lag::AtMost(age)) = (route.source, lag) {
+        // Negative where it is stale and served all the same, because nothing else answers.
+        let ttl = (demand.bound().as_secs_f64() - age.as_secs_f64()).floor();
+        return format!("eaves; hit; ttl={ttl:.0}");
+    }
+    let why = match route.cache {
+        Cached::Bypassed => "bypass",
+        Cached::NotAsked => "request",
+        Cached::Missing => "miss",
+        Cached::Entry(age) if age >= demand.bound() => "stale",
+        Cached::Entry(_) => "bypass",
+    };
+    format!("eaves; fwd={why}")
 }
 
 fn unwritten(error: &dyn std::fmt::Display) -> Response {

@@ -4,6 +4,7 @@ use crate::flight::Flights;
 use crate::held::Held;
 use crate::memory::{Memory, Recall};
 use crate::problem::Problem;
+use crate::request::MOST_AT_ONCE;
 use crate::sources::{Server, Sources};
 use crate::stream::{Kinesis, Stream};
 use crate::token::Tokens;
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Longest statement of a query. API Gateway gives up after 30 s, and a request may try
 /// more than one source.
@@ -48,6 +50,8 @@ pub struct Context {
     pub(crate) stream: Arc<dyn Stream>,
     pub(crate) memory: Memory,
     pub(crate) usage: Usage,
+    /// Places for requests that are worked on.
+    pub(crate) places: Semaphore,
 }
 
 impl Context {
@@ -66,9 +70,10 @@ impl Context {
 
     fn of(settings: &Settings, stream: Arc<dyn Stream>) -> Result<Self, StartError> {
         let primary = server(&settings.primary);
-        let replica = settings.replica.as_ref().map(server);
+        let replicas = settings.replicas.iter().map(server).collect();
         let cache = settings.cache.as_ref().map(Cache::connect).transpose()?;
-        let sources = Sources { primary, replica, reads: AtomicU64::new(0) };
+        let limit = limit(&settings.primary);
+        let sources = Sources::new(primary, replicas, cache.is_some(), limit);
         Ok(Self {
             sources,
             held: cache.as_ref().map(Held::new),
@@ -80,6 +85,7 @@ impl Context {
             stream,
             memory: Memory::new(),
             usage: Usage::default(),
+            places: Semaphore::new(MOST_AT_ONCE),
         })
     }
 
@@ -170,6 +176,9 @@ impl Context {
 }
 
 fn server(settings: &eaves_settings::Postgres) -> Server {
-    let limit = settings.statement_timeout.min(STATEMENT_LIMIT);
-    Server::new(Reader::new(settings, limit))
+    Server::new(Reader::new(settings, limit(settings)))
+}
+
+fn limit(settings: &eaves_settings::Postgres) -> Duration {
+    settings.statement_timeout.min(STATEMENT_LIMIT)
 }

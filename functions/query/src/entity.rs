@@ -185,7 +185,7 @@ async fn load(
 ) -> Result<Found, Problem> {
     let age = cached.as_ref().map(|(_, age)| *age);
     let began = Instant::now();
-    let mut attempt = context.sources.attempt(demand, Need::Hot, age);
+    let mut attempt = context.sources.attempt_cached(demand, Need::Hot, age);
     loop {
         let (route, server) = attempt.next().await?;
         let Some(server) = server else {

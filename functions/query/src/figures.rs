@@ -9,7 +9,10 @@ pub(crate) use aggregates::*;
 pub(crate) use distribution::*;
 
 use crate::answer::FreshnessBody;
+use crate::params::Params;
+use crate::problem::Problem;
 use crate::window::Window;
+use eaves_freshness::{Consistency, Demand};
 use eaves_model::{Timestamp, ValueType};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -31,6 +34,16 @@ impl WindowMetadata {
     fn new(window: Window, freshness: FreshnessBody) -> Self {
         Self { from: window.from, to: window.to, freshness }
     }
+}
+
+/// What is asked of the figures' age.
+fn demand(params: &Params) -> Result<Demand, Problem> {
+    let demand = params.demand()?;
+    if demand.consistency == Consistency::Strong {
+        let detail = "figures are made of what is flushed, so none can be strong: use eventual or analytics";
+        return Err(Problem::bad_parameter("consistency", detail));
+    }
+    Ok(demand)
 }
 
 fn is_number(value_type: ValueType) -> bool {

@@ -30,6 +30,7 @@ mod openapi;
 mod params;
 mod problem;
 mod quarantine;
+mod request;
 mod router;
 mod search;
 mod series;

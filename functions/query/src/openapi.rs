@@ -2,11 +2,12 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use eaves_freshness::{Consistency, Purpose};
 use std::sync::Arc;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Object, OpenApi, RefOr, Required, Type};
+use utoipa::openapi::{Object, ObjectBuilder, OpenApi, RefOr, Required, Type};
 use utoipa::{Modify, OpenApi as _};
 
 #[derive(utoipa::OpenApi)]
@@ -55,13 +56,13 @@ pub(crate) fn head() -> OpenApi {
 }
 
 /// Headers of answers with data.
-const HEADERS: [(&str, &str); 9] = [
+const HEADERS: [(&str, &str); 12] = [
     ("X-Data-Source", "`cache`, `read-replica` or `primary`"),
     (
         "X-Data-Lag-Seconds",
         "The answer lacks at most what was committed in the last so many seconds; `unknown`",
     ),
-    ("X-Consistency-Level", "The level asked for: `strong` or `eventual`"),
+    ("X-Consistency-Level", "The level asked for: `strong`, `eventual` or `analytics`"),
     ("X-Freshness-Tier", "`REALTIME`, `NEAR_REALTIME`, `DELAYED` or `STALE`"),
     ("X-Data-Freshness", "The tier in lower case: `realtime`, `near-realtime`, `delayed`, `stale`"),
     (
@@ -71,6 +72,12 @@ const HEADERS: [(&str, &str); 9] = [
     ("X-Cache-Hit", "`true` if the cache answered"),
     ("X-SLA-Met", "Whether the lag is under the target"),
     ("X-Query-Timestamp", "When the answer was made"),
+    ("Age", "Age of the cache's entry in seconds, rounded up; absent if another source answered"),
+    (
+        "Cache-Status",
+        "Whether the cache answered (`eaves; hit; ttl=3`), and if not why (`eaves; fwd=miss`), by RFC 9211",
+    ),
+    ("Server-Timing", "Milliseconds: `route` choosing sources, `db` reading, `total`; and the `source`"),
 ];
 
 /// Parameters of reads that may have to wait for an earlier write.
@@ -107,7 +114,7 @@ fn tells_freshness(path: &str) -> bool {
 }
 
 /// Adds the headers that all data answers share.
-pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
+fn with_headers(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
         if !tells_freshness(path) {
             continue;
@@ -129,9 +136,55 @@ pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
     document
 }
 
+/// Says of every parameter that bounds an answer's age the same: what has `max_staleness` has a
+/// `purpose`, too, and levels and purposes are listed.
+fn with_demands(mut document: OpenApi) -> OpenApi {
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
+            let Some(parameters) = &mut operation.parameters else { continue };
+            let known = |p: &RefOr<Parameter>| if let RefOr::T(p) = p { p.name.clone() } else { String::new() };
+            if !parameters.iter().any(|p| known(p) == "max_staleness") {
+                continue;
+            }
+            for parameter in parameters.iter_mut() {
+                let RefOr::T(parameter) = parameter else { continue };
+                if parameter.name != "consistency" {
+                    continue;
+                }
+                let said = parameter.description.get_or_insert_default();
+                let strong = !said.contains("`strong` is not possible");
+                said.push_str(". `analytics`: from a replica, minutes old if need be, with longer statements");
+                let levels = Consistency::ALL.into_iter().filter(|c| strong || *c != Consistency::Strong);
+                parameter.schema = Some(one_of(levels.map(Consistency::name)).into());
+            }
+            parameters.push(RefOr::T(
+                ParameterBuilder::new()
+                    .name("purpose")
+                    .parameter_in(ParameterIn::Query)
+                    .description(Some(
+                        "What the answer is for: a budget of the freshness matrix, which chooses sources and the \
+                         age that is good enough. It must not contradict `consistency` or `max_staleness`",
+                    ))
+                    .schema(Some(one_of(Purpose::ALL.into_iter().map(Purpose::name))))
+                    .build(),
+            ));
+        }
+    }
+    document
+}
+
+fn one_of(names: impl Iterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
+}
+
+/// Adds what many operations share.
+pub(crate) fn complete(document: OpenApi) -> OpenApi {
+    with_demands(with_headers(document))
+}
+
 /// The whole document.
 pub fn document() -> OpenApi {
-    with_headers(crate::router::described().into_openapi())
+    complete(crate::router::described().into_openapi())
 }
 
 pub(crate) async fn serve(document: Arc<str>) -> Response {

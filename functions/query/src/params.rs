@@ -5,7 +5,7 @@ use crate::problem::Problem;
 use crate::window;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use eaves_freshness::{Consistency, Demand};
+use eaves_freshness::{Consistency, Demand, Purpose, UnknownConsistency, UnknownPurpose};
 use eaves_model::Timestamp;
 use eaves_model::rejection::excerpt;
 use std::time::Duration;
@@ -29,11 +29,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
 }
 
 impl Params {
-    /// Refuses parameters that are not in `known`, and any given twice.
+    /// Refuses parameters that are not in `known`, and any given twice. What has an age that
+    /// can be bounded has a purpose, too.
     pub(crate) fn only(self, known: &[&str]) -> Result<Self, Problem> {
+        let mut known = known.to_vec();
         // Where an answer may be old it may also have to be new enough: see `token`.
-        let tokens: &[&str] = if known.contains(&"max_staleness") { &["token", "wait"] } else { &[] };
-        let known = [known, tokens].concat();
+        if known.contains(&"max_staleness") {
+            known.extend(["purpose", "token", "wait"]);
+        }
         for (i, (name, _)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 let shown: String = name.chars().take(64).collect();
@@ -122,13 +125,14 @@ impl Params {
         })
     }
 
+    /// What is asked of the answer's age.
     pub(crate) fn demand(&self) -> Result<Demand, Problem> {
-        let consistency = match self.get("consistency") {
-            None => Consistency::Eventual,
-            Some(text) => text.parse().map_err(|e: eaves_freshness::UnknownConsistency| {
-                Problem::bad_parameter("consistency", e.to_string())
-            })?,
-        };
+        let consistency = self.get("consistency").map(str::parse::<Consistency>).transpose();
+        let consistency = consistency
+            .map_err(|e: UnknownConsistency| Problem::bad_parameter("consistency", e.to_string()))?;
+        let purpose = self.get("purpose").map(str::parse::<Purpose>).transpose();
+        let purpose =
+            purpose.map_err(|e: UnknownPurpose| Problem::bad_parameter("purpose", e.to_string()))?;
         let max_staleness = match self.get("max_staleness") {
             None => None,
             Some(text) => Some(staleness(text).ok_or_else(|| {
@@ -139,7 +143,8 @@ impl Params {
                 Problem::bad_parameter("max_staleness", detail)
             })?),
         };
-        Ok(Demand { consistency, max_staleness })
+        Demand::new(consistency, max_staleness, purpose)
+            .map_err(|e| Problem::bad_parameter("purpose", e.to_string()))
     }
 }
 

@@ -105,7 +105,17 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
         "It was accepted and is on its way. Ask again after `Retry-After` seconds, with a longer `wait` (at most 10 s), \
          or without the token for an answer without it.",
     ),
-    ("unavailable", "No source can answer now", "Try again after `Retry-After` seconds."),
+    (
+        "unavailable",
+        "No source can answer now",
+        "No source is fresh enough for what was asked, or the instance has enough to do. Try again after \
+         `Retry-After` seconds.",
+    ),
+    (
+        "out-of-time",
+        "The sources took too long together",
+        "The time that a request may take is used up by the sources that were tried. Try again.",
+    ),
     ("internal", "Something went wrong", "It is logged. Tell the operator the time of the request."),
 ];
 
@@ -212,6 +222,14 @@ impl Problem {
         Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-yet", detail) }
     }
 
+    pub(crate) fn out_of_time() -> Self {
+        let detail = "the time of the request is used up: the sources that were tried did not answer in it";
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::GATEWAY_TIMEOUT, "out-of-time", detail)
+        }
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the request could not be answered")
     }
@@ -230,6 +248,13 @@ impl From<ReadError> for Problem {
         if matches!(error, ReadError::TooSlow) {
             let detail = "the query ran into its time limit: ask for a shorter window or a narrower filter";
             return Self::new(StatusCode::BAD_REQUEST, "too-slow", detail);
+        }
+        if matches!(error, ReadError::NoTime) {
+            return Self::out_of_time();
+        }
+        if matches!(error, ReadError::Busy) {
+            let detail = "all connections of this instance to the database are in use";
+            return Self::unavailable(detail, Duration::from_secs(1));
         }
         if matches!(error, ReadError::OutOfRange) {
             let detail = "a figure is beyond the range of a float";

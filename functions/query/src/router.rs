@@ -3,7 +3,7 @@
 use crate::context::Context;
 use crate::problem::Problem;
 use crate::{attributes, compress, docs, entities, entity, figures, freshness, history, hot, openapi};
-use crate::{quarantine, search, series, telemetry, tenant, token};
+use crate::{quarantine, request, search, series, telemetry, tenant, token};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -47,7 +47,7 @@ pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
 /// The whole API.
 pub fn router(context: Arc<Context>) -> Router {
     let (routes, description) = described().split_for_parts();
-    let description: Arc<str> = openapi::with_headers(description).to_json().unwrap_or_default().into();
+    let description: Arc<str> = openapi::complete(description).to_json().unwrap_or_default().into();
     routes
         .route("/openapi.json", get(move || openapi::serve(Arc::clone(&description))))
         .route("/docs", get(docs::page))
@@ -57,5 +57,6 @@ pub fn router(context: Arc<Context>) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&context), token::scope))
         .layer(middleware::from_fn(compress::gzip))
+        .layer(middleware::from_fn_with_state(Arc::clone(&context), request::bounded))
         .with_state(context)
 }

@@ -11,7 +11,7 @@ use crate::window::{DAY, DEFAULT, LONGEST};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use eaves_freshness::{Consistency, Demand};
+use eaves_freshness::Demand;
 use eaves_model::PointPolicy;
 use eaves_model::point::{BadRule, Limit};
 use eaves_store::admin::{LimitChange, TenantSettings};
@@ -148,7 +148,7 @@ pub(crate) async fn patch_tenant(
     let reader = &context.sources.primary()?.reader;
     reader.own_settings_change(caller.tenant.id, change).await?;
     tracing::info!(tenant.id = caller.tenant.id.0, subject = caller.subject, "query.tenant_settings_changed");
-    let demand = Demand { consistency: Consistency::Strong, max_staleness: None };
+    let demand = Demand::STRONG;
     answer(&context, &caller, demand).await
 }
 

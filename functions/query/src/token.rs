@@ -193,7 +193,7 @@ pub(crate) async fn ready(sources: &Sources) -> Result<(), Problem> {
             return Ok(());
         }
         let mut answered = false;
-        for server in [&sources.primary].into_iter().chain(&sources.replica) {
+        for server in [&sources.primary].into_iter().chain(sources.replicas.iter().map(|r| &r.server)) {
             // What the primary lacks no replica has.
             if answered || !server.lets_through() {
                 continue;

@@ -26,8 +26,8 @@ output "primary_host" {
 }
 
 output "replica_host" {
-  description = "Where a read replica answers; null without one. Aurora: through the proxy's reader endpoint instead."
-  value       = local.aurora || var.replicas == 0 ? null : aws_db_instance.replica[0].address
+  description = "Where the read replicas answer, separated by commas; null without one. Aurora: through the proxy's reader endpoint instead."
+  value       = local.aurora || var.replicas == 0 ? null : join(",", aws_db_instance.replica[*].address)
 }
 
 output "owner_secret_arn" {

@@ -17,7 +17,7 @@ from ._decode import build
 from ._paging import Listing, Walk, check_sizes, walk
 from .errors import BadInput
 from .filters import Filter
-from .freshness import AnyConsistency, FreshnessReport, Metadata, Staleness, demand
+from .freshness import AnyConsistency, AnyPurpose, FreshnessReport, Metadata, Staleness, demand
 from .models import (
     Attribute,
     AttributePage,
@@ -50,17 +50,19 @@ def get_entity(
     *,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
     token: str | None = None,
     wait: Staleness | None = None,
 ) -> Operation[Entity]:
     """The latest values of an entity's hot attributes.
 
-    `consistency="strong"` reads from the primary; `max_staleness` is the oldest answer to take. With the
-    `token` of an earlier `send` the answer has what that sent: it is waited for, up to `wait` (2 s, at most
-    10), and else there is `NotYet`.
+    `consistency="strong"` reads from the primary; `max_staleness` is the oldest answer to take;
+    `purpose="dashboard"` names a budget of the platform's freshness matrix instead. With the `token` of an
+    earlier `send` the answer has what that sent: it is waited for, up to `wait` (2 s, at most 10), and else
+    there is `NotYet`.
     """
     request = Request(
-        "GET", ("v1", "entities", name("entity_id", entity_id)), demand(consistency, max_staleness, token, wait)
+        "GET", ("v1", "entities", name("entity_id", entity_id)), demand(consistency, max_staleness, purpose, token, wait)
     )
     return Operation(request, lambda a: build(Entity, a.json["entity"], "entity", metadata=_metadata(a)))
 
@@ -74,6 +76,7 @@ def search(
     page_size: int = 100,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
     token: str | None = None,
     wait: Staleness | None = None,
 ) -> Listing[SearchPage, Entity]:
@@ -94,7 +97,7 @@ def search(
         if isinstance(fields, str):
             raise BadInput("fields", "is a text: give a list of attribute names")
         body["fields"] = [check_name("fields", f) for f in fields]
-    parameters = demand(consistency, max_staleness, token, wait)
+    parameters = demand(consistency, max_staleness, purpose, token, wait)
 
     def page(cursor: str | None, size: int) -> Operation[SearchPage]:
         more = {"limit": size} if cursor is None else {"limit": size, "cursor": cursor}
@@ -117,6 +120,7 @@ def history(
     page_size: int = 1000,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
     token: str | None = None,
     wait: Staleness | None = None,
 ) -> Listing[HistoryPage, Point]:
@@ -134,7 +138,7 @@ def history(
     windows = _windows(_when("start", start, now), _when("end", end, now), now)
     if order == "desc":
         windows.reverse()
-    common = demand(consistency, max_staleness, token, wait)
+    common = demand(consistency, max_staleness, purpose, token, wait)
     if corrections:
         common += (("corrections", "true"),)
 
@@ -192,12 +196,13 @@ def list_attributes(
     page_size: int = 100,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
     token: str | None = None,
     wait: Staleness | None = None,
 ) -> Listing[AttributePage, Attribute]:
     """The tenant's attributes: which are hot, what is written to them, what queries ask of them."""
     check_sizes(limit, page_size, 500)
-    parameters = demand(consistency, max_staleness, token, wait)
+    parameters = demand(consistency, max_staleness, purpose, token, wait)
 
     def page(cursor: str | None, size: int) -> Operation[AttributePage]:
         request = Request("GET", ("v1", "attributes"), (*_place(cursor, size), *parameters))
@@ -211,12 +216,13 @@ def describe_attribute(
     *,
     consistency: AnyConsistency | None = None,
     max_staleness: Staleness | None = None,
+    purpose: AnyPurpose | None = None,
     token: str | None = None,
     wait: Staleness | None = None,
 ) -> Operation[Attribute]:
     """One attribute and how it is used."""
     path = ("v1", "attributes", name("attribute", attribute))
-    request = Request("GET", path, demand(consistency, max_staleness, token, wait))
+    request = Request("GET", path, demand(consistency, max_staleness, purpose, token, wait))
     return Operation(
         request, lambda a: build(Attribute, a.json["attribute"], "attribute", metadata=_metadata(a))
     )

@@ -16,10 +16,13 @@ __all__ = [
     "CacheState",
     "Consistency",
     "FlushState",
+    "FollowerState",
     "FreshnessReport",
     "Metadata",
     "PrimaryState",
+    "Purpose",
     "ReplicaState",
+    "SlotState",
     "Source",
     "StagingState",
     "Tier",
@@ -33,10 +36,40 @@ class Consistency(OpenEnum):
     STRONG = "strong"
     #: From the cache, the replica or the primary, whichever is fresh enough (the default).
     EVENTUAL = "eventual"
+    #: From a replica, minutes old if need be, with longer statements.
+    ANALYTICS = "analytics"
+
+
+class Purpose(OpenEnum):
+    """What an answer is for: a row of the platform's freshness matrix, which chooses the sources and
+    the age that is good enough."""
+
+    CRITICAL = "critical"
+    DASHBOARD = "dashboard"
+    OPERATIONAL = "operational"
+    ALERTING = "alerting"
+    REPORTING = "reporting"
+    ANALYTICS = "analytics"
+    HISTORICAL = "historical"
+    COMPLIANCE = "compliance"
 
 
 #: What `consistency=` takes.
-AnyConsistency = Union[Consistency, Literal["strong", "eventual"]]  # noqa: UP007
+AnyConsistency = Union[Consistency, Literal["strong", "eventual", "analytics"]]  # noqa: UP007
+#: What `purpose=` takes.
+AnyPurpose = Union[  # noqa: UP007
+    Purpose,
+    Literal[
+        "critical",
+        "dashboard",
+        "operational",
+        "alerting",
+        "reporting",
+        "analytics",
+        "historical",
+        "compliance",
+    ],
+]
 #: What `max_staleness=` takes: seconds, or a time span.
 Staleness = Union[float, timedelta]  # noqa: UP007
 
@@ -53,6 +86,12 @@ class Tier(OpenEnum):
     def mark(self) -> str:
         """🟢 under 1 s, 🟡 up to 10 s, 🟠 over 10 s, 🔴 over a minute or unknown."""
         return {"REALTIME": "🟢", "NEAR_REALTIME": "🟡", "DELAYED": "🟠"}.get(self.value, "🔴")
+
+    @property
+    def ui_state(self) -> str:
+        """What to show beside the mark: Real-time, Near real-time, Delayed or Stale."""
+        shown = {"REALTIME": "Real-time", "NEAR_REALTIME": "Near real-time", "DELAYED": "Delayed"}
+        return shown.get(self.value, "Stale")
 
 
 class Source(OpenEnum):
@@ -74,6 +113,8 @@ class _Freshness:
     sla_target: float
     sla_met: bool
     route_reason: str
+    purpose: Purpose | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +143,10 @@ class Metadata:
     replication_lag: float | None
     #: When the answer was made (`X-Query-Timestamp`).
     queried_at: datetime | None
+    #: What the answer was said to be for; `None` if nothing.
+    purpose: Purpose | None = None
+    #: All that was committed up to this time is in the answer: "data as of". `None` if nobody knows.
+    as_of: datetime | None = None
 
     @classmethod
     def of(cls, body: Any, headers: Mapping[str, str]) -> Metadata:
@@ -121,12 +166,26 @@ class Metadata:
             cache_hit=headers.get("x-cache-hit", "").lower() == "true",
             replication_lag=None if lag is None else math.inf if lag == "unknown" else float(lag),
             queried_at=None if at is None else parse_time(at),
+            purpose=f.purpose,
+            as_of=f.as_of,
         )
 
     def __str__(self) -> str:
         known = math.isfinite(self.lag_seconds)
         age = f"at most {self.lag_seconds:.1f} s old" if known else "of unknown age"
         return f"{self.tier.mark} {self.tier}: {age}, from {self.source} ({self.route_reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerState:
+    """A replica as the primary sees it."""
+
+    name: str
+    #: As PostgreSQL calls it: `streaming`, `catchup`, ….
+    state: str
+    lag_seconds: float | None
+    #: Bytes of WAL that it has not replayed.
+    lag_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +196,13 @@ class PrimaryState:
     #: Seconds since the last heartbeat was written; `None` if it did not answer.
     heartbeat_age_seconds: float | None
     response_ms: float
+    #: Heartbeats written so far.
+    heartbeats: int | None = None
+    #: Its position in the WAL.
+    position: str | None = None
+    followers: tuple[FollowerState, ...] = ()
+    #: `closed`, `open` (reads are kept away) or `half-open`.
+    breaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +214,25 @@ class ReplicaState:
     lag_seconds: float | None
     tier: Tier
     response_ms: float
+    name: str | None = None
+    #: `replaying`, `paused`, or `heartbeat` where its position cannot be had.
+    state: str | None = None
+    #: Bytes of WAL that it has received and not replayed.
+    lag_bytes: int | None = None
+    #: Up to where it has replayed the WAL.
+    position: str | None = None
+    breaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """A consumer of logical decoding."""
+
+    name: str
+    #: `active` while somebody reads it, else `inactive`.
+    state: str
+    #: Bytes of WAL that its consumer has not confirmed.
+    lag_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +261,8 @@ class CacheState:
 
     reachable: bool
     response_ms: float
+    #: Age by now of the entry that the instance asked last answered from.
+    last_entry_age_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +271,7 @@ class FreshnessReport:
 
     checked_at: datetime
     primary: PrimaryState
-    #: `None` if there is none.
+    #: The freshest; `None` if there is none.
     replica: ReplicaState | None
     #: `None` with the primary away.
     staging: StagingState | None
@@ -192,11 +279,15 @@ class FreshnessReport:
     flush: FlushState | None
     #: `None` if there is none.
     cache: CacheState | None
+    replicas: tuple[ReplicaState, ...] = ()
+    #: `None` with the primary away.
+    slots: tuple[SlotState, ...] | None = None
 
 
 def demand(
     consistency: AnyConsistency | None,
     max_staleness: Staleness | None,
+    purpose: AnyPurpose | None = None,
     token: str | None = None,
     wait: Staleness | None = None,
 ) -> tuple[tuple[str, str], ...]:
@@ -209,6 +300,11 @@ def demand(
         parameters.append(("consistency", str(consistency)))
     if max_staleness is not None:
         parameters.append(("max_staleness", _seconds("max_staleness", max_staleness, 86_400)))
+    if purpose is not None:
+        known = [p.value for p in Purpose]
+        if purpose not in known:
+            raise BadInput("purpose", f"{purpose!r} is none of {', '.join(known)}")
+        parameters.append(("purpose", str(purpose)))
     if token is not None:
         if not isinstance(token, str) or not token:
             raise BadInput("token", f"{token!r:.80} is not the token of a result of send")

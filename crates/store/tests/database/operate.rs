@@ -2,12 +2,16 @@
 
 use crate::support::{Server, Suite};
 use eaves_model::{Value, ValueType};
+use eaves_store::read::{Allowance, ReadError, Reader, SourceStatus};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub fn add(suite: &mut Suite) {
     suite.test("operate::health_and_status", health);
     suite.test("operate::statistics", statistics);
     suite.test("operate::what_history_holds", history_as_of);
+    suite.test("operate::lag_at_each_point", lag_points);
+    suite.test("operate::reads_of_a_request_share_its_time", shared_time);
     suite.test("operate::monitoring_sql_runs", monitoring_sql);
     suite.test("operate::what_is_old_is_forgotten", forgotten);
 }
@@ -87,6 +91,78 @@ async fn history_as_of(server: Arc<Server>) {
     let before = db.one(held).await;
     flusher.stage_flush(1).await.unwrap();
     assert_eq!(db.one(held).await, before);
+}
+
+async fn lag_points(server: Arc<Server>) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    let (e, a) = (w.entity("e").await, w.attribute("a", ValueType::Integer).await);
+    let points = [w.point(e, a, 0, Value::Integer(1)), w.point(e, a, 1, Value::Integer(2))];
+    w.commit(1, &points, &[]).await.unwrap();
+    let slot = format!("slot_{}", std::process::id());
+    db.sql
+        .execute("select pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot])
+        .await
+        .unwrap();
+    let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(5));
+    let first = reader.status().await.unwrap().value;
+    // Nothing is written in between: ages go on all the same.
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let later = reader.status().await.unwrap().value;
+    let lag = |status: &SourceStatus, point: &str| status.of(point).next().unwrap().lag_seconds.unwrap();
+    for point in ["heartbeat", "staging"] {
+        assert!(lag(&later, point) >= lag(&first, point) + 0.03, "{point}: {first:?} {later:?}");
+    }
+    let staging = first.of("staging").next().unwrap();
+    assert_eq!((staging.lag_rows, staging.state.as_str()), (Some(2), "waiting"));
+    assert_eq!(first.of("flush").next().unwrap().lag_seconds, None, "nothing was flushed yet");
+    let found = first.of("slot").next().unwrap();
+    assert_eq!((found.name.as_str(), found.state.as_str()), (slot.as_str(), "inactive"));
+    assert!(found.lag_bytes >= Some(0), "{found:?}");
+    let listed = db.one("select source, replica, state, lag_seconds is null from check_replication_lag()").await;
+    assert_eq!(listed, format!("slot|{slot}|inactive|t"));
+    db.sql.execute("select pg_drop_replication_slot($1)", &[&slot]).await.unwrap();
+
+    db.drain().await;
+    let flusher = db.flusher().await;
+    flusher.heartbeat().await.unwrap();
+    let beaten = reader.status().await.unwrap().value;
+    assert!(lag(&beaten, "heartbeat") < lag(&later, "heartbeat"));
+    assert_eq!((lag(&beaten, "staging"), beaten.of("slot").count()), (0.0, 0));
+    assert!(lag(&beaten, "flush") >= 0.0);
+    assert_eq!(beaten.of("heartbeat").next().unwrap().lag_rows, Some(1));
+}
+
+async fn shared_time(server: Arc<Server>) {
+    let db = server.database().await;
+    let tenant = db.writer("s").await.tenant;
+    let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(5));
+    reader.entity(tenant, "e").await.unwrap();
+    db.sql.batch_execute("begin; lock table entities in access exclusive mode").await.unwrap();
+    let began = Instant::now();
+    let (done, spent) = Allowance::scope(Duration::from_millis(300), async {
+        let first = reader.entity(tenant, "e").await;
+        (first, reader.entity(tenant, "e").await)
+    })
+    .await;
+    assert!(matches!(done.0, Err(ReadError::NoTime)), "stopped at the request's end: {done:?}");
+    assert!(matches!(done.1, Err(ReadError::NoTime)), "and nothing is begun after it: {done:?}");
+    assert!(began.elapsed() < Duration::from_secs(4) && spent >= Duration::from_millis(290), "{spent:?}");
+
+    // One that waits for the connection is told so, and that is no sign against the server.
+    let long = reader.entity(tenant, "e");
+    let short = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Allowance::scope(Duration::from_millis(100), reader.entity(tenant, "e")).await.0
+    };
+    let unlock = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        db.sql.batch_execute("rollback").await.unwrap();
+    };
+    let (long, short, ()) = tokio::join!(long, short, unlock);
+    assert!(matches!(short, Err(ReadError::Busy)), "{short:?}");
+    assert!(!short.unwrap_err().is_away());
+    assert!(long.is_ok(), "{long:?}");
 }
 
 async fn monitoring_sql(server: Arc<Server>) {

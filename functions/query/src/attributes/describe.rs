@@ -10,7 +10,7 @@ use crate::problem::Problem;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use eaves_freshness::{Consistency, Demand};
+use eaves_freshness::Demand;
 use eaves_model::rejection::excerpt;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub(crate) async fn patch_attribute(
     if !reader.attribute_describe(caller.tenant.id, name, unit, description).await? {
         return Err(not_found());
     }
-    let demand = Demand { consistency: Consistency::Strong, max_staleness: None };
+    let demand = Demand::STRONG;
     let (found, route, lag) = read(&context, &caller, demand, ("", Some(name), 1)).await?;
     let Some(found) = found.into_iter().next() else { return Err(not_found()) };
     context.memory.remember_attribute(caller.tenant.id, found.attribute.clone());

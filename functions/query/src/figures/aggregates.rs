@@ -106,6 +106,7 @@ pub(crate) struct AggregatesAnswer {
     post, path = "/v1/aggregates", tag = "attributes",
     security(("jwt" = ["query:read"])),
     params(
+        ("consistency" = Option<String>, Query, description = "`eventual` (default) or `analytics`; `strong` is not possible: what is not flushed yet is in no figure"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
     request_body(content = AggregatesBody, content_type = "application/json"),
@@ -125,7 +126,7 @@ pub(crate) async fn post_aggregates(
     body: Bytes,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
-    let demand = params.only(&["max_staleness"])?.demand()?;
+    let demand = super::demand(&params.only(&["consistency", "max_staleness"])?)?;
     let body: AggregatesBody = body::object(&body, "{\"attributes\": [\"temperature\"]}")?;
     let window = Window::of(body.from, body.to, Timestamp::now())?;
     let names = names(&body.attributes)?;

@@ -88,6 +88,7 @@ pub(crate) struct DistributionAnswer {
         ("type" = Option<String>, Query, description = "Only of entities of this type", example = "pump"),
         ("buckets" = Option<u32>, Query, description = "Of numbers: how many buckets, 1 to 200 (default 20)"),
         ("top" = Option<u32>, Query, description = "Of all else: how many values, 1 to 100 (default 20)"),
+        ("consistency" = Option<String>, Query, description = "`eventual` (default) or `analytics`; `strong` is not possible: what is not flushed yet is in no figure"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
     responses(
@@ -106,8 +107,8 @@ pub(crate) async fn get_distribution(
     params: Params,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
-    let params = params.only(&["from", "to", "type", "buckets", "top", "max_staleness"])?;
-    let demand = params.demand()?;
+    let params = params.only(&["from", "to", "type", "buckets", "top", "consistency", "max_staleness"])?;
+    let demand = super::demand(&params)?;
     let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now())?;
     let name = checked("name", &name)?;
     let entity_type = match params.get("type") {

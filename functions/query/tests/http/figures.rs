@@ -173,7 +173,7 @@ pub(crate) async fn figures_keep_to_their_guards(world: &World) {
     check(json!({"attributes": ["i"], "group_by": "moon"}), "body", "unknown variant").await;
     check(json!({"attributes": ["i"], "type": "\u{1}"}), "type", "control").await;
     let strong = world.ask(&tenant, "/v1/aggregates?consistency=strong", &json!({"attributes": ["i"]})).await;
-    strong.problem(400, Some("consistency"), "no such parameter");
+    strong.problem(400, Some("consistency"), "none can be strong");
     let path = format!("/v1/attributes/i/distribution?from={early}&to={late}");
     world.get(&tenant, &path).await.problem(400, Some("from"), "at most 30");
     // Nothing is as young as this, and the answer does not pretend to be.

@@ -6,6 +6,8 @@
 mod attributes;
 mod auth;
 mod away;
+mod budgets;
+mod checker;
 mod coherence;
 mod described;
 mod doubles;
@@ -13,6 +15,7 @@ mod entities;
 mod entity;
 mod export;
 mod figures;
+mod ground;
 mod history;
 mod hot;
 mod hot_decided;
@@ -21,12 +24,15 @@ mod quarantine;
 mod search;
 mod series;
 mod settings;
+mod storms;
 mod telemetry;
 mod tokens;
 mod world;
 
+use ground::Ground;
 use libtest_mimic::{Arguments, Trial};
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 use world::World;
 
 macro_rules! cases {
@@ -47,7 +53,7 @@ fn main() {
     args.test_threads = Some(1);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let world = Arc::new(runtime.block_on(World::start()));
-    let cases = cases![
+    let mut cases = cases![
         world,
         runtime,
         auth::a_request_without_verified_claims_is_401,
@@ -107,12 +113,41 @@ fn main() {
         described::the_description_is_complete,
         described::answers_are_as_described,
         described::freshness_shows_every_part,
+        budgets::a_purpose_brings_its_budget_wherever_something_is_read,
+        budgets::contradictions_are_refused_with_both_names,
+        budgets::headers_for_caches_and_clocks,
+        budgets::lag_moves_while_nothing_is_written,
         away::a_paused_replica_is_left_for_the_primary,
         coherence::no_interleaving_makes_the_cache_lie,
         away::redis_away_costs_nothing_but_time,
         away::with_the_primary_away_strong_is_503_and_eventual_tells_the_truth,
     ];
+    // Servers of their own, which these cases make lag, fill up and promote: in this order.
+    let ground: Arc<OnceCell<Arc<Ground>>> = Arc::default();
+    macro_rules! on_ground {
+        ($($module:ident :: $case:ident),* $(,)?) => {
+            vec![$({
+                let (ground, runtime) = (Arc::clone(&ground), runtime.handle().clone());
+                Trial::test(concat!(stringify!($module), "::", stringify!($case)), move || {
+                    runtime.block_on(async {
+                        let ground = ground.get_or_init(async || Arc::new(Ground::start().await)).await;
+                        $module::$case(ground).await;
+                    });
+                    Ok(())
+                })
+            }),*]
+        };
+    }
+    cases.extend(on_ground![
+        storms::replicas_a_minute_behind_are_left_told_and_taken_back,
+        storms::what_is_too_much_is_told_to_come_back,
+        storms::with_all_connections_in_use_replicas_answer_and_strong_reads_wait,
+        checker::no_answer_is_older_than_it_says,
+    ]);
     let conclusion = libtest_mimic::run(&args, cases);
+    if let Some(ground) = Arc::into_inner(ground).and_then(OnceCell::into_inner).and_then(Arc::into_inner) {
+        runtime.block_on(ground.stop());
+    }
     match Arc::try_unwrap(world) {
         Ok(world) => runtime.block_on(world.stop()),
         // A case that panicked keeps its share; the servers still end with this process.

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex as AsyncMutex;
 use tower::ServiceExt as _;
 
-const PASSWORD: &str = "for-tests";
+pub(crate) const PASSWORD: &str = "for-tests";
 
 pub(crate) struct World {
     pub(crate) primary: AsyncMutex<PgServer>,
@@ -395,29 +395,7 @@ impl World {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let mut context = json!({
-            "accountId": "0", "stage": "$default", "requestId": "r", "apiId": "a", "timeEpoch": 0,
-            "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
-        });
-        if let Some(claims) = claims {
-            context["authorizer"] = json!({"jwt": {"claims": claims, "scopes": null}});
-        }
-        let context = RequestContext::ApiGatewayV2(serde_json::from_value(context).unwrap());
-        let request = request.extension(context).body(Body::from(body)).unwrap();
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let mut text = String::new();
-        match headers.get("content-encoding") {
-            Some(_) => flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap(),
-            None => (&bytes[..]).read_to_string(&mut text).unwrap(),
-        };
-        let body = serde_json::from_str(&text).unwrap_or(Json::Null);
-        Answer { status, headers, text, body }
+        ask(&self.router, method, path, claims, headers, body).await
     }
 
     /// Asks until the answer is as wanted.
@@ -439,6 +417,40 @@ impl World {
     }
 }
 
+/// Sends a request as API Gateway would.
+pub(crate) async fn ask(
+    router: &Router,
+    method: Method,
+    path: &str,
+    claims: Option<Json>,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut context = json!({
+        "accountId": "0", "stage": "$default", "requestId": "r", "apiId": "a", "timeEpoch": 0,
+        "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
+    });
+    if let Some(claims) = claims {
+        context["authorizer"] = json!({"jwt": {"claims": claims, "scopes": null}});
+    }
+    let context = RequestContext::ApiGatewayV2(serde_json::from_value(context).unwrap());
+    let request = request.extension(context).body(Body::from(body)).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let mut text = String::new();
+    match headers.get("content-encoding") {
+        Some(_) => flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap(),
+        None => (&bytes[..]).read_to_string(&mut text).unwrap(),
+    };
+    let body = serde_json::from_str(&text).unwrap_or(Json::Null);
+    Answer { status, headers, text, body }
+}
+
 pub(crate) fn claims(tenant: &Tenant, scope: &str) -> Json {
     json!({"tenant": tenant.name, "tenant_id": tenant.id.to_string(), "scope": scope, "sub": "t"})
 }
@@ -458,7 +470,7 @@ pub(crate) fn role(world: &World, name: &str) -> Postgres {
     settings(world.superuser.port, name, PASSWORD)
 }
 
-fn settings(port: u16, user: &str, password: &str) -> Postgres {
+pub(crate) fn settings(port: u16, user: &str, password: &str) -> Postgres {
     Postgres {
         host: "127.0.0.1".into(),
         port,
@@ -471,7 +483,7 @@ fn settings(port: u16, user: &str, password: &str) -> Postgres {
     }
 }
 
-async fn execute(settings: &Postgres, sql: &str) {
+pub(crate) async fn execute(settings: &Postgres, sql: &str) {
     let mut config = tokio_postgres::Config::new();
     config.host(&settings.host).port(settings.port).dbname(&settings.database);
     config.user(&settings.user).password(settings.password.expose());
