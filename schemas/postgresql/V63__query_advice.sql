@@ -14,6 +14,10 @@ language plpgsql stable security definer
 set search_path = public, pg_temp
 as $$
 begin
+  -- Through the API it is a read across tenants like any other: noted first (V61).
+  if session_user = 'eaves_superadmin' then
+    perform superadmin_scope('advice');
+  end if;
   begin
     return query
     with statements as materialized (

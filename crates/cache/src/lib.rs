@@ -11,8 +11,10 @@
 
 mod connection;
 mod entry;
+mod rate;
 
 pub use entry::{Entry, Named};
+pub use rate::{Bucket, Rate, Taken, Wanted};
 
 use connection::Connection;
 use eaves_freshness::Breaker;
@@ -75,6 +77,7 @@ pub struct Cache {
     connection: Connection,
     breaker: Arc<Mutex<Breaker>>,
     script: Arc<Script>,
+    take_script: Arc<Script>,
     ttl: Duration,
 }
 
@@ -90,7 +93,8 @@ impl Cache {
     pub fn connect(settings: &Settings) -> Result<Self, CacheError> {
         let connection = Connection::prepare(settings)?;
         let script = Arc::new(Script::new(include_str!("set_if_newer.lua")));
-        Ok(Self { connection, breaker: Arc::default(), script, ttl: settings.ttl })
+        let take_script = Arc::new(Script::new(include_str!("take.lua")));
+        Ok(Self { connection, breaker: Arc::default(), script, take_script, ttl: settings.ttl })
     }
 
     /// The entry of an entity, if there is one.

@@ -8,6 +8,7 @@
 //! that. Start with [`ingest::IngestStore::commit`] and `schemas/postgresql`.
 
 pub mod admin;
+pub mod advice;
 mod db;
 mod error;
 pub mod flush;
@@ -18,6 +19,7 @@ mod micros;
 mod migrate;
 pub mod quarantine;
 pub mod read;
+pub mod superadmin;
 
 pub use db::{Db, connect};
 pub use error::StoreError;

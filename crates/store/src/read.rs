@@ -13,6 +13,7 @@ mod buckets;
 mod distribution;
 mod entities;
 mod entity;
+mod guards;
 mod history;
 mod hot;
 mod plugins;
@@ -28,6 +29,7 @@ pub use buckets::{Bucket, BucketQuery};
 pub use distribution::{Distribution, DistributionQuery, HistogramBucket, TopValue};
 pub use entities::EntitiesQuery;
 pub use entity::{AttributeRow, EntityRow};
+pub use guards::{Cost, TenantGuards, TenantRates};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use hot::{DecidingPlugin, HeldProposal, HotDecision, HotRun, LastHotRun, RunDecision};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
@@ -35,6 +37,7 @@ pub use search::{SearchQuery, SearchRow, SearchSort};
 pub use series::{LatestQuery, LatestValue, SeriesPart, SeriesQuery};
 pub use settings::OwnChange;
 pub use status::{PipelineStatus, SourceStatus};
+pub(crate) use guards::tenant_guards;
 pub use usage::{Asked, AttributeUsage, DayFigures, HotStatistics};
 
 use crate::{Db, StoreError};
@@ -78,6 +81,9 @@ pub enum ReadError {
     /// A figure is beyond the range of its type.
     #[error("a figure is beyond the range of its type")]
     OutOfRange,
+    /// The planner expects it to cost more than it may; it was not run.
+    #[error("the statement would cost {}, more than it may", .0.total)]
+    TooExpensive(Cost),
     /// The database refused the statement.
     #[error("a read was refused")]
     Refused(#[source] tokio_postgres::Error),
@@ -117,6 +123,7 @@ impl From<tokio_postgres::Error> for ReadError {
             "EV003" => FilterRefusal::WrongType,
             "EV004" => FilterRefusal::Malformed,
             "EV005" => FilterRefusal::TooLarge,
+            "EV006" => return Self::TooExpensive(Cost::of_detail(database.detail().unwrap_or_default())),
             _ if *database.code() == SqlState::QUERY_CANCELED => return Self::TooSlow,
             _ if *database.code() == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => return Self::OutOfRange,
             // Connection exceptions, no resources, shutdown, recovery, pooler errors.

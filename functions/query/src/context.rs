@@ -1,7 +1,9 @@
 //! What an instance has: clients, and what it remembers.
 
+use crate::guard::Guards;
 use crate::memory::{Memory, Recall};
 use crate::problem::Problem;
+use crate::rate::Rates;
 use crate::sources::{Server, Sources};
 use crate::stream::{Kinesis, Stream};
 use crate::usage::Usage;
@@ -11,6 +13,7 @@ use eaves_model::tenant::Tenant;
 use eaves_settings::functions::Query as Settings;
 use eaves_settings::{SettingsError, Vars};
 use eaves_store::read::{AttributeRow, Reader};
+use eaves_store::superadmin::Superadmin;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +40,10 @@ pub struct Context {
     pub(crate) stream: Arc<dyn Stream>,
     pub(crate) memory: Memory,
     pub(crate) usage: Usage,
+    pub(crate) guards: Guards,
+    pub(crate) rates: Rates,
+    /// For operators' reads across tenants, where they are enabled.
+    pub(crate) superadmin: Option<Superadmin>,
 }
 
 impl Context {
@@ -58,7 +65,16 @@ impl Context {
         let replica = settings.replica.as_ref().map(server);
         let cache = settings.cache.as_ref().map(Cache::connect).transpose()?;
         let sources = Sources { primary, replica };
-        Ok(Self { sources, cache, stream, memory: Memory::new(), usage: Usage::default() })
+        Ok(Self {
+            sources,
+            cache,
+            stream,
+            memory: Memory::new(),
+            usage: Usage::default(),
+            guards: Guards::new(settings.cost_limit),
+            rates: Rates::new(settings.rates),
+            superadmin: settings.superadmin.as_ref().map(Superadmin::new),
+        })
     }
 
     /// The tenant of this name, if it is registered.

@@ -5,6 +5,7 @@
 //! routing decisions in `eaves-freshness`. Start with [`router`], then `entity` for the
 //! shape of an endpoint and `sources` for how a source is chosen, tried and left.
 
+mod admin;
 mod answer;
 mod attributes;
 mod body;
@@ -20,6 +21,7 @@ mod figures;
 mod filter;
 mod format;
 mod freshness;
+mod guard;
 mod history;
 mod hot;
 mod memory;
@@ -28,6 +30,7 @@ mod openapi;
 mod params;
 mod problem;
 mod quarantine;
+mod rate;
 mod router;
 mod search;
 mod series;

@@ -4,6 +4,7 @@ use crate::answer;
 use crate::caller::{Caller, TELEMETRY_WRITE};
 use crate::context::Context;
 use crate::problem::{FieldError, Problem};
+use crate::rate::AcceptedValues;
 use crate::stream::Outgoing;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -135,7 +136,10 @@ pub(crate) async fn post_telemetry(
         rejected,
         rejections,
     };
-    Ok(answer::json(StatusCode::ACCEPTED, &answer))
+    let values = AcceptedValues(answer.accepted_values as u64);
+    let mut response = answer::json(StatusCode::ACCEPTED, &answer);
+    response.extensions_mut().insert(values);
+    Ok(response)
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
