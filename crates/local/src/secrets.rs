@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Roles that log in to the database.
-pub(crate) const LOGIN_ROLES: [&str; 5] =
-    ["eaves_migrate", "eaves_ingest", "eaves_flush", "eaves_query", "eaves_admin"];
+pub(crate) const LOGIN_ROLES: [&str; 6] =
+    ["eaves_migrate", "eaves_ingest", "eaves_flush", "eaves_query", "eaves_admin", "eaves_superadmin"];
 
 /// The secrets.
 #[derive(Clone, Serialize, Deserialize)]
@@ -23,15 +23,31 @@ impl Secrets {
     /// Those of the data folder, made if there are none.
     pub(crate) fn load_or_make(path: &Path) -> Result<Self> {
         if let Ok(bytes) = std::fs::read(path) {
-            return serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()));
+            let mut kept: Self =
+                serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?;
+            // Of a version that had fewer roles.
+            if LOGIN_ROLES.iter().any(|role| !kept.roles.contains_key(*role)) {
+                kept.add_roles()?;
+                files::replace(path, &serde_json::to_vec_pretty(&kept)?, 0o600)?;
+            }
+            return Ok(kept);
         }
-        let mut roles = BTreeMap::new();
-        for role in LOGIN_ROLES {
-            roles.insert(role.to_owned(), random_hex()?);
-        }
-        let made = Self { roles, plugin_key: random_hex()? };
+        let mut made = Self { roles: BTreeMap::new(), plugin_key: random_hex()? };
+        made.add_roles()?;
         files::replace(path, &serde_json::to_vec_pretty(&made)?, 0o600)?;
         Ok(made)
+    }
+}
+
+impl Secrets {
+    /// A password for each role that has none.
+    fn add_roles(&mut self) -> Result<()> {
+        for role in LOGIN_ROLES {
+            if !self.roles.contains_key(role) {
+                self.roles.insert(role.to_owned(), random_hex()?);
+            }
+        }
+        Ok(())
     }
 }
 
