@@ -58,6 +58,6 @@ pub fn router(context: Arc<Context>) -> Router {
         .method_not_allowed_fallback(async |method: Method, uri: Uri| Problem::no_method(&method, uri.path()))
         // Bodies are read with limits of their own, which name what is too large.
         .layer(DefaultBodyLimit::disable())
-        .layer(middleware::from_fn(compress::gzip))
+        .layer(middleware::from_fn(compress::compress))
         .with_state(context)
 }
