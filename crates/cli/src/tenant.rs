@@ -106,7 +106,8 @@ struct Guards {
 
 /// `reads=6000`: a rate of its own, 0 for none; `None` for the platform's.
 fn rate(text: &str) -> Result<(String, Option<u64>)> {
-    let wanted = || format!("{text:?} is no rate such as reads=6000, expensive=60, values=none or reads=default");
+    let wanted =
+        || format!("{text:?} is no rate such as reads=6000, expensive=60, values=none or reads=default");
     let (kind, number) = text.split_once('=').with_context(wanted)?;
     if !["reads", "expensive", "values"].contains(&kind) {
         bail!(wanted());
@@ -220,10 +221,32 @@ async fn list(data: &Data) -> Result<()> {
         let auto = if t.hot_auto { "yes" } else { "no" };
         let window = format!("{} of {} d", t.guards.default_window_days, t.guards.longest_window_days);
         let rates = rates(t.guards.rates);
-        vec![t.name, t.id.to_string(), strict.into(), most, bytes, auto.into(), points, late, ahead, window, rates]
+        vec![
+            t.name,
+            t.id.to_string(),
+            strict.into(),
+            most,
+            bytes,
+            auto.into(),
+            points,
+            late,
+            ahead,
+            window,
+            rates,
+        ]
     });
     let heading = [
-        "TENANT", "ID", "STRICT", "HOT LIMIT", "HOT BYTES", "HOT AUTO", "POINTS", "LATE", "AHEAD", "WINDOW", "RATES",
+        "TENANT",
+        "ID",
+        "STRICT",
+        "HOT LIMIT",
+        "HOT BYTES",
+        "HOT AUTO",
+        "POINTS",
+        "LATE",
+        "AHEAD",
+        "WINDOW",
+        "RATES",
     ];
     out::line(out::table(&heading, rows))
 }

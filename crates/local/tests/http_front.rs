@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use eaves_local::front::auth::{AUDIENCE, Authorizer, ISSUER, Issuer, Kind, keys_file};
 use eaves_local::front::{Front, FrontConfig};
 use eaves_local::lambda::{FunctionConfig, FunctionHost};
-use reqwest::{Client, StatusCode};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -192,9 +192,11 @@ async fn forged_and_foreign_tokens_are_denied_whatever_the_kind_of_key() {
         let elsewhere = tempfile::tempdir().unwrap();
         let path = elsewhere.path().join("key.pem");
         Issuer::load_or_make(&path).unwrap();
-        for (other, theirs) in
-            [(Kind::Rs256, Algorithm::RS256), (Kind::Es256, Algorithm::ES256), (Kind::EdDsa, Algorithm::EdDSA)]
-        {
+        for (other, theirs) in [
+            (Kind::Rs256, Algorithm::RS256),
+            (Kind::Es256, Algorithm::ES256),
+            (Kind::EdDsa, Algorithm::EdDSA),
+        ] {
             let stranger = Issuer::rotate(&path, other).unwrap();
             let why = if theirs == algorithm { "signature" } else { "not that of its key" };
             world.denied(&sign(&stranger, theirs, Some(kid), &good), why).await;
@@ -236,7 +238,8 @@ async fn a_key_is_exchanged_while_tokens_are_used_and_a_retired_one_is_refused()
     let jwks = async || {
         let url = world.url("/.well-known/jwks.json");
         let keys: Value = world.client.get(url).send().await.unwrap().json().await.unwrap();
-        let named = |key: &Value| (key["kid"].as_str().unwrap().to_owned(), key["alg"].as_str().unwrap().to_owned());
+        let named =
+            |key: &Value| (key["kid"].as_str().unwrap().to_owned(), key["alg"].as_str().unwrap().to_owned());
         keys["keys"].as_array().unwrap().iter().map(named).collect::<Vec<_>>()
     };
     assert_eq!(jwks().await, [(world.issuer.kid().to_owned(), "RS256".to_owned())]);

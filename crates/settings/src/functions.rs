@@ -229,7 +229,8 @@ pub struct Rates {
 impl Rates {
     /// From `EAVES_RATE_READS`, `EAVES_RATE_EXPENSIVE` and `EAVES_RATE_VALUES`.
     fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
-        let rate = |name, default| parsed(vars, name, "a number a minute, 0 for no limit", "60000", Some(default));
+        let rate =
+            |name, default| parsed(vars, name, "a number a minute, 0 for no limit", "60000", Some(default));
         Ok(Self {
             reads: rate("EAVES_RATE_READS", 600_000)?,
             expensive: rate("EAVES_RATE_EXPENSIVE", 60_000)?,

@@ -83,7 +83,10 @@ mod tests {
     fn each_kind_says_what_to_do() {
         let figures = json!({"filters": 812, "mean_ms": 44.1, "pin": null});
         let text = words("promote_attribute", "acme", "serial", &figures);
-        assert!(text.contains("812 queries") && text.contains("eaves hot promote serial --tenant acme"), "{text}");
+        assert!(
+            text.contains("812 queries") && text.contains("eaves hot promote serial --tenant acme"),
+            "{text}"
+        );
         let pinned = words("promote_attribute", "acme", "serial", &json!({"filters": 1, "pin": "cold"}));
         assert!(pinned.contains("unpin"), "{pinned}");
         for kind in ["slow_statement", "no_time_filter", "unused_index", "statements_off"] {

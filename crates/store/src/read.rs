@@ -29,6 +29,7 @@ pub use buckets::{Bucket, BucketQuery};
 pub use distribution::{Distribution, DistributionQuery, HistogramBucket, TopValue};
 pub use entities::EntitiesQuery;
 pub use entity::{AttributeRow, EntityRow};
+pub(crate) use guards::tenant_guards;
 pub use guards::{Cost, TenantGuards, TenantRates};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use hot::{DecidingPlugin, HeldProposal, HotDecision, HotRun, LastHotRun, RunDecision};
@@ -37,7 +38,6 @@ pub use search::{SearchQuery, SearchRow, SearchSort};
 pub use series::{LatestQuery, LatestValue, SeriesPart, SeriesQuery};
 pub use settings::OwnChange;
 pub use status::{PipelineStatus, SourceStatus};
-pub(crate) use guards::tenant_guards;
 pub use usage::{Asked, AttributeUsage, DayFigures, HotStatistics};
 
 use crate::{Db, StoreError};

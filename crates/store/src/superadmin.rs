@@ -101,7 +101,12 @@ impl Superadmin {
     }
 
     /// Reads with a ticket, in a transaction that can do nothing else.
-    async fn read(&self, ticket: &str, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
+    async fn read(
+        &self,
+        ticket: &str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, StoreError> {
         let work = async {
             let client = self.db.client().await?;
             let limit = self.db.limit().as_millis();

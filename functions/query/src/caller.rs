@@ -109,7 +109,9 @@ impl FromRequestParts<Arc<Context>> for Operator {
             return Err(Problem::forbidden("the token lacks the scope admin"));
         }
         if claim(&jwt.claims, OPERATOR) != Some("true") {
-            return Err(Problem::forbidden("the token is not an operator's: it lacks the claim operator=true"));
+            return Err(Problem::forbidden(
+                "the token is not an operator's: it lacks the claim operator=true",
+            ));
         }
         if claim(&jwt.claims, "sub").is_none() {
             return Err(Problem::forbidden("the token names nobody (sub) who could be noted"));

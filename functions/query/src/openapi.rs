@@ -86,15 +86,15 @@ fn tells_freshness(path: &str) -> bool {
 
 /// Headers of every answer to a tenant's token, where its rate is limited.
 const RATE: [(&str, &str); 2] = [
-    ("RateLimit-Policy", "`\"reads\";q=600000;w=60`: what the request was counted as, and how much may be had in how many seconds"),
+    (
+        "RateLimit-Policy",
+        "`\"reads\";q=600000;w=60`: what the request was counted as, and how much may be had in how many seconds",
+    ),
     ("RateLimit", "`\"reads\";r=599999;t=1`: what is left, and the seconds until all is there again"),
 ];
 
 fn text_header(description: &str) -> Header {
-    HeaderBuilder::new()
-        .schema(Some(Object::with_type(Type::String)))
-        .description(Some(description))
-        .build()
+    HeaderBuilder::new().schema(Some(Object::with_type(Type::String))).description(Some(description)).build()
 }
 
 /// Every request with a tenant's token can be one too many.

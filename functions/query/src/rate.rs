@@ -283,8 +283,7 @@ mod tests {
     async fn values_are_paid_for_after_they_were_counted() {
         let rates = Rates::new(Settings { values: 60, ..SETTINGS });
         let usual = TenantRates::default();
-        let forced =
-            rates.take(None, TenantId(1), Class::Values, usual, (100, true)).await.unwrap();
+        let forced = rates.take(None, TenantId(1), Class::Values, usual, (100, true)).await.unwrap();
         assert!(forced.retry_in.is_none());
         let wait = take(&rates, 1, Class::Values, usual).await.unwrap().retry_in.unwrap();
         assert!(wait > Duration::from_secs(35), "{wait:?}");

@@ -154,7 +154,8 @@ pub(crate) async fn patch_tenant(
         let longest = reader.own_window_set(caller.tenant.id, days).await?;
         context.guards.forget(caller.tenant.id);
         if !(1..=longest).contains(&days) {
-            let detail = format!("{days} is not from 1 to {longest}, the longest window that the operator allows");
+            let detail =
+                format!("{days} is not from 1 to {longest}, the longest window that the operator allows");
             return Err(Problem::bad_body("default_window_days", detail));
         }
     }

@@ -35,7 +35,8 @@ impl Windows {
     pub(crate) fn within(self, field: &str, asked: Option<i64>) -> Result<i64, Problem> {
         match asked {
             Some(span) if span > self.longest => {
-                let detail = format!("reaches back {} days, at most {} are looked at", span / DAY, self.longest / DAY);
+                let detail =
+                    format!("reaches back {} days, at most {} are looked at", span / DAY, self.longest / DAY);
                 Err(Problem::window_too_long(field, detail))
             }
             asked => Ok(asked.unwrap_or(self.default)),

@@ -105,4 +105,3 @@ pub(super) fn parts(answer: &Value) -> Vec<String> {
     }
     vec![out::table(&["PART", "STATE", "FRESHNESS"], rows)]
 }
-

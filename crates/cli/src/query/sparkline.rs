@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn a_line_is_as_high_as_its_values() {
-        let rising = points(&[json!(0), json!(1), json!(2), json!(3), json!(4), json!(5), json!(6), json!(7)]);
+        let rising =
+            points(&[json!(0), json!(1), json!(2), json!(3), json!(4), json!(5), json!(6), json!(7)]);
         assert_eq!(of(&rising).unwrap(), "▁▂▃▄▅▆▇█  0 to 7");
         // The newest first, as the API gives them.
         let newest_first: Vec<Value> = rising.into_iter().rev().collect();

@@ -171,7 +171,8 @@ impl Authorizer {
         if head.alg != key.algorithm {
             return Err(invalid("the token's algorithm is not that of its key"));
         }
-        let data = jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &self.validation(key.algorithm));
+        let data =
+            jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &self.validation(key.algorithm));
         let claims = data.map_err(|e| invalid(reason(e.kind())))?.claims;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if claims.get("iat").is_some_and(|iat| iat.as_f64().is_none_or(|iat| iat > now as f64)) {
@@ -189,7 +190,9 @@ fn reason(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
         ErrorKind::ImmatureSignature => "the token is not valid yet",
         ErrorKind::InvalidIssuer => "the token has another issuer",
         ErrorKind::InvalidAudience => "the token is for another audience",
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "the token's algorithm is not that of its key",
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
+            "the token's algorithm is not that of its key"
+        }
         ErrorKind::InvalidSignature => "the token's signature is wrong",
         ErrorKind::MissingRequiredClaim(_) => "the token lacks exp, iss or aud",
         _ => "the token is not valid",

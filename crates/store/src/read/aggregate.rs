@@ -176,7 +176,10 @@ impl Reader {
             .into_iter()
             .map(|value_type| {
                 let of_type = query.attributes.iter().filter(|(_, t)| *t == value_type);
-                (format!("{before}{}", statement(query, value_type)), of_type.map(|(id, _)| id.0).collect::<Vec<_>>())
+                (
+                    format!("{before}{}", statement(query, value_type)),
+                    of_type.map(|(id, _)| id.0).collect::<Vec<_>>(),
+                )
             })
             .filter(|(_, ids)| !ids.is_empty())
             .collect();

@@ -83,8 +83,7 @@ impl Reader {
             (&from, Type::TIMESTAMPTZ),
             (&to, Type::TIMESTAMPTZ),
         ];
-        let done =
-            self.unit(Some(query.tenant), &[Statement { sql: SCAN, parameters: &parameters }]).await?;
+        let done = self.unit(Some(query.tenant), &[Statement { sql: SCAN, parameters: &parameters }]).await?;
         done.try_map(|results| Cost::of_all(&results))
     }
 

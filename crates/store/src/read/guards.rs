@@ -83,9 +83,8 @@ fn most_rows(plan: &Value) -> f64 {
 /// The guards in five columns.
 pub(crate) fn tenant_guards(row: &Row, from: usize) -> Result<TenantGuards, tokio_postgres::Error> {
     let days = |column: usize| row.try_get::<_, i32>(from + column).map(i32::unsigned_abs);
-    let rate = |column: usize| {
-        row.try_get::<_, Option<i64>>(from + column).map(|rate| rate.map(i64::unsigned_abs))
-    };
+    let rate =
+        |column: usize| row.try_get::<_, Option<i64>>(from + column).map(|rate| rate.map(i64::unsigned_abs));
     Ok(TenantGuards {
         default_window_days: days(0)?,
         longest_window_days: days(1)?,

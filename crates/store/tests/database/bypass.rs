@@ -81,7 +81,10 @@ async fn relations(server: Arc<Server>) {
                     Err(code) if staging => assert_eq!(code, "23502", "{role}: {change}"),
                     // A system column, a view, a partitioned parent: refused before rights are looked at.
                     Err(code) => {
-                        assert!(["42501", "42809", "0A000", "42703", "55000", "428C9"].contains(&code.as_str()), "{role}: {change}: {code}");
+                        assert!(
+                            ["42501", "42809", "0A000", "42703", "55000", "428C9"].contains(&code.as_str()),
+                            "{role}: {change}: {code}"
+                        );
                     }
                     Ok(_) => panic!("{role}: {change} was done"),
                 }
@@ -93,7 +96,9 @@ async fn relations(server: Arc<Server>) {
                 match attempt(&client, tenant, &select).await {
                     Err(code) if code == "42501" => {}
                     // A view that wants a ticket; statistics of nobody.
-                    Err(code) => assert!(["EV008", "55000"].contains(&code.as_str()), "{role}: {select}: {code}"),
+                    Err(code) => {
+                        assert!(["EV008", "55000"].contains(&code.as_str()), "{role}: {select}: {code}")
+                    }
                     Ok(found) if *of_tenants && role != "eaves_admin" => {
                         let own = tenant.map(|t| t.0.to_string()).unwrap_or_default();
                         assert!(found.is_empty() || found == own, "{role} as {own:?}: {select}: {found}");
@@ -159,7 +164,8 @@ async fn functions(server: Arc<Server>) {
              order by 1",
         )
         .await;
-    let (query, superadmin) = (connect(&db.role("eaves_query")).await, connect(&db.role("eaves_superadmin")).await);
+    let (query, superadmin) =
+        (connect(&db.role("eaves_query")).await, connect(&db.role("eaves_superadmin")).await);
     let (mut called, mut closed) = (0, 0);
     for line in calls.lines() {
         let parts: Vec<&str> = line.split('\t').collect();
@@ -245,25 +251,37 @@ async fn tickets(server: Arc<Server>) {
         assert_eq!(refused(ticket, read).await, Err("EV008".into()), "{ticket}");
     }
     // One that is rolled back with the read.
-    let both = format!("with t as materialized ({open}) select set_config('app.superadmin_ticket', superadmin_open::text, true) from t; {read}");
+    let both = format!(
+        "with t as materialized ({open}) select set_config('app.superadmin_ticket', superadmin_open::text, true) from t; {read}"
+    );
     assert_eq!(attempt(&client, None, &both).await, Err("EV008".into()));
     assert_eq!(db.one("select count(*) from admin_reads").await, "0");
 
     let ticket = text(&client, open).await;
     let found = refused(&ticket, read).await.unwrap();
     assert!(found.ends_with("other") && !found.contains("acme"), "{found}");
-    assert_eq!(refused(&ticket, "select * from superadmin_attributes").await, Err("EV008".into()), "of another kind");
+    assert_eq!(
+        refused(&ticket, "select * from superadmin_attributes").await,
+        Err("EV008".into()),
+        "of another kind"
+    );
     assert_eq!(refused(&ticket, "select * from query_advice()").await, Err("EV008".into()));
     assert_eq!(refused(&ticket, "select * from entities").await, Err("42501".into()));
     // Another role's, and an old one.
     db.sql.batch_execute("update admin_reads set role_name = 'eaves_admin'").await.unwrap();
     assert_eq!(refused(&ticket, read).await, Err("EV008".into()));
     db.sql
-        .batch_execute("update admin_reads set role_name = 'eaves_superadmin', opened_at = now() - interval '6 minutes'")
+        .batch_execute(
+            "update admin_reads set role_name = 'eaves_superadmin', opened_at = now() - interval '6 minutes'",
+        )
         .await
         .unwrap();
     assert_eq!(refused(&ticket, read).await, Err("EV008".into()));
-    for sql in ["delete from admin_reads", "update admin_reads set reason = 'another reason'", "truncate admin_reads"] {
+    for sql in [
+        "delete from admin_reads",
+        "update admin_reads set reason = 'another reason'",
+        "truncate admin_reads",
+    ] {
         for role in LOGINS {
             let client = connect(&db.role(role)).await;
             assert_eq!(attempt(&client, Some(db.acme), sql).await, Err("42501".into()), "{role}: {sql}");
@@ -342,7 +360,10 @@ async fn interleaved(server: Arc<Server>) {
             match task.await {
                 Ok(done) => {
                     let row = done.unwrap().value.unwrap();
-                    assert_eq!((row.entity, row.attrs_json.as_str()), (entity, format!(r#"{{"a": {n}}}"#).as_str()));
+                    assert_eq!(
+                        (row.entity, row.attrs_json.as_str()),
+                        (entity, format!(r#"{{"a": {n}}}"#).as_str())
+                    );
                     read += 1;
                 }
                 Err(e) if e.is_cancelled() => given_up += 1,

@@ -126,14 +126,20 @@ pub(crate) async fn each_endpoint_wants_the_scope_that_its_description_names(wor
             continue;
         }
         let path = filled(&path, "a", "b", "1");
-        let ask = async |claims: Option<Json>| world.send(method.clone(), &path, claims, &headers, "{}").await;
+        let ask =
+            async |claims: Option<Json>| world.send(method.clone(), &path, claims, &headers, "{}").await;
         assert_eq!(ask(None).await.status, 401, "{method} {path}");
         for scope in all {
             let mut claims = claims(&tenant, scope);
             claims["operator"] = json!("true");
             let answer = ask(Some(claims)).await;
             let refused = answer.status == 403;
-            assert_eq!(refused, !scopes.iter().any(|s| s == scope), "{method} {path} with {scope}: {}", answer.text);
+            assert_eq!(
+                refused,
+                !scopes.iter().any(|s| s == scope),
+                "{method} {path} with {scope}: {}",
+                answer.text
+            );
             assert_ne!(answer.status, 401, "{method} {path}");
             checked += 1;
         }
@@ -188,8 +194,9 @@ pub(crate) async fn no_endpoint_shows_what_another_tenant_has(world: &World) {
         for path in &paths {
             for body in &bodies {
                 let claims = Some(claims(&ours, scope));
-                let answer =
-                    world.send(method.clone(), path, claims, &[("content-type", "application/json")], body).await;
+                let answer = world
+                    .send(method.clone(), path, claims, &[("content-type", "application/json")], body)
+                    .await;
                 assert!(answer.status.as_u16() < 500, "{method} {path} {body}: {}", answer.text);
                 // A body that names the mark gets it back where it is refused.
                 let echoed = body.contains(MARK) && !answer.status.is_success();
@@ -201,8 +208,16 @@ pub(crate) async fn no_endpoint_shows_what_another_tenant_has(world: &World) {
     assert!(asked > 200, "{asked}");
     // And nothing of theirs is changed.
     let row = world.get(&theirs, &format!("/v1/quarantine/{id}")).await.ok();
-    assert_eq!(row.body["item"]["state"].as_str().or(row.body["state"].as_str()), Some("open"), "{}", row.text);
+    assert_eq!(
+        row.body["item"]["state"].as_str().or(row.body["state"].as_str()),
+        Some("open"),
+        "{}",
+        row.text
+    );
     let attribute = world.get(&theirs, "/v1/attributes/their-attribute?consistency=strong").await.ok();
-    assert_eq!((&attribute.body["attribute"]["hot"], &attribute.body["attribute"]["pin"]), (&json!(true), &Json::Null));
+    assert_eq!(
+        (&attribute.body["attribute"]["hot"], &attribute.body["attribute"]["pin"]),
+        (&json!(true), &Json::Null)
+    );
     assert!(world.stream.of(&theirs).is_empty(), "a record of theirs was sent by another tenant");
 }

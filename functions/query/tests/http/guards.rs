@@ -23,7 +23,9 @@ pub(crate) async fn windows_are_the_tenants_own(world: &World) {
         world.take(tenant.id, "p", ago(3 * DAY), &values).await;
     }
     let told = world.get(&tenant, "/v1/tenant?consistency=strong").await.ok();
-    let days = |answer: &Json| (answer["tenant"]["default_window_days"].clone(), answer["tenant"]["longest_window_days"].clone());
+    let days = |answer: &Json| {
+        (answer["tenant"]["default_window_days"].clone(), answer["tenant"]["longest_window_days"].clone())
+    };
     assert_eq!(days(&told.body), (json!(2), json!(3)));
 
     // The default decides what is seen, the longest what may be asked.
@@ -32,7 +34,8 @@ pub(crate) async fn windows_are_the_tenants_own(world: &World) {
         world.get(tenant, path).await.ok().body["points"].as_array().unwrap().len()
     };
     assert_eq!((points(&tenant, history).await, points(&usual, history).await), (1, 2));
-    let (four, from) = (ago(4 * DAY), |path: &str, days| format!("{path}from={}&to={}", ago(days * DAY), ago(0)));
+    let (four, from) =
+        (ago(4 * DAY), |path: &str, days| format!("{path}from={}&to={}", ago(days * DAY), ago(0)));
     for path in [
         from("/v1/entities/p/history/cold?", 4),
         from("/v1/entities/p/history?attributes=cold&", 4),
@@ -68,7 +71,11 @@ pub(crate) async fn windows_are_the_tenants_own(world: &World) {
     set(json!("3")).await.problem(400, Some("body"), "cannot be read");
     let longest = json!({"longest_window_days": 100}).to_string();
     let own = Some(claims(&tenant, "settings:write"));
-    world.send(Method::PATCH, "/v1/tenant", own, &[], &longest).await.problem(400, Some("body"), "unknown field");
+    world.send(Method::PATCH, "/v1/tenant", own, &[], &longest).await.problem(
+        400,
+        Some("body"),
+        "unknown field",
+    );
 }
 
 /// 40,000 values of one entity and 2,000 entities in the hot projection.
@@ -118,7 +125,11 @@ pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: 
     get(&open, &tenant, &distribution).await.ok();
     get(&strict, &tenant, &format!("/v1/attributes/cold/distribution?{hour}")).await.ok();
     let aggregates = json!({"attributes": ["cold"], "from": ago(6 * DAY), "to": ago(0)});
-    post(&strict, &tenant, "/v1/aggregates", &aggregates).await.problem(400, Some("from"), "a type of entity");
+    post(&strict, &tenant, "/v1/aggregates", &aggregates).await.problem(
+        400,
+        Some("from"),
+        "a type of entity",
+    );
     post(&open, &tenant, "/v1/aggregates", &aggregates).await.ok();
     // The same question about little.
     post(&strict, &small, "/v1/aggregates", &aggregates).await.ok();
@@ -136,7 +147,8 @@ pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: 
     assert!(refused.body["estimate"]["rows"].as_f64().unwrap() >= 1000.0, "{}", refused.text);
     let found = post(&open, &tenant, search, &cold).await.ok();
     assert_eq!(found.body["entities"][0]["external_id"], "p");
-    let narrowed = json!({"filter": {"and": [{"attribute": "cold", "gt": 1}, {"attribute": "hot", "eq": 1}]}});
+    let narrowed =
+        json!({"filter": {"and": [{"attribute": "cold", "gt": 1}, {"attribute": "hot", "eq": 1}]}});
     let roomy = world.instance(&[("EAVES_QUERY_COST_LIMIT", "20000")]);
     post(&roomy, &tenant, search, &cold).await.problem(400, Some("filter"), "hot attribute");
     post(&roomy, &tenant, search, &narrowed).await.ok();
@@ -149,7 +161,8 @@ pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: 
 
 pub(crate) async fn a_noisy_tenant_is_held_back_and_the_others_are_not(world: &World) {
     let (noisy, calm, own) = (world.tenant(1).await, world.tenant(1).await, world.tenant(1).await);
-    guards(world, &own, GuardChange { expensive: Some(Some(5)), reads: Some(Some(0)), ..<_>::default() }).await;
+    guards(world, &own, GuardChange { expensive: Some(Some(5)), reads: Some(Some(0)), ..<_>::default() })
+        .await;
     let few = [("EAVES_RATE_EXPENSIVE", "3"), ("EAVES_RATE_READS", "600")];
     // Two instances share what there is.
     let (one, two) = (world.instance(&few), world.instance(&few));
@@ -172,7 +185,11 @@ pub(crate) async fn a_noisy_tenant_is_held_back_and_the_others_are_not(world: &W
     assert_eq!(refused.body["type"], "/docs#rate-limited");
     let wait: u64 = refused.header("retry-after").parse().unwrap();
     assert!((1..=20).contains(&wait), "{wait}");
-    assert!(refused.header("ratelimit").starts_with("\"expensive\";r=0;t="), "{}", refused.header("ratelimit"));
+    assert!(
+        refused.header("ratelimit").starts_with("\"expensive\";r=0;t="),
+        "{}",
+        refused.header("ratelimit")
+    );
     // What is cheap goes on, and everybody else does.
     let read = async |tenant: &Tenant| {
         send(&one, Method::GET, "/v1/tenant", Some(claims(tenant, "query:read")), &[], "").await

@@ -41,7 +41,10 @@ pub(crate) async fn reads_across_tenants_are_noted_first(world: &World) {
     assert_eq!(reads.len(), 3);
     let of_one = &reads[2];
     assert_eq!((of_one.who.as_str(), of_one.what.as_str()), ("jane@example.org", "entities"));
-    assert_eq!((of_one.tenant.as_deref(), of_one.role.as_str()), (Some(one.name.as_str()), "eaves_superadmin"));
+    assert_eq!(
+        (of_one.tenant.as_deref(), of_one.role.as_str()),
+        (Some(one.name.as_str()), "eaves_superadmin")
+    );
     assert_eq!(of_one.reason, "ticket 4711: no values");
     assert_eq!(reads[0].tenant, None);
 
@@ -59,7 +62,9 @@ pub(crate) async fn reads_across_tenants_are_noted_first(world: &World) {
     assert_eq!(world.admin().await.admin_reads(9).await.unwrap().len(), 3, "what was refused is no read");
 
     // Where the note cannot be written nothing is read.
-    world.execute("alter table admin_reads add constraint broken check (who <> 'jane@example.org') not valid").await;
+    world
+        .execute("alter table admin_reads add constraint broken check (who <> 'jane@example.org') not valid")
+        .await;
     let path = format!("/v1/admin/entities?{WHY}&tenant={}", one.name);
     let unread = ask(world, operator(), &path).await;
     world.execute("alter table admin_reads drop constraint broken").await;
@@ -114,5 +119,9 @@ pub(crate) async fn advice_names_what_is_worth_doing(world: &World) {
     assert!(advice["figures"]["filters"].as_i64().unwrap() >= 3, "{advice}");
     let text = advice["advice"].as_str().unwrap();
     assert!(text.contains(&format!("eaves hot promote often-asked --tenant {}", tenant.name)), "{text}");
-    ask(world, operator(), &format!("/v1/admin/advice?{WHY}&slow_ms=0")).await.problem(400, Some("slow_ms"), "1 to");
+    ask(world, operator(), &format!("/v1/admin/advice?{WHY}&slow_ms=0")).await.problem(
+        400,
+        Some("slow_ms"),
+        "1 to",
+    );
 }
