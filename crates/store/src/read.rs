@@ -58,6 +58,9 @@ pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.beat_at
       else extract(epoch from clock_timestamp() - f.history_as_of) * 1000000 end)::int8 \
      from replication_heartbeat b, flush_state f";
 
+/// How often a change is tried that comes in another's way.
+const TRIES: u32 = 4;
+
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -212,6 +215,13 @@ impl Reader {
         tenant: TenantId,
         statements: &[Statement<'_>],
     ) -> Result<Vec<Vec<Row>>, ReadError> {
+        for _ in 1..TRIES {
+            match self.run("begin", Some(tenant), statements).await {
+                // Two wanted the same rows in another order. Nothing of it was done.
+                Err(ReadError::Refused(e)) if e.code().is_some_and(|c| c.code().starts_with("40")) => {}
+                done => return Ok(done?.value),
+            }
+        }
         Ok(self.run("begin", Some(tenant), statements).await?.value)
     }
 

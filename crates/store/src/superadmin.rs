@@ -56,7 +56,7 @@ pub struct ForeignEntity {
 }
 
 /// Which entities.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct ForeignEntities<'a> {
     /// Of one tenant, or of all.
     pub tenant: Option<&'a str>,

@@ -125,7 +125,8 @@ fn told_by_the_gateway(operation: &mut Operation) {
         .required("message")
         .description(Some("What API Gateway says"))
         .build();
-    answer.content.insert("application/json".to_owned(), ContentBuilder::new().schema(Some(message)).build());
+    let content = ContentBuilder::new().schema(Some(message)).build();
+    answer.content.insert("application/json".to_owned(), RefOr::T(content));
 }
 
 /// Adds the headers that all data answers share, and what every request can meet.
