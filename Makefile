@@ -25,6 +25,7 @@ demo: build ## start the platform, play a fleet into Kinesis, ask queries (KEEP=
 test: build ## set up and pass all tests
 	@$(CARGO) test --workspace --locked -- --quiet
 	@scripts/test-python.sh
+	@scripts/test-api.sh
 
 drill: build ## break the platform under load a hundred times; writes target/drill.json
 	@$(CARGO) test --workspace --locked --test drill -- --full $(DRILL_ARGS)

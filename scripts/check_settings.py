@@ -10,12 +10,14 @@ import tomllib
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SECRETS = {"EAVES_DB_PASSWORD", "EAVES_REDIS_URL", "EAVES_PLUGIN_KEY"}
+SECRETS = {"EAVES_DB_PASSWORD", "EAVES_REDIS_URL", "EAVES_PLUGIN_KEY", "EAVES_SUPERADMIN_PASSWORD"}
 # What the template leaves out, and why.
 LEFT_OUT = {
     "EAVES_REDIS_CA_FILE": "ElastiCache has a certificate of Amazon's public authorities",
     "EAVES_DB_CA_FILE": "RDS Proxy has one, too; only replicas need the file",
     "EAVES_DB_PASSWORD": "functions sign in with IAM tokens",
+    "EAVES_SUPERADMIN_USER": "reads across tenants are for a deployment of the operators' own",
+    "EAVES_SUPERADMIN_PASSWORD": "likewise",
 }
 # Parameters that no function reads, and why they are there.
 FOR_OTHERS = {

@@ -17,10 +17,12 @@ mod connection;
 mod entry;
 mod lease;
 mod listen;
+mod rate;
 
 pub use entry::{Entry, Named};
 pub use lease::Lease;
 pub use listen::{Heard, Listener};
+pub use rate::{Bucket, Rate, Taken, Wanted};
 
 use connection::Connection;
 use eaves_freshness::Breaker;
@@ -85,6 +87,7 @@ pub struct Cache {
     script: Arc<Script>,
     release: Arc<Script>,
     subscriber: redis::Client,
+    take_script: Arc<Script>,
     ttl: Duration,
 }
 
@@ -100,9 +103,10 @@ impl Cache {
     pub fn connect(settings: &Settings) -> Result<Self, CacheError> {
         let connection = Connection::prepare(settings)?;
         let script = Arc::new(Script::new(include_str!("set_if_newer.lua")));
+        let take_script = Arc::new(Script::new(include_str!("take.lua")));
         let release = Arc::new(Script::new(include_str!("release.lua")));
         let (breaker, subscriber) = (Arc::default(), Connection::client(settings)?);
-        Ok(Self { connection, breaker, script, release, subscriber, ttl: settings.ttl })
+        Ok(Self { connection, breaker, script, release, take_script, subscriber, ttl: settings.ttl })
     }
 
     /// Tells `ear` of changes that writers announce, of tenants that [`Listener::heard`] is asked about.

@@ -29,7 +29,7 @@ enum Command {
     /// variables that `migrate` needs, with a user who may change roles.
     Password {
         /// The role
-        #[arg(value_parser = ["eaves_admin", "eaves_flush", "eaves_ingest", "eaves_migrate", "eaves_query"])]
+        #[arg(value_parser = ["eaves_admin", "eaves_flush", "eaves_ingest", "eaves_migrate", "eaves_query", "eaves_superadmin"])]
         role: String,
         #[command(flatten)]
         data: Data,

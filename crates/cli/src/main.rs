@@ -5,6 +5,8 @@
 //! standard error with exit code 1; wrong usage has exit code 2. (`eaves audit` exits with 1
 //! only where something does not add up, and with 2 on every error.)
 
+mod admin;
+mod advise;
 mod attribute;
 mod audit;
 mod db;
@@ -85,6 +87,10 @@ enum Command {
     Olap(olap::Args),
     /// Bring the database's schema up to date
     Db(db::Args),
+    /// Say what could be done about slow queries
+    Advise(advise::Args),
+    /// Read across tenants; each read is noted with who and why
+    Admin(admin::Args),
 }
 
 fn main() -> ExitCode {
@@ -132,6 +138,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(args).await,
         Command::Losses(args) => losses::run(args).await,
         Command::Db(args) => db::run(args).await,
+        Command::Advise(args) => advise::run(args).await,
+        Command::Admin(args) => admin::run(args).await,
     }?;
     Ok(ExitCode::SUCCESS)
 }

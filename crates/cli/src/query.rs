@@ -1,22 +1,21 @@
 //! `eaves query`: ask the HTTP API, and see how fresh the answer is.
 
+mod api;
 mod attributes;
 mod expression;
+mod show;
+mod sparkline;
 
-use crate::target::{Data, Target};
-use crate::{out, token};
+pub(crate) use api::{Api, escaped_query};
+pub(crate) use show::cell;
+
+use crate::out;
+use crate::target::Data;
 use anyhow::{Context as _, Result, bail};
 use clap::{Subcommand, ValueEnum};
-use reqwest::{Method, Url};
+use reqwest::Url;
 use serde_json::{Value, json};
-use std::time::Duration;
-
-/// What the tokens made here allow.
-const SCOPE: &str = "query:read";
-/// How long they hold: one command.
-const TTL: Duration = Duration::from_secs(300);
-/// Longest wait for an answer.
-const TIMEOUT: Duration = Duration::from_secs(35);
+use show::{entity, found, freshness_line, history, parts};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +23,7 @@ Examples:
   eaves query entity pump-7 --tenant acme --consistency strong
   eaves query entity pump-7 --tenant acme --purpose dashboard
   eaves query history pump-7 temperature --tenant acme --from 1h
+  eaves query history pump-7 temperature --tenant acme --output csv > temperature.csv
   eaves query search 'status=online temperature>70' --tenant acme
   eaves query search '{\"or\": [{\"attribute\": \"status\", \"eq\": \"fault\"}]}' --tenant acme --json
   eaves query attributes --tenant acme         what is written and asked for, and what is hot
@@ -138,6 +138,34 @@ enum Purpose {
     Compliance,
 }
 
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    Table,
+    /// As the API gives it
+    Json,
+    /// A row for each point or entity
+    Csv,
+    /// A line of JSON for each point or entity
+    Ndjson,
+}
+
+impl Common {
+    fn output(&self) -> Output {
+        if self.json { Output::Json } else { self.output }
+    }
+
+    /// The media type of a form that the API makes itself.
+    fn accept(&self) -> Option<&'static str> {
+        match self.output() {
+            Output::Table | Output::Json => None,
+            Output::Csv => Some("text/csv"),
+            Output::Ndjson => Some("application/x-ndjson"),
+        }
+    }
+}
+
 #[derive(clap::Args)]
 struct Demand {
     /// strong: all that was acknowledged; eventual (the default): fresh enough; analytics: minutes
@@ -163,8 +191,11 @@ pub(crate) struct Common {
     /// The tenant to ask for
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
-    /// Print the API's answer as it is
-    #[arg(long)]
+    /// How to print the answer; csv and ndjson are for histories and searches
+    #[arg(long, value_enum, default_value = "table", value_name = "FORM")]
+    output: Output,
+    /// The same as --output json
+    #[arg(long, conflicts_with = "output")]
     json: bool,
     /// Where the API listens [default: the platform that runs here]
     #[arg(long, env = "EAVES_API_URL")]
@@ -224,6 +255,9 @@ pub(crate) async fn run(args: Args) -> Result<()> {
                 url.query_pairs_mut().append_pair("order", "asc");
             }
             demand.add(&mut url);
+            if let Some(accept) = common.accept() {
+                return out::line(api.text(url, None, accept).await?.trim_end());
+            }
             let answer = api.get(url).await?;
             print(&common, &answer, history)
         }
@@ -238,6 +272,9 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             }
             if let Some(fields) = fields {
                 body["fields"] = fields.into();
+            }
+            if let Some(accept) = common.accept() {
+                return out::line(api.text(url, Some(&body), accept).await?.trim_end());
             }
             let answer = api.post(url, &body).await?;
             print(&common, &answer, found)
@@ -265,92 +302,6 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
 }
 
-/// The API with a token.
-pub(crate) struct Api {
-    base: Url,
-    token: String,
-    client: reqwest::Client,
-}
-
-impl Api {
-    pub(crate) async fn find(common: &Common) -> Result<Self> {
-        // A platform here is only needed for what the user did not give.
-        let target = if common.url.is_some() && common.token.is_some() {
-            None
-        } else {
-            Some(Target::find(&common.data)?)
-        };
-        let base = match (&common.url, &target) {
-            (Some(url), _) => url.clone(),
-            (None, Some(target)) => target.api_url()?,
-            (None, None) => bail!("give --url"),
-        };
-        let token = match (&common.token, &target, &common.tenant) {
-            (Some(token), _, _) => token.clone(),
-            (None, Some(target), Some(tenant)) => token::sign(target, tenant, SCOPE, TTL).await.context(
-                "give a token with --token or EAVES_TOKEN, or --tenant with a platform on this machine",
-            )?,
-            (None, _, None) => {
-                bail!("whom to ask for? Give --tenant NAME, or a token with --token or EAVES_TOKEN")
-            }
-            (None, None, _) => bail!("give a token with --token or EAVES_TOKEN"),
-        };
-        let base = base.trim_end_matches('/');
-        let base =
-            Url::parse(base).with_context(|| format!("{base:?} is no URL such as http://127.0.0.1:8080"))?;
-        let client = reqwest::Client::builder().timeout(TIMEOUT).build()?;
-        Ok(Self { base, token, client })
-    }
-
-    pub(crate) fn url(&self, segments: &[&str]) -> Result<Url> {
-        let mut url = self.base.clone();
-        match url.path_segments_mut() {
-            Ok(mut path) => path.pop_if_empty().extend(segments.iter().map(|s| escaped(s))),
-            Err(()) => bail!("{} is no URL such as http://127.0.0.1:8080", self.base),
-        };
-        Ok(url)
-    }
-
-    pub(crate) async fn get(&self, url: Url) -> Result<Value> {
-        self.send(self.client.request(Method::GET, url)).await
-    }
-
-    pub(crate) async fn post(&self, url: Url, body: &Value) -> Result<Value> {
-        self.send(self.client.request(Method::POST, url).json(body)).await
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
-        let unreachable = || format!("the API at {} does not answer", self.base);
-        let answer = request.bearer_auth(&self.token).send().await.with_context(unreachable)?;
-        let status = answer.status();
-        let text = answer.text().await.with_context(unreachable)?;
-        let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        if status.is_success() {
-            return Ok(body);
-        }
-        let word = |name: &str| body[name].as_str().map(str::to_owned);
-        let detail =
-            word("detail").or_else(|| word("message")).unwrap_or_else(|| text.chars().take(200).collect());
-        match word("field") {
-            Some(field) => bail!("{} ({}): {detail}", field, status.as_u16()),
-            None => bail!("{status}: {detail}"),
-        }
-    }
-}
-
-/// A name for a path. It is escaped once more when it is put into the URL, because API
-/// Gateway decodes a path before the function splits it: a slash must survive that.
-fn escaped(name: &str) -> String {
-    let mut out = String::new();
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
-}
-
 /// A time as the API takes it.
 pub(crate) fn time(name: &str, text: &str) -> Result<String> {
     let ago = text.strip_suffix(['s', 'm', 'h', 'd']).and_then(|digits| digits.parse::<i64>().ok());
@@ -372,8 +323,11 @@ pub(crate) fn time(name: &str, text: &str) -> Result<String> {
 }
 
 pub(crate) fn print(common: &Common, answer: &Value, readable: impl Fn(&Value) -> Vec<String>) -> Result<()> {
-    if common.json {
-        return out::line(serde_json::to_string_pretty(answer)?);
+    match common.output() {
+        Output::Json => return out::line(serde_json::to_string_pretty(answer)?),
+        Output::Ndjson => return out::line(answer),
+        Output::Csv => bail!("--output csv is for histories and searches; take json, ndjson or table here"),
+        Output::Table => {}
     }
     for line in readable(answer) {
         out::line(line)?;
@@ -384,115 +338,9 @@ pub(crate) fn print(common: &Common, answer: &Value, readable: impl Fn(&Value) -
     Ok(())
 }
 
-/// `🟢 REALTIME  at most 0.8 s old, from cache (cache entry is 0.8 s old, under 5 s)`
-fn freshness_line(freshness: &Value) -> Option<String> {
-    let tier = freshness["tier"].as_str()?;
-    let mark = match tier {
-        "REALTIME" => "🟢",
-        "NEAR_REALTIME" => "🟡",
-        "DELAYED" => "🟠",
-        _ => "🔴",
-    };
-    let age = match freshness["lag_seconds"].as_f64() {
-        Some(lag) => format!("at most {lag:.1} s old"),
-        None => "of unknown age".into(),
-    };
-    let target = freshness["sla_target"].as_f64().unwrap_or_default();
-    let met = if freshness["sla_met"] == true { "met" } else { "MISSED" };
-    Some(format!(
-        "{mark} {tier}  {age}, from {} ({}); target {target} s {met}",
-        cell(&freshness["source"]),
-        cell(&freshness["route_reason"])
-    ))
-}
-
-pub(crate) fn cell(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    }
-}
-
-fn entity(entity: &Value) -> String {
-    let rows = entity["attributes"].as_object().into_iter().flatten().map(|(name, a)| {
-        vec![name.clone(), cell(&a["value"]), cell(&a["unit"]), cell(&a["type"]), cell(&a["observed_at"])]
-    });
-    let table = out::table(&["ATTRIBUTE", "VALUE", "UNIT", "TYPE", "OBSERVED AT"], rows);
-    let entity_type = cell(&entity["type"]);
-    let entity_type = if entity_type.is_empty() { entity_type } else { format!(" ({entity_type})") };
-    format!("{}{entity_type}\n{table}", cell(&entity["external_id"]))
-}
-
-fn history(answer: &Value) -> Vec<String> {
-    let points = answer["points"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if points.is_empty() {
-        let window = &answer["metadata"];
-        return vec![format!("No values from {} to {}.", cell(&window["from"]), cell(&window["to"]))];
-    }
-    let heading = format!("{} {}", cell(&answer["attribute"]).to_uppercase(), cell(&answer["unit"]));
-    let rows = points.iter().map(|p| vec![cell(&p["observed_at"]), cell(&p["value"])]);
-    let mut lines = vec![out::table(&["OBSERVED AT", heading.trim_end()], rows)];
-    if !answer["next_cursor"].is_null() {
-        lines.push("There are more: raise --limit, or narrow the window with --from and --to.".into());
-    }
-    lines
-}
-
-fn found(answer: &Value) -> Vec<String> {
-    let entities = answer["entities"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if entities.is_empty() {
-        return vec!["No entity matches.".into()];
-    }
-    let rows = entities.iter().map(|e| {
-        let values = e["attributes"].as_object().into_iter().flatten();
-        let values: Vec<_> = values.map(|(name, a)| format!("{name}={}", cell(&a["value"]))).collect();
-        vec![cell(&e["external_id"]), cell(&e["type"]), values.join(" ")]
-    });
-    let mut lines = vec![out::table(&["ENTITY", "TYPE", "VALUES"], rows)];
-    if !answer["next_cursor"].is_null() {
-        lines.push("There are more: raise --limit.".into());
-    }
-    lines
-}
-
-fn parts(answer: &Value) -> Vec<String> {
-    let seconds = |v: &Value| v.as_f64().map_or_else(|| "unknown".into(), |s| format!("{s:.3} s"));
-    let up = |v: &Value| if v == true { "up".to_owned() } else { "AWAY".to_owned() };
-    let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
-    let primary = &answer["primary"];
-    let (staging, flush, cache) = (&answer["staging"], &answer["flush"], &answer["cache"]);
-    let mut rows = vec![vec![
-        "primary".into(),
-        up(&primary["available"]),
-        format!("heartbeat {} ago", seconds(&primary["heartbeat_age_seconds"])),
-    ]];
-    for replica in list(&answer["replicas"]) {
-        let state = replica["state"].as_str().filter(|s| *s == "paused").map_or("", |_| ", replay is paused");
-        let (lag, tier) = (seconds(&replica["lag_seconds"]), cell(&replica["tier"]));
-        rows.push(vec![cell(&replica["name"]), up(&replica["available"]), format!("lag {lag} ({tier}){state}")]);
-    }
-    for slot in list(&answer["slots"]) {
-        let behind = format!("{} bytes behind", slot["lag_bytes"]);
-        rows.push(vec![format!("slot {}", cell(&slot["name"])), cell(&slot["state"]), behind]);
-    }
-    if !staging.is_null() {
-        let backlog =
-            format!("{} rows, oldest {}", staging["backlog_rows"], seconds(&staging["oldest_seconds"]));
-        rows.push(vec!["staging".into(), String::new(), backlog]);
-    }
-    if !flush.is_null() {
-        let last = format!("lag {}, last moved {} rows", seconds(&flush["lag_seconds"]), flush["last_rows"]);
-        rows.push(vec!["flush".into(), String::new(), last]);
-    }
-    if !cache.is_null() {
-        rows.push(vec!["cache".into(), up(&cache["reachable"]), format!("{} ms", cache["response_ms"])]);
-    }
-    vec![out::table(&["PART", "STATE", "FRESHNESS"], rows)]
-}
-
 #[cfg(test)]
 mod tests {
+    use super::api::escaped;
     use super::*;
 
     #[test]

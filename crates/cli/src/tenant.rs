@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use eaves_model::point::Limit;
 use eaves_model::{PointPolicy, TenantId};
-use eaves_store::admin::{AdminStore, LimitChange, TenantChange};
+use eaves_store::admin::{AdminStore, GuardChange, LimitChange, TenantChange};
+use eaves_store::read::TenantRates;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -15,11 +16,15 @@ Examples:
   eaves tenant create meters --points reject --late 30d:quarantine --ahead 10m:reject
   eaves tenant set meters --points correction --late none
   eaves tenant set meters --hot-bytes 4000 --hot-auto false    see docs/hot.md
+  eaves tenant set meters --longest-window 90 --default-window 2
+  eaves tenant set meters --rate-limit reads=6000,expensive=60,values=600000
+  eaves tenant set meters --rate-limit reads=default,values=none
   eaves tenant list
 
 A later, different value for a point (same entity, attribute and time) replaces the first, is
 rejected, or is kept as a correction. Limits are a time and what is done beyond it: accept,
-reject or quarantine. A running platform follows within ten seconds. See docs/points.md.";
+reject or quarantine. A running platform follows within ten seconds. See docs/points.md.
+Windows are the days of history that one query covers; rates are a minute (docs/api.md).";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -64,6 +69,8 @@ enum Command {
         #[command(flatten)]
         rules: Rules,
         #[command(flatten)]
+        guards: Guards,
+        #[command(flatten)]
         data: Data,
     },
     /// List the tenants
@@ -81,6 +88,49 @@ struct Rules {
     points: Option<PointPolicy>,
     #[command(flatten)]
     limits: Limits,
+}
+
+/// What queries may cost.
+#[derive(clap::Args, Clone)]
+struct Guards {
+    /// Days of history that a query covers where it names none
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=366))]
+    default_window: Option<u32>,
+    /// Most days of history of one query
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=366))]
+    longest_window: Option<u32>,
+    /// Requests (reads=…, expensive=…) and values (values=…) a minute: a number, none or default
+    #[arg(long, value_name = "KIND=N", value_delimiter = ',', value_parser = rate)]
+    rate_limit: Vec<(String, Option<u64>)>,
+}
+
+/// `reads=6000`: a rate of its own, 0 for none; `None` for the platform's.
+fn rate(text: &str) -> Result<(String, Option<u64>)> {
+    let wanted =
+        || format!("{text:?} is no rate such as reads=6000, expensive=60, values=none or reads=default");
+    let (kind, number) = text.split_once('=').with_context(wanted)?;
+    if !["reads", "expensive", "values"].contains(&kind) {
+        bail!(wanted());
+    }
+    let number = match number {
+        "default" => None,
+        "none" => Some(0),
+        number => Some(number.parse().ok().filter(|n| *n > 0).with_context(wanted)?),
+    };
+    Ok((kind.to_owned(), number))
+}
+
+impl Guards {
+    fn change(&self) -> GuardChange {
+        let of = |kind: &str| self.rate_limit.iter().find(|(k, _)| k == kind).map(|(_, n)| *n);
+        GuardChange {
+            default_window_days: self.default_window,
+            longest_window_days: self.longest_window,
+            reads: of("reads"),
+            expensive: of("expensive"),
+            values: of("values"),
+        }
+    }
 }
 
 /// How late and how far ahead values may be.
@@ -120,13 +170,17 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             admin.tenant_set(&name, change).await?;
             out::line(format!("Tenant {name} has id {id}."))
         }
-        Command::Set { name, strict, hot_limit, hot_bytes, hot_auto, rules, data } => {
+        Command::Set { name, strict, hot_limit, hot_bytes, hot_auto, rules, guards, data } => {
             let target = Target::find(&data)?;
             find(&target, &name).await?;
             let limits = rules.limits.change();
             let points = rules.points;
             let change = TenantChange { strict, hot_limit, hot_bytes, hot_auto, points, limits };
-            admin(&target).await?.tenant_set(&name, change).await?;
+            let admin = admin(&target).await?;
+            admin.tenant_set(&name, change).await?;
+            if guards.change() != GuardChange::default() {
+                admin.tenant_guards_set(&name, guards.change()).await?;
+            }
             out::line(format!("Tenant {name} is changed; a running platform follows within 10 s."))
         }
         Command::List { data } => list(&data).await,
@@ -165,10 +219,47 @@ async fn list(data: &Data) -> Result<()> {
         let (late, ahead) = (shown(t.limits.late), shown(t.limits.ahead));
         let (most, bytes) = (t.hot_limit.to_string(), t.hot_bytes.to_string());
         let auto = if t.hot_auto { "yes" } else { "no" };
-        vec![t.name, t.id.to_string(), strict.into(), most, bytes, auto.into(), points, late, ahead]
+        let window = format!("{} of {} d", t.guards.default_window_days, t.guards.longest_window_days);
+        let rates = rates(t.guards.rates);
+        vec![
+            t.name,
+            t.id.to_string(),
+            strict.into(),
+            most,
+            bytes,
+            auto.into(),
+            points,
+            late,
+            ahead,
+            window,
+            rates,
+        ]
     });
-    let heading = ["TENANT", "ID", "STRICT", "HOT LIMIT", "HOT BYTES", "HOT AUTO", "POINTS", "LATE", "AHEAD"];
+    let heading = [
+        "TENANT",
+        "ID",
+        "STRICT",
+        "HOT LIMIT",
+        "HOT BYTES",
+        "HOT AUTO",
+        "POINTS",
+        "LATE",
+        "AHEAD",
+        "WINDOW",
+        "RATES",
+    ];
     out::line(out::table(&heading, rows))
+}
+
+/// A tenant's own rates in a table.
+fn rates(rates: TenantRates) -> String {
+    let all = [("reads", rates.reads), ("expensive", rates.expensive), ("values", rates.values)];
+    let own = all.into_iter().filter_map(|(kind, rate)| match rate? {
+        0 => Some(format!("{kind}=none")),
+        n => Some(format!("{kind}={n}")),
+    });
+    let own: Vec<String> = own.collect();
+    if own.is_empty() { "-".into() } else { own.join(",") }
 }
 
 /// A limit in a table.
@@ -193,6 +284,16 @@ fn check(name: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn rates_are_numbers_none_or_the_platforms() {
+        assert_eq!(super::rate("reads=6000").unwrap(), ("reads".to_owned(), Some(6000)));
+        assert_eq!(super::rate("values=none").unwrap(), ("values".to_owned(), Some(0)));
+        assert_eq!(super::rate("expensive=default").unwrap(), ("expensive".to_owned(), None));
+        for bad in ["reads", "writes=5", "reads=0", "reads=-1", "reads=", "=5"] {
+            assert!(super::rate(bad).is_err(), "{bad}");
+        }
+    }
+
     #[test]
     fn names_are_checked() {
         for good in ["acme", "a", "acme-2"] {

@@ -2,8 +2,9 @@
 
 use crate::target::{Data, Target};
 use crate::{out, tenant};
-use anyhow::{Result, bail};
-use eaves_local::front::auth::Issuer;
+use anyhow::{Context as _, Result, bail};
+use clap::Subcommand;
+use eaves_local::front::auth::{Issuer, Kind};
 use std::time::Duration;
 
 /// What a token allows if nothing else is said.
@@ -13,15 +14,24 @@ const EXAMPLES: &str = "\
 Examples:
   curl -H \"Authorization: Bearer $(eaves token --tenant acme)\" http://127.0.0.1:8080/v1/entities/pump-7
   eaves token --tenant acme --scope query:read --ttl 10m
+  eaves token --operator jane@example.org --scope admin      to read across tenants
+  eaves token rotate --algorithm ES256                       sign with a new key from now on
+  eaves token keys                                           the keys that are taken
+  eaves token retire KID                                     take no tokens of a key any more
 
 A deployed platform takes tokens of its own issuer only.";
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The tenant it is for
-    #[arg(long, value_name = "NAME")]
-    tenant: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "operator", conflicts_with = "operator")]
+    tenant: Option<String>,
+    /// For somebody who operates the platform; reads across tenants are noted under this name
+    #[arg(long, value_name = "WHO")]
+    operator: Option<String>,
     /// What it allows, separated by spaces
     #[arg(long, default_value = SCOPE)]
     scope: String,
@@ -32,9 +42,70 @@ pub(crate) struct Args {
     data: Data,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Sign with a new key from now on; tokens of the one before are taken until it is retired
+    Rotate {
+        /// RS256, ES256 or EdDSA
+        #[arg(long, default_value = "RS256")]
+        algorithm: Kind,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Take no tokens of a key any more
+    Retire {
+        /// Its name, as `eaves token keys` lists it
+        kid: String,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List the keys that are taken; the last one signs
+    Keys {
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
 pub(crate) async fn run(args: Args) -> Result<()> {
+    if let Some(command) = args.command {
+        return keys(command);
+    }
     let target = Target::find(&args.data)?;
-    out::line(sign(&target, &args.tenant, &args.scope, args.ttl).await?)
+    let token = match (&args.tenant, &args.operator) {
+        (Some(tenant), _) => sign(&target, tenant, &args.scope, args.ttl).await?,
+        (None, Some(who)) => sign_operator(&target, who, &args.scope, args.ttl)?,
+        (None, None) => bail!("whom is it for? Give --tenant NAME or --operator WHO"),
+    };
+    out::line(token)
+}
+
+fn keys(command: Command) -> Result<()> {
+    let key = |data: &Data| -> Result<std::path::PathBuf> {
+        Ok(Target::find(data)?.local("changing keys")?.token_key.clone())
+    };
+    match command {
+        Command::Rotate { algorithm, data } => {
+            let issuer = Issuer::rotate(&key(&data)?, algorithm)?;
+            out::line(format!(
+                "{} signs from now on. Tokens of the key before are taken until `eaves token retire`.",
+                issuer.kid()
+            ))
+        }
+        Command::Retire { kid, data } => {
+            Issuer::retire(&key(&data)?, &kid)?;
+            out::line(format!("Tokens signed with {kid} are refused from now on."))
+        }
+        Command::Keys { data } => {
+            let keys = Issuer::taken(&key(&data)?)?;
+            out::line(out::table(&["KEY", "ALGORITHM"], keys.into_iter().map(|(kid, alg)| vec![kid, alg])))
+        }
+    }
+}
+
+/// A token for somebody who operates the local platform.
+pub(crate) fn sign_operator(target: &Target, who: &str, scope: &str, ttl: Duration) -> Result<String> {
+    let endpoints = target.local("making tokens")?;
+    Issuer::load(&endpoints.token_key)?.operator_token(who, scope, ttl).context("sign the token")
 }
 
 /// A token for a tenant of the local platform.

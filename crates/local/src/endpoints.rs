@@ -174,6 +174,13 @@ impl Endpoints {
         vars(&[("EAVES_REPLICA_HOST", "127.0.0.1"), ("EAVES_REPLICA_PORT", &self.replica_port.to_string())])
     }
 
+    /// For operators' reads across tenants.
+    pub(crate) fn superadmin_vars(&self) -> BTreeMap<String, String> {
+        let role = "eaves_superadmin";
+        let password = self.passwords.get(role).map_or("", String::as_str);
+        vars(&[("EAVES_SUPERADMIN_USER", role), ("EAVES_SUPERADMIN_PASSWORD", password)])
+    }
+
     pub(crate) fn cache_vars(&self) -> BTreeMap<String, String> {
         vars(&[("EAVES_REDIS_URL", &self.redis_url)])
     }

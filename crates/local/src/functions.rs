@@ -59,7 +59,8 @@ impl Functions {
         let ingest = vec![e.cache_vars(), e.registry_vars(), e.aws_vars(), invoke_vars.clone()];
         // The flush loop replays idle shards: it does then what ingest does.
         let flush = ingest.clone();
-        let query = vec![e.replica_vars(), e.cache_vars(), e.stream_vars(), e.aws_vars()];
+        let query =
+            vec![e.replica_vars(), e.cache_vars(), e.stream_vars(), e.aws_vars(), e.superadmin_vars()];
         // A statement of maintenance, or one that reads a long transaction, may take long; the
         // function ends before it would.
         let timeout = BTreeMap::from([("EAVES_DB_TIMEOUT_MS".to_owned(), "240000".to_owned())]);

@@ -10,7 +10,7 @@ use crate::esm::checkpoint::Checkpoints;
 use crate::esm::destination::Bucket;
 use crate::esm::{self, Mapping, MappingConfig, Stats};
 use crate::files;
-use crate::front::auth::{AUDIENCE, Authorizer, ISSUER, Issuer};
+use crate::front::auth::{AUDIENCE, Authorizer, ISSUER, Issuer, keys_file};
 use crate::front::{Front, FrontConfig};
 use crate::functions::{Functions, bin_dir};
 use crate::kinesis::{self, Kinesis};
@@ -84,7 +84,7 @@ impl Platform {
         let listener = Front::bind(options.http_port.unwrap_or(0)).await?;
         let secrets = Secrets::load_or_make(&data.join("secrets.json"))?;
         let token_key = data.join("token-key.pem");
-        let issuer = Issuer::load_or_make(&token_key)?;
+        Issuer::load_or_make(&token_key)?;
 
         let (databases, redis, emulator) = start_servers(&options, &data, &logs, &secrets).await?;
         let kinesis = match start_kinesis(&options, &data).await {
@@ -108,7 +108,7 @@ impl Platform {
         options.say("functions: ingest, flush, query, maintain, hot-projection, olap-load, plugin-admin");
         let databases = Mutex::new(Some(databases));
         let parts = Arc::new(Parts { databases, kinesis, redis, emulator, functions });
-        let open = open(&options, &data, &parts, &issuer, listener, &mut endpoints).await;
+        let open = open(&options, &data, &parts, listener, &mut endpoints).await;
         let (front, mapping) = match open {
             Ok(open) => open,
             Err(e) => {
@@ -268,15 +268,13 @@ async fn open(
     options: &Options,
     data: &Path,
     parts: &Arc<Parts>,
-    issuer: &Issuer,
     listener: TcpListener,
     endpoints: &mut Endpoints,
 ) -> Result<(Front, Mapping)> {
-    let jwks = issuer.jwks();
+    let keys = keys_file(&endpoints.token_key);
     let front = FrontConfig {
         listener,
-        authorizer: Authorizer::new(&jwks, ISSUER, AUDIENCE)?,
-        jwks: serde_json::to_string(&jwks)?,
+        authorizer: Authorizer::watching(&keys, ISSUER, AUDIENCE)?,
         query: parts.functions.query.clone(),
         plugin_admin: parts.functions.plugin_admin.clone(),
     };

@@ -7,8 +7,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Roles that log in to the database.
-pub(crate) const LOGIN_ROLES: [&str; 6] =
-    ["eaves_migrate", "eaves_ingest", "eaves_flush", "eaves_olap", "eaves_query", "eaves_admin"];
+pub(crate) const LOGIN_ROLES: [&str; 7] = [
+    "eaves_migrate",
+    "eaves_ingest",
+    "eaves_flush",
+    "eaves_olap",
+    "eaves_query",
+    "eaves_admin",
+    "eaves_superadmin",
+];
 
 /// The secrets.
 #[derive(Clone, Serialize, Deserialize)]
@@ -22,23 +29,32 @@ pub(crate) struct Secrets {
 impl Secrets {
     /// Those of the data folder, made if there are none.
     pub(crate) fn load_or_make(path: &Path) -> Result<Self> {
-        let mut made = match std::fs::read(path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?
+        if let Ok(bytes) = std::fs::read(path) {
+            let mut kept: Self =
+                serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?;
+            // Of a version that had fewer roles.
+            if LOGIN_ROLES.iter().any(|role| !kept.roles.contains_key(*role)) {
+                kept.add_roles()?;
+                files::replace(path, &serde_json::to_vec_pretty(&kept)?, 0o600)?;
             }
-            Err(_) => Self { roles: BTreeMap::new(), plugin_key: random_hex()? },
-        };
-        // A folder of an earlier version lacks the roles that came later.
-        if LOGIN_ROLES.iter().all(|role| made.roles.contains_key(*role)) {
-            return Ok(made);
+            return Ok(kept);
         }
-        for role in LOGIN_ROLES {
-            if !made.roles.contains_key(role) {
-                made.roles.insert(role.to_owned(), random_hex()?);
-            }
-        }
+        let mut made = Self { roles: BTreeMap::new(), plugin_key: random_hex()? };
+        made.add_roles()?;
         files::replace(path, &serde_json::to_vec_pretty(&made)?, 0o600)?;
         Ok(made)
+    }
+}
+
+impl Secrets {
+    /// A password for each role that has none.
+    fn add_roles(&mut self) -> Result<()> {
+        for role in LOGIN_ROLES {
+            if !self.roles.contains_key(role) {
+                self.roles.insert(role.to_owned(), random_hex()?);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -12,8 +12,12 @@ use std::collections::BTreeMap;
 
 /// The variables that may be given by reference, each with the key of a JSON secret that
 /// holds it.
-pub const SECRETS: [(&str, &str); 3] =
-    [("EAVES_DB_PASSWORD", "password"), ("EAVES_REDIS_URL", "url"), ("EAVES_PLUGIN_KEY", "key")];
+pub const SECRETS: [(&str, &str); 4] = [
+    ("EAVES_DB_PASSWORD", "password"),
+    ("EAVES_REDIS_URL", "url"),
+    ("EAVES_PLUGIN_KEY", "key"),
+    ("EAVES_SUPERADMIN_PASSWORD", "password"),
+];
 
 /// A secret that could not be had.
 #[derive(Debug, thiserror::Error)]

@@ -79,6 +79,14 @@ pub const FUNCTIONS: [Function; 7] = [
             &["EAVES_DB_TIMEOUT_MS", "EAVES_REPLICA_HOST", "EAVES_REPLICA_PORT", "EAVES_REPLICA_AUTH"],
             &CACHE,
             &["EAVES_STREAM"],
+            &[
+                "EAVES_QUERY_COST_LIMIT",
+                "EAVES_RATE_READS",
+                "EAVES_RATE_EXPENSIVE",
+                "EAVES_RATE_VALUES",
+                "EAVES_SUPERADMIN_USER",
+                "EAVES_SUPERADMIN_PASSWORD",
+            ],
         ],
     },
     Function {
@@ -227,6 +235,51 @@ pub struct Query {
     pub cache: Option<Cache>,
     /// Where readings sent over HTTP go.
     pub stream: Stream,
+    /// What a tenant may ask for that has no rates of its own.
+    pub rates: Rates,
+    /// Most that a query may cost, in the planner's units; 0: no limit.
+    pub cost_limit: u32,
+    /// The primary, as `eaves_superadmin`; without it nobody reads across tenants here.
+    pub superadmin: Option<Postgres>,
+}
+
+/// Requests or values a minute of each tenant; 0: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Requests that read little or change something.
+    pub reads: u32,
+    /// Requests that may read much.
+    pub expensive: u32,
+    /// Values sent over HTTP.
+    pub values: u32,
+}
+
+impl Rates {
+    /// From `EAVES_RATE_READS`, `EAVES_RATE_EXPENSIVE` and `EAVES_RATE_VALUES`.
+    fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        let rate =
+            |name, default| parsed(vars, name, "a number a minute, 0 for no limit", "60000", Some(default));
+        Ok(Self {
+            reads: rate("EAVES_RATE_READS", 600_000)?,
+            expensive: rate("EAVES_RATE_EXPENSIVE", 60_000)?,
+            values: rate("EAVES_RATE_VALUES", 6_000_000)?,
+        })
+    }
+}
+
+/// The primary with the role that reads across tenants.
+fn superadmin(vars: &impl Vars) -> Result<Option<Postgres>, SettingsError> {
+    let Some(user) = vars.get("EAVES_SUPERADMIN_USER") else { return Ok(None) };
+    let primary = Postgres::primary(vars)?;
+    let password = match primary.sign_in {
+        crate::SignIn::Iam { .. } => crate::Secret::new(""),
+        crate::SignIn::Password => crate::Secret::new(crate::required(
+            vars,
+            "EAVES_SUPERADMIN_PASSWORD",
+            "…, or EAVES_SUPERADMIN_PASSWORD_SECRET=<ARN>",
+        )?),
+    };
+    Ok(Some(Postgres { user, password, ..primary }))
 }
 
 impl Query {
@@ -237,6 +290,15 @@ impl Query {
             replicas: Postgres::replicas(vars)?,
             cache: Cache::read(vars)?,
             stream: Stream::read(vars)?,
+            rates: Rates::read(vars)?,
+            cost_limit: parsed(
+                vars,
+                "EAVES_QUERY_COST_LIMIT",
+                "a cost in the planner's units, 0 for no limit",
+                "1000000",
+                Some(1_000_000),
+            )?,
+            superadmin: superadmin(vars)?,
         })
     }
 }

@@ -1,12 +1,14 @@
 //! What an operator does: tenants, counts over all tenants, health, passwords.
 
 mod audit;
+mod guards;
 mod hot;
 mod olap;
 mod quarantine;
 mod rules;
 
 pub use audit::{AuditHeld, AuditLine, AuditShard, AuditSnapshot, HeldOfRecord, PointKey};
+pub use guards::{AdminRead, GuardChange};
 pub(crate) use hot::check as hot_check;
 pub use hot::{HotCheck, HotDifference, HotStep};
 pub use olap::{OlapFiles, OlapHistory, OlapListed};

@@ -55,6 +55,14 @@ impl StoreError {
         move |source| Self::Statement { operation, source }
     }
 
+    /// The code of what the database refused, if it is that.
+    pub(crate) fn sql_state(&self) -> Option<&str> {
+        match self {
+            Self::Statement { source, .. } => source.code().map(SqlState::code),
+            _ => None,
+        }
+    }
+
     /// Whether the same may succeed later: the database is away, busy, shutting down or
     /// has taken another's side in a conflict. Everything else fails again.
     pub fn is_retryable(&self) -> bool {

@@ -8,6 +8,7 @@
 //! that. Start with [`ingest::IngestStore::commit`] and `schemas/postgresql`.
 
 pub mod admin;
+pub mod advice;
 mod db;
 mod error;
 pub mod flush;
@@ -19,6 +20,7 @@ mod migrate;
 pub mod olap;
 pub mod quarantine;
 pub mod read;
+pub mod superadmin;
 
 pub use db::{Db, connect};
 pub use error::StoreError;

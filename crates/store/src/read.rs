@@ -14,6 +14,7 @@ mod buckets;
 mod distribution;
 mod entities;
 mod entity;
+mod guards;
 mod history;
 mod hot;
 mod plugins;
@@ -31,6 +32,8 @@ pub use buckets::{Bucket, BucketQuery};
 pub use distribution::{Distribution, DistributionQuery, HistogramBucket, TopValue};
 pub use entities::EntitiesQuery;
 pub use entity::{AttributeRow, EntityRow};
+pub(crate) use guards::tenant_guards;
+pub use guards::{Cost, TenantGuards, TenantRates};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use hot::{DecidingPlugin, HeldProposal, HotDecision, HotRun, LastHotRun, RunDecision};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
@@ -65,6 +68,9 @@ const LEAST_LIMIT: Duration = Duration::from_millis(1);
 /// How much longer than its limit a statement is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often a change is tried that comes in another's way.
+const TRIES: u32 = 4;
+
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -94,6 +100,9 @@ pub enum ReadError {
     /// A figure is beyond the range of its type.
     #[error("a figure is beyond the range of its type")]
     OutOfRange,
+    /// The planner expects it to cost more than it may; it was not run.
+    #[error("the statement would cost {}, more than it may", .0.total)]
+    TooExpensive(Cost),
     /// The database refused the statement.
     #[error("a read was refused")]
     Refused(#[source] tokio_postgres::Error),
@@ -133,6 +142,7 @@ impl From<tokio_postgres::Error> for ReadError {
             "EV003" => FilterRefusal::WrongType,
             "EV004" => FilterRefusal::Malformed,
             "EV005" => FilterRefusal::TooLarge,
+            "EV006" => return Self::TooExpensive(Cost::of_detail(database.detail().unwrap_or_default())),
             _ if *database.code() == SqlState::QUERY_CANCELED => return Self::TooSlow,
             _ if *database.code() == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => return Self::OutOfRange,
             // Connection exceptions, a replica's recovery that needs what was read, no resources,
@@ -243,6 +253,13 @@ impl Reader {
         tenant: TenantId,
         statements: &[Statement<'_>],
     ) -> Result<Vec<Vec<Row>>, ReadError> {
+        for _ in 1..TRIES {
+            match self.run("begin", Some(tenant), statements).await {
+                // Two wanted the same rows in another order. Nothing of it was done.
+                Err(ReadError::Refused(e)) if e.code().is_some_and(|c| c.code().starts_with("40")) => {}
+                done => return Ok(done?.value),
+            }
+        }
         Ok(self.run("begin", Some(tenant), statements).await?.value)
     }
 

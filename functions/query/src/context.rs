@@ -1,9 +1,11 @@
 //! What an instance has: clients, and what it remembers.
 
 use crate::flight::Flights;
+use crate::guard::Guards;
 use crate::held::Held;
 use crate::memory::{Memory, Recall};
 use crate::problem::Problem;
+use crate::rate::Rates;
 use crate::request::MOST_AT_ONCE;
 use crate::sources::{Server, Sources};
 use crate::stream::{Kinesis, Stream};
@@ -17,6 +19,7 @@ use eaves_model::tenant::Tenant;
 use eaves_settings::functions::Query as Settings;
 use eaves_settings::{SettingsError, Vars};
 use eaves_store::read::{AttributeRow, Reader};
+use eaves_store::superadmin::Superadmin;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +55,10 @@ pub struct Context {
     pub(crate) usage: Usage,
     /// Places for requests that are worked on.
     pub(crate) places: Semaphore,
+    pub(crate) guards: Guards,
+    pub(crate) rates: Rates,
+    /// For operators' reads across tenants, where they are enabled.
+    pub(crate) superadmin: Option<Superadmin>,
 }
 
 impl Context {
@@ -85,6 +92,9 @@ impl Context {
             stream,
             memory: Memory::new(),
             usage: Usage::default(),
+            guards: Guards::new(settings.cost_limit),
+            rates: Rates::new(settings.rates),
+            superadmin: settings.superadmin.as_ref().map(Superadmin::new),
             places: Semaphore::new(MOST_AT_ONCE),
         })
     }

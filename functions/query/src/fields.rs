@@ -6,7 +6,6 @@ use crate::context::Context;
 use crate::entity_name::checked;
 use crate::problem::Problem;
 use crate::sources::{Need, Server};
-use crate::window;
 use eaves_freshness::{Route, Source};
 use eaves_model::{AttributeId, EntityId, TenantId, Timestamp};
 use eaves_store::read::{AttributeRow, EntityRow, LatestQuery, LatestValue, ReadError, Snapshot};
@@ -32,7 +31,7 @@ impl Fields {
         context: &Context,
         tenant: TenantId,
         wanted: Option<Vec<String>>,
-        within: Option<i64>,
+        within: i64,
         most: u32,
     ) -> Result<Self, Problem> {
         let names: Vec<&str> = wanted.iter().flatten().map(String::as_str).collect();
@@ -54,7 +53,7 @@ impl Fields {
             );
             return Err(Problem::too_many("fields", detail));
         }
-        Ok(Self { wanted, cold, within: within.unwrap_or(window::DEFAULT) })
+        Ok(Self { wanted, cold, within })
     }
 
     /// What the answer needs of its source.

@@ -8,7 +8,7 @@ use crate::format::{self, Format, Listed};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
-use crate::window::Window;
+use crate::window::{Window, Windows};
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
@@ -174,8 +174,8 @@ pub(crate) async fn get_history(
     let limit = params.limit(DEFAULT_LIMIT, MOST_POINTS)?;
     let corrections = params.flag("corrections")?;
     let page = match params.get("cursor") {
-        Some(text) => Page::from_cursor(text)?,
-        None => Page::first(&params, Timestamp::now())?,
+        Some(text) => Page::from_cursor(text, caller.windows())?,
+        None => Page::first(&params, Timestamp::now(), caller.windows())?,
     };
     let external_id = checked("external_id", &external_id)?;
     let attribute = checked("attribute", &attribute)?;
@@ -252,9 +252,9 @@ struct Page {
 }
 
 impl Page {
-    fn first(params: &Params, now: Timestamp) -> Result<Self, Problem> {
+    fn first(params: &Params, now: Timestamp, windows: Windows) -> Result<Self, Problem> {
         let descending = params.descending(true)?;
-        let Window { from, to } = Window::of(params.time("from")?, params.time("to")?, now)?;
+        let Window { from, to } = Window::of(params.time("from")?, params.time("to")?, now, windows)?;
         Ok(Self { from, to, descending, last: None })
     }
 
@@ -273,7 +273,7 @@ impl Page {
         URL_SAFE_NO_PAD.encode(format!("{order} {} {} {last}", self.from.as_micros(), self.to.as_micros()))
     }
 
-    fn from_cursor(text: &str) -> Result<Self, Problem> {
+    fn from_cursor(text: &str, windows: Windows) -> Result<Self, Problem> {
         let bad = || Problem::bad_parameter("cursor", "is not a cursor that a history answer gave");
         let plain =
             URL_SAFE_NO_PAD.decode(text).ok().and_then(|b| String::from_utf8(b).ok()).ok_or_else(bad)?;
@@ -285,7 +285,7 @@ impl Page {
         };
         let mut time = || parts.next().and_then(|p| p.parse().ok()).and_then(Timestamp::from_micros);
         let (Some(from), Some(to), Some(last)) = (time(), time(), time()) else { return Err(bad()) };
-        Window { from, to }.check(false).map_err(|_| bad())?;
+        Window { from, to }.check(false, windows).map_err(|_| bad())?;
         Ok(Self { from, to, descending, last: Some(last) })
     }
 }
@@ -298,7 +298,7 @@ mod tests {
     fn a_cursor_carries_window_order_and_place() {
         let t = |s: i64| Timestamp::from_micros(s * 1_000_000).unwrap();
         let page = Page { from: t(10), to: t(20), descending: true, last: Some(t(15)) };
-        let back = Page::from_cursor(&page.to_cursor()).unwrap();
+        let back = Page::from_cursor(&page.to_cursor(), Windows::default()).unwrap();
         assert_eq!(back, page);
         assert_eq!(back.rest(), (t(10), t(15)));
         let ascending = Page { descending: false, ..page };
@@ -310,7 +310,7 @@ mod tests {
             &URL_SAFE_NO_PAD.encode("d 20 10 15"),
             &URL_SAFE_NO_PAD.encode("d 0 9999999999999999 1"),
         ] {
-            assert!(Page::from_cursor(bad).is_err(), "{bad}");
+            assert!(Page::from_cursor(bad, Windows::default()).is_err(), "{bad}");
         }
     }
 }

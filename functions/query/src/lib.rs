@@ -5,6 +5,7 @@
 //! routing decisions in `eaves-freshness`. Start with [`router`], then `entity` for the
 //! shape of an endpoint and `sources` for how a source is chosen, tried and left.
 
+mod admin;
 mod answer;
 mod attributes;
 mod body;
@@ -21,6 +22,7 @@ mod filter;
 mod flight;
 mod format;
 mod freshness;
+mod guard;
 mod held;
 mod history;
 mod hot;
@@ -30,6 +32,7 @@ mod openapi;
 mod params;
 mod problem;
 mod quarantine;
+mod rate;
 mod request;
 mod router;
 mod search;

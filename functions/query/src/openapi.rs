@@ -4,10 +4,12 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use eaves_freshness::{Consistency, Purpose};
 use std::sync::Arc;
-use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Object, ObjectBuilder, OpenApi, RefOr, Required, Type};
+use utoipa::openapi::{Object, ObjectBuilder, OpenApi, Ref, RefOr, Required, Type};
 use utoipa::{Modify, OpenApi as _};
 
 #[derive(utoipa::OpenApi)]
@@ -26,6 +28,7 @@ use utoipa::{Modify, OpenApi as _};
         (name = "telemetry", description = "Readings of devices"),
         (name = "quarantine", description = "What could not be taken: look at it, send it again, give it up"),
         (name = "freshness", description = "How far every part is"),
+        (name = "admin", description = "For operators: reads across tenants, each noted with who and why"),
     ),
     modifiers(&Security),
 )]
@@ -39,10 +42,10 @@ impl Modify for Security {
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
             .description(Some(
-                "RS256, with the claims `tenant` and `scope` (`query:read`, `telemetry:write`; \
-                 `settings:write` to describe attributes and change settings; `plugins:write` or `admin` \
-                 to change what is hot). \
-                 Locally: `eaves token TENANT`.",
+                "RS256, ES256 or EdDSA as the issuer's keys say, with the claims `tenant` and `scope` \
+                 (`query:read`, `telemetry:write`; `settings:write` to describe attributes and change settings; \
+                 `plugins:write` or `admin` to change what is hot). Operators have `operator` and the scope `admin`. \
+                 Locally: `eaves token --tenant TENANT`.",
             ))
             .build();
         let components = document.components.get_or_insert_default();
@@ -113,9 +116,61 @@ fn tells_freshness(path: &str) -> bool {
         && !["/promote", "/demote", "/pin"].iter().any(|end| path.ends_with(end))
 }
 
-/// Adds the headers that all data answers share.
-fn with_headers(mut document: OpenApi) -> OpenApi {
+/// Headers of every answer to a tenant's token, where its rate is limited.
+const RATE: [(&str, &str); 2] = [
+    (
+        "RateLimit-Policy",
+        "`\"reads\";q=600000;w=60`: what the request was counted as, and how much may be had in how many seconds",
+    ),
+    ("RateLimit", "`\"reads\";r=599999;t=1`: what is left, and the seconds until all is there again"),
+];
+
+fn text_header(description: &str) -> Header {
+    HeaderBuilder::new().schema(Some(Object::with_type(Type::String))).description(Some(description)).build()
+}
+
+/// Every request with a tenant's token can be one too many.
+fn limited(operation: &mut Operation) {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let answer = ResponseBuilder::new()
+        .description("The tenant's rate limit is reached")
+        .content("application/problem+json", problem)
+        .header("Retry-After", text_header("Seconds until it is worth asking again"))
+        .build();
+    operation.responses.responses.insert("429".to_owned(), RefOr::T(answer));
+    for (status, answer) in &mut operation.responses.responses {
+        let RefOr::T(answer) = answer else { continue };
+        if status != "401" {
+            for (name, description) in RATE {
+                answer.headers.insert(name.to_owned(), text_header(description).into());
+            }
+        }
+    }
+}
+
+/// Who has no token that holds meets the gateway, which answers in its own words.
+fn told_by_the_gateway(operation: &mut Operation) {
+    let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("401") else { return };
+    let message = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("message", Object::with_type(Type::String))
+        .required("message")
+        .description(Some("What API Gateway says"))
+        .build();
+    let content = ContentBuilder::new().schema(Some(message)).build();
+    answer.content.insert("application/json".to_owned(), RefOr::T(content));
+}
+
+/// Adds the headers that all data answers share, and what every request can meet.
+pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
     for (path, item) in &mut document.paths.paths {
+        let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in all.into_iter().flatten() {
+            told_by_the_gateway(operation);
+            if path.starts_with("/v1/") && !path.starts_with("/v1/admin/") {
+                limited(operation);
+            }
+        }
         if !tells_freshness(path) {
             continue;
         }
@@ -125,11 +180,7 @@ fn with_headers(mut document: OpenApi) -> OpenApi {
             }
             let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { continue };
             for (name, description) in HEADERS {
-                let header = HeaderBuilder::new()
-                    .schema(Some(Object::with_type(Type::String)))
-                    .description(Some(description))
-                    .build();
-                answer.headers.insert(name.to_owned(), header.into());
+                answer.headers.insert(name.to_owned(), text_header(description).into());
             }
         }
     }

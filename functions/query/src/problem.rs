@@ -32,8 +32,25 @@ pub(crate) struct Problem {
     /// All places in the body that are wrong, where there can be several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// Of a query that would cost too much: what was expected of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimate: Option<Estimate>,
     #[serde(skip)]
     retry_after: Option<u8>,
+}
+
+/// What the planner expects of a query.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(crate) struct Estimate {
+    /// Most rows that a step of it handles.
+    #[schema(example = 48_000_000.0)]
+    pub(crate) rows: f64,
+    /// What it costs, in the planner's units.
+    #[schema(example = 2_400_000.0)]
+    pub(crate) cost: f64,
+    /// What it may cost.
+    #[schema(example = 1_000_000.0)]
+    pub(crate) limit: f64,
 }
 
 /// One place in the body that is wrong.
@@ -65,7 +82,7 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     (
         "window-too-long",
         "The time window is too long",
-        "A query of history covers 7 days by default and at most 30. Ask for several windows.",
+        "A query of history covers 7 days by default and at most 30, or what the tenant's settings say. Ask for several windows.",
     ),
     (
         "too-many",
@@ -98,6 +115,17 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
     ),
     ("too-large", "The body is too large", "Send smaller batches."),
     ("media-type", "The body's type is not known", "Send JSON or newline-delimited JSON, not compressed."),
+    (
+        "too-expensive",
+        "The query would cost too much",
+        "`estimate` has what the planner expects, and the limit. `detail` names what to add: a shorter window, \
+         a type, a condition on a hot attribute.",
+    ),
+    (
+        "rate-limited",
+        "The tenant's rate limit is reached",
+        "Try again after `Retry-After` seconds. `RateLimit-Policy` has the limits, `RateLimit` what is left.",
+    ),
     ("too-slow", "The query takes too long", "Narrow the time window or the filter."),
     (
         "not-yet",
@@ -129,6 +157,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             errors: Vec::new(),
+            estimate: None,
             retry_after: None,
         }
     }
@@ -154,8 +183,20 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-filter", detail).at(field)
     }
 
-    pub(crate) fn window_too_long(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "window-too-long", detail).at("from")
+    pub(crate) fn window_too_long(field: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "window-too-long", detail).at(field)
+    }
+
+    pub(crate) fn too_expensive(field: &str, detail: impl Into<String>, estimate: Estimate) -> Self {
+        let problem = Self::new(StatusCode::BAD_REQUEST, "too-expensive", detail).at(field);
+        Self { estimate: Some(estimate), ..problem }
+    }
+
+    pub(crate) fn rate_limited(detail: impl Into<String>, retry_in: Duration) -> Self {
+        Self {
+            retry_after: Some(retry_seconds(retry_in)),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail)
+        }
     }
 
     pub(crate) fn too_many(field: &str, detail: impl Into<String>) -> Self {
@@ -206,9 +247,8 @@ impl Problem {
     }
 
     pub(crate) fn unavailable(detail: impl Into<String>, retry_in: Duration) -> Self {
-        let seconds = retry_in.as_secs_f64().ceil().clamp(1.0, 60.0) as u8;
         Self {
-            retry_after: Some(seconds),
+            retry_after: Some(retry_seconds(retry_in)),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
         }
     }
@@ -237,6 +277,10 @@ impl Problem {
     pub(crate) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
+}
+
+fn retry_seconds(retry_in: Duration) -> u8 {
+    retry_in.as_secs_f64().ceil().clamp(1.0, 60.0) as u8
 }
 
 /// A read that failed for another reason than its source being away.

@@ -2,8 +2,8 @@
 
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{attributes, compress, docs, entities, entity, figures, freshness, history, hot, openapi};
-use crate::{quarantine, request, search, series, telemetry, tenant, token};
+use crate::{admin, attributes, compress, docs, entities, entity, figures, freshness, history, hot, openapi};
+use crate::{quarantine, rate, request, search, series, telemetry, tenant, token};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -40,6 +40,8 @@ pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(quarantine::get_quarantine))
         .routes(routes!(quarantine::redrive_one))
         .routes(routes!(quarantine::drop_one))
+        .routes(routes!(admin::admin_entities))
+        .routes(routes!(admin::admin_advice))
         .routes(routes!(freshness::get_freshness))
         .routes(routes!(freshness::healthz))
 }
@@ -49,6 +51,7 @@ pub fn router(context: Arc<Context>) -> Router {
     let (routes, description) = described().split_for_parts();
     let description: Arc<str> = openapi::complete(description).to_json().unwrap_or_default().into();
     routes
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&context), rate::limit))
         .route("/openapi.json", get(move || openapi::serve(Arc::clone(&description))))
         .route("/docs", get(docs::page))
         .fallback(async |uri: Uri| Problem::no_route(uri.path()))
@@ -56,7 +59,7 @@ pub fn router(context: Arc<Context>) -> Router {
         // Bodies are read with limits of their own, which name what is too large.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&context), token::scope))
-        .layer(middleware::from_fn(compress::gzip))
+        .layer(middleware::from_fn(compress::compress))
         .layer(middleware::from_fn_with_state(Arc::clone(&context), request::bounded))
         .with_state(context)
 }

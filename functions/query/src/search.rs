@@ -114,6 +114,7 @@ pub(crate) async fn search_entities(
         None => None,
         Some(text) => Some(window::span(text).ok_or_else(|| window::bad_span("cold_within", text))?),
     };
+    let within = caller.windows().within("cold_within", within)?;
     let tenant = caller.tenant.id;
     let fields = Fields::of(&context, tenant, body.fields, within, limit).await?;
     let query = SearchQuery {
@@ -122,12 +123,13 @@ pub(crate) async fn search_entities(
         descending,
         after: EntityId(cursor.as_ref().map_or(0, |c| c.after)),
         after_key: cursor.and_then(|c| c.key),
+        most_cost: context.guards.most(),
         // One more, to know whether there is a next page.
         ..SearchQuery::new(tenant, filter.as_ref().map_or("{}", Filter::json), limit + 1)
     };
     let filtered = filter.as_ref();
     let search = Search { context: &context, tenant, filter: filtered, fields: &fields, demand, format };
-    let cold_from = Timestamp::now().plus_micros(-within.unwrap_or(window::DEFAULT));
+    let cold_from = Timestamp::now().plus_micros(-within);
 
     // What is asked in vain is asked: an attribute that is not hot may be worth making so.
     let began = Instant::now();
@@ -215,6 +217,11 @@ impl Search<'_> {
     }
 
     fn refused(&self, error: ReadError, sort: &SearchSort) -> Problem {
+        if let ReadError::TooExpensive(cost) = error {
+            let add = "add an equality of a hot attribute (or in) that few entities have, give a shorter cold_within, \
+                       or have the attributes that are not hot made so (POST /v1/attributes/{name}/promote)";
+            return self.context.guards.refuse(cost, "filter", add);
+        }
         let ReadError::Filter { refusal, subject } = error else { return error.into() };
         let name = excerpt(&subject);
         // The filter is looked at before the order.

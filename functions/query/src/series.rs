@@ -29,5 +29,5 @@ fn wanted(params: &Params) -> Result<Vec<String>, Problem> {
 
 /// Whether a text is a cursor.
 pub(crate) fn takes_cursor(text: &str) -> bool {
-    page::Page::from_cursor(text).is_ok()
+    page::Page::from_cursor(text, crate::window::Windows::default()).is_ok()
 }

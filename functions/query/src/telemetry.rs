@@ -4,6 +4,7 @@ use crate::answer;
 use crate::caller::{Caller, TELEMETRY_WRITE};
 use crate::context::Context;
 use crate::problem::{FieldError, Problem};
+use crate::rate::AcceptedValues;
 use crate::stream::{Outgoing, Placed};
 use axum::body::Bytes;
 use axum::extract::State;
@@ -152,7 +153,10 @@ pub(crate) async fn post_telemetry(
         rejections,
         token: context.tokens.text(&token, &caller.tenant.name),
     };
-    Ok(answer::json(StatusCode::ACCEPTED, &answer))
+    let values = AcceptedValues(answer.accepted_values as u64);
+    let mut response = answer::json(StatusCode::ACCEPTED, &answer);
+    response.extensions_mut().insert(values);
+    Ok(response)
 }
 
 fn position(placed: &Placed) -> Result<Position, Problem> {

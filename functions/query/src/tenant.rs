@@ -7,7 +7,6 @@ use crate::context::Context;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
-use crate::window::{DAY, DEFAULT, LONGEST};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
@@ -40,9 +39,9 @@ pub(crate) struct TenantBody {
     /// How many attributes become hot by themselves. The operator sets it.
     hot_limit: u32,
     /// Days that a query of history covers where it names none.
-    default_window_days: i64,
-    /// Most days that it can cover.
-    longest_window_days: i64,
+    default_window_days: u32,
+    /// Most days that it can cover. The operator sets it.
+    longest_window_days: u32,
 }
 
 /// The tenant of the token.
@@ -71,6 +70,9 @@ pub(crate) struct TenantChangeBody {
     #[serde(deserialize_with = "given")]
     #[schema(value_type = Option<String>, example = "10m:reject")]
     ahead: Option<Option<String>>,
+    /// Days that a query of history covers where it names none; at most `longest_window_days`.
+    #[schema(minimum = 1, maximum = 366, example = 2)]
+    default_window_days: Option<u32>,
 }
 
 /// Tells null from what is not there.
@@ -87,8 +89,8 @@ impl From<TenantSettings> for TenantBody {
             late: t.limits.late.map(|l| l.to_string()),
             ahead: t.limits.ahead.map(|l| l.to_string()),
             hot_limit: t.hot_limit,
-            default_window_days: DEFAULT / DAY,
-            longest_window_days: LONGEST / DAY,
+            default_window_days: t.guards.default_window_days,
+            longest_window_days: t.guards.longest_window_days,
         }
     }
 }
@@ -140,13 +142,26 @@ pub(crate) async fn patch_tenant(
 ) -> Result<Response, Problem> {
     caller.need(SETTINGS_WRITE)?;
     let body: TenantChangeBody = body::object(&body, "{\"point_policy\": \"reject\"}")?;
+    let days = body.default_window_days;
     let change = change(body)?;
-    if change == OwnChange::default() {
-        let detail = "changes nothing: give strict, point_policy, late or ahead";
+    if change == OwnChange::default() && days.is_none() {
+        let detail = "changes nothing: give strict, point_policy, late, ahead or default_window_days";
         return Err(Problem::bad_body("body", detail));
     }
     let reader = &context.sources.primary()?.reader;
-    reader.own_settings_change(caller.tenant.id, change).await?;
+    // What can be refused comes first.
+    if let Some(days) = days {
+        let longest = reader.own_window_set(caller.tenant.id, days).await?;
+        context.guards.forget(caller.tenant.id);
+        if !(1..=longest).contains(&days) {
+            let detail =
+                format!("{days} is not from 1 to {longest}, the longest window that the operator allows");
+            return Err(Problem::bad_body("default_window_days", detail));
+        }
+    }
+    if change != OwnChange::default() {
+        reader.own_settings_change(caller.tenant.id, change).await?;
+    }
     tracing::info!(tenant.id = caller.tenant.id.0, subject = caller.subject, "query.tenant_settings_changed");
     let demand = Demand::STRONG;
     answer(&context, &caller, demand).await

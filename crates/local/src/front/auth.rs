@@ -1,117 +1,21 @@
-//! The JWT authorizer, and the issuer whose tokens it takes.
+//! The JWT authorizer.
 //!
-//! Checks what API Gateway's JWT authorizer checks: the signature by a key of the issuer
-//! (found by `kid`, RS256 only), `iss`, `aud`, `exp`, `nbf`, `iat`. Only claims of a token
-//! that passed reach a function.
+//! Checks what API Gateway's JWT authorizer checks: the signature by a key of the issuer (found by
+//! `kid`), `iss`, `aud`, `exp`, `nbf`, `iat`. Each key is good for the one algorithm that the
+//! issuer's list names for it: what a token's header says decides nothing. (API Gateway takes keys
+//! of RSA alone; ES256 and EdDSA are for authorizers that take them, and for platforms here.) Only
+//! claims of a token that passed reach a function.
 
-use crate::files;
+pub use super::issuer::{AUDIENCE, Claims, ISSUER, Issuer, Kind, keys_file};
+
 use anyhow::{Context as _, Result};
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Issuer of local tokens.
-pub const ISSUER: &str = "https://eaves.local";
-/// Audience of local tokens.
-pub const AUDIENCE: &str = "eaves";
-
-/// What a local token says.
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-pub struct Claims {
-    /// Issuer.
-    pub iss: String,
-    /// Audience.
-    pub aud: String,
-    /// Who it was made for.
-    pub sub: String,
-    /// The tenant's name.
-    pub tenant: String,
-    /// The tenant's id, as a string: API Gateway hands all claims on as strings.
-    pub tenant_id: String,
-    /// What it allows, separated by spaces.
-    pub scope: String,
-    /// When it was made, seconds since 1970.
-    pub iat: u64,
-    /// From when it holds.
-    pub nbf: u64,
-    /// Until when it holds.
-    pub exp: u64,
-}
-
-/// The issuer: a key pair kept in a file of mode 0600.
-pub struct Issuer {
-    key: EncodingKey,
-    jwk: Jwk,
-    kid: String,
-}
-
-impl Issuer {
-    /// The key in the file, made if there is none.
-    pub fn load_or_make(path: &Path) -> Result<Self> {
-        if !path.exists() {
-            files::replace(path, make_key()?.as_bytes(), 0o600).context("keep the key that signs tokens")?;
-        }
-        Self::load(path)
-    }
-
-    /// The key in the file.
-    pub fn load(path: &Path) -> Result<Self> {
-        let pem = std::fs::read(path).with_context(|| format!("read the key {}", path.display()))?;
-        let key = EncodingKey::from_rsa_pem(&pem)
-            .with_context(|| format!("{} holds no RSA key", path.display()))?;
-        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
-        let kid = jwk.thumbprint(ThumbprintHash::SHA256)?;
-        jwk.common.key_id = Some(kid.clone());
-        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-        Ok(Self { key, jwk, kid })
-    }
-
-    /// The public keys, as served at `/.well-known/jwks.json`.
-    pub fn jwks(&self) -> JwkSet {
-        JwkSet { keys: vec![self.jwk.clone()] }
-    }
-
-    /// A token for a tenant.
-    pub fn token(&self, tenant: &str, tenant_id: i64, scope: &str, ttl: Duration) -> Result<String> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let claims = Claims {
-            iss: ISSUER.into(),
-            aud: AUDIENCE.into(),
-            sub: format!("eaves-cli:{tenant}"),
-            tenant: tenant.into(),
-            tenant_id: tenant_id.to_string(),
-            scope: scope.into(),
-            iat: now,
-            nbf: now,
-            exp: now + ttl.as_secs(),
-        };
-        let mut header = Header::new(Algorithm::RS256);
-        header.kid = Some(self.kid.clone());
-        Ok(jsonwebtoken::encode(&header, &claims, &self.key)?)
-    }
-}
-
-/// A new RSA key as PKCS#8 PEM.
-fn make_key() -> Result<String> {
-    let pair = KeyPair::generate(KeySize::Rsa2048).ok().context("make an RSA key")?;
-    let der: Pkcs8V1Der<'_> = pair.as_der().ok().context("encode the RSA key")?;
-    let text = STANDARD.encode(der.as_ref());
-    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
-    for line in text.as_bytes().chunks(64) {
-        pem.push_str(&String::from_utf8_lossy(line));
-        pem.push('\n');
-    }
-    pem.push_str("-----END PRIVATE KEY-----\n");
-    Ok(pem)
-}
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Why a request is not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,29 +50,108 @@ pub struct Authorized {
     pub claims: BTreeMap<String, String>,
 }
 
+/// A public key and the one algorithm that it is good for.
+struct Key {
+    id: String,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+/// The keys that are taken at a time.
+struct Keys {
+    all: Vec<Key>,
+    /// As it is served.
+    text: String,
+}
+
+/// A file and what was read from it.
+struct Watched {
+    path: PathBuf,
+    /// When it was changed, and how long it is.
+    version: Option<(SystemTime, u64)>,
+}
+
 /// Verifies tokens against an issuer's public keys.
 pub struct Authorizer {
-    keys: Vec<(String, DecodingKey)>,
-    validation: Validation,
+    keys: Mutex<(Arc<Keys>, Option<Watched>)>,
+    issuer: String,
+    audience: String,
+}
+
+impl Keys {
+    fn of(set: &JwkSet) -> Result<Self> {
+        let key = |jwk: &Jwk| -> Result<Key> {
+            let id = jwk.common.key_id.clone().context("a key has no kid")?;
+            let named = jwk.common.key_algorithm.with_context(|| format!("the key {id} has no alg"))?;
+            let algorithm = Algorithm::try_from(named)
+                .ok()
+                .filter(|a| matches!(a, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA))
+                .with_context(|| format!("the key {id} is for {named}; RS256, ES256 and EdDSA are taken"))?;
+            Ok(Key { id, algorithm, key: DecodingKey::from_jwk(jwk)? })
+        };
+        let all = set.keys.iter().map(key).collect::<Result<_>>()?;
+        Ok(Self { all, text: serde_json::to_string(set)? })
+    }
+}
+
+impl Watched {
+    /// The keys, if the file has changed since.
+    fn changed(&mut self) -> Result<Option<Keys>> {
+        let about = std::fs::metadata(&self.path)?;
+        let version = Some((about.modified()?, about.len()));
+        if version == self.version {
+            return Ok(None);
+        }
+        let keys = Keys::of(&serde_json::from_slice(&std::fs::read(&self.path)?)?)?;
+        self.version = version;
+        Ok(Some(keys))
+    }
 }
 
 impl Authorizer {
     /// Takes tokens of `issuer` for `audience` signed with one of `keys`.
     pub fn new(keys: &JwkSet, issuer: &str, audience: &str) -> Result<Self> {
-        let key = |jwk: &Jwk| -> Result<(String, DecodingKey)> {
-            let kid = jwk.common.key_id.clone().context("a key has no kid")?;
-            Ok((kid, DecodingKey::from_jwk(jwk)?))
-        };
-        let keys = keys.keys.iter().map(key).collect::<Result<_>>()?;
+        let keys = Mutex::new((Arc::new(Keys::of(keys)?), None));
+        Ok(Self { keys, issuer: issuer.into(), audience: audience.into() })
+    }
+
+    /// The same with the keys in a file. When it changes, the next token meets the new keys.
+    pub fn watching(file: &Path, issuer: &str, audience: &str) -> Result<Self> {
+        let mut watched = Watched { path: file.to_path_buf(), version: None };
+        let keys = watched.changed().with_context(|| format!("read the keys in {}", file.display()))?;
+        let keys = keys.with_context(|| format!("{} has no keys", file.display()))?;
+        let keys = Mutex::new((Arc::new(keys), Some(watched)));
+        Ok(Self { keys, issuer: issuer.into(), audience: audience.into() })
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        let mut held = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let (keys, watched) = &mut *held;
+        match watched.as_mut().map(Watched::changed) {
+            Some(Ok(Some(changed))) => *keys = Arc::new(changed),
+            // The keys of before are better than none, and no door is opened by them.
+            Some(Err(e)) => tracing::warn!(error = format!("{e:#}"), "the keys of tokens cannot be read"),
+            Some(Ok(None)) | None => {}
+        }
+        Arc::clone(keys)
+    }
+
+    /// The public keys, as served at `/.well-known/jwks.json`.
+    pub fn jwks(&self) -> String {
+        self.keys().text.clone()
+    }
+
+    /// What a token signed with the key has to say.
+    fn validation(&self, algorithm: Algorithm) -> Validation {
         // One algorithm, whatever a token's header says: no `none`, no HS256 with the
         // public key as its secret.
-        let mut validation = Validation::new(Algorithm::RS256);
-        validation.set_issuer(&[issuer]);
-        validation.set_audience(&[audience]);
+        let mut validation = Validation::new(algorithm);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         validation.validate_nbf = true;
         validation.leeway = 0;
-        Ok(Self { keys, validation })
+        validation
     }
 
     /// Verifies the value of an `Authorization` header.
@@ -182,9 +165,14 @@ impl Authorizer {
         let invalid = |why: &str| Denied::Invalid(why.to_owned());
         let head = jsonwebtoken::decode_header(token).map_err(|_| invalid("the token is no JWT"))?;
         let kid = head.kid.ok_or_else(|| invalid("the token names no key"))?;
-        let key = self.keys.iter().find(|(known, _)| *known == kid);
-        let (_, key) = key.ok_or_else(|| invalid("the token's key is not known"))?;
-        let data = jsonwebtoken::decode::<Map<String, Value>>(token, key, &self.validation);
+        let keys = self.keys();
+        let key = keys.all.iter().find(|known| known.id == kid);
+        let key = key.ok_or_else(|| invalid("the token's key is not known"))?;
+        if head.alg != key.algorithm {
+            return Err(invalid("the token's algorithm is not that of its key"));
+        }
+        let data =
+            jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &self.validation(key.algorithm));
         let claims = data.map_err(|e| invalid(reason(e.kind())))?.claims;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if claims.get("iat").is_some_and(|iat| iat.as_f64().is_none_or(|iat| iat > now as f64)) {
@@ -202,7 +190,9 @@ fn reason(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
         ErrorKind::ImmatureSignature => "the token is not valid yet",
         ErrorKind::InvalidIssuer => "the token has another issuer",
         ErrorKind::InvalidAudience => "the token is for another audience",
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => "the token's algorithm is not RS256",
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
+            "the token's algorithm is not that of its key"
+        }
         ErrorKind::InvalidSignature => "the token's signature is wrong",
         ErrorKind::MissingRequiredClaim(_) => "the token lacks exp, iss or aud",
         _ => "the token is not valid",
@@ -224,8 +214,12 @@ fn claim_text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use aws_lc_rs::rsa::KeyPair;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+    use jsonwebtoken::{EncodingKey, Header};
     use serde_json::json;
+    use std::time::Duration;
 
     struct World {
         issuer: Issuer,
@@ -252,7 +246,7 @@ mod tests {
         fn sign(&self, kid: Option<&str>, claims: &Value) -> String {
             let mut header = Header::new(Algorithm::RS256);
             header.kid = kid.map(str::to_owned);
-            jsonwebtoken::encode(&header, claims, &self.issuer.key).unwrap()
+            jsonwebtoken::encode(&header, claims, self.issuer.key()).unwrap()
         }
 
         fn check(&self, token: &str) -> Result<Authorized, Denied> {
@@ -271,7 +265,7 @@ mod tests {
             for (name, value) in change {
                 claims[*name] = value.clone();
             }
-            self.denied(&self.sign(Some(&self.issuer.kid), &claims), why);
+            self.denied(&self.sign(Some(self.issuer.kid()), &claims), why);
         }
     }
 
@@ -295,10 +289,10 @@ mod tests {
         let part = |v: Value| URL_SAFE_NO_PAD.encode(v.to_string());
         let claims = part(good());
         for alg in ["none", "None", "NONE", ""] {
-            let header = part(json!({"alg": alg, "typ": "JWT", "kid": world.issuer.kid}));
+            let header = part(json!({"alg": alg, "typ": "JWT", "kid": world.issuer.kid()}));
             world.denied(&format!("{header}.{claims}."), "");
         }
-        let signed = world.sign(Some(&world.issuer.kid), &good());
+        let signed = world.sign(Some(world.issuer.kid()), &good());
         let (unsigned, _) = signed.rsplit_once('.').unwrap();
         world.denied(&format!("{unsigned}."), "");
     }
@@ -309,7 +303,7 @@ mod tests {
         let jwks = serde_json::to_value(world.issuer.jwks()).unwrap();
         let modulus = jwks["keys"][0]["n"].as_str().unwrap().to_owned();
         let raw = URL_SAFE_NO_PAD.decode(&modulus).unwrap();
-        let pair = KeyPair::from_der(world.issuer.key.as_bytes()).unwrap();
+        let pair = KeyPair::from_der(world.issuer.key().as_bytes()).unwrap();
         let public = aws_lc_rs::signature::KeyPair::public_key(&pair).as_ref().to_vec();
         let pem = format!(
             "-----BEGIN RSA PUBLIC KEY-----\n{}\n-----END RSA PUBLIC KEY-----\n",
@@ -317,9 +311,9 @@ mod tests {
         );
         for secret in [modulus.into_bytes(), raw, public, pem.into_bytes()] {
             let mut header = Header::new(Algorithm::HS256);
-            header.kid = Some(world.issuer.kid.clone());
+            header.kid = Some(world.issuer.kid().to_owned());
             let token = jsonwebtoken::encode(&header, &good(), &EncodingKey::from_secret(&secret)).unwrap();
-            world.denied(&token, "not RS256");
+            world.denied(&token, "not that of its key");
         }
     }
 
@@ -336,7 +330,7 @@ mod tests {
         for missing in ["iss", "aud", "exp"] {
             let mut claims = good();
             claims.as_object_mut().unwrap().remove(missing);
-            world.denied(&world.sign(Some(&world.issuer.kid), &claims), "lacks");
+            world.denied(&world.sign(Some(world.issuer.kid()), &claims), "lacks");
         }
     }
 
@@ -346,23 +340,13 @@ mod tests {
         world.denied(&world.sign(None, &good()), "names no key");
         world.denied(&world.sign(Some("retired"), &good()), "not known");
         // Another issuer's key under this issuer's kid.
-        world.denied(&other.sign(Some(&world.issuer.kid), &good()), "signature");
-        let token = world.sign(Some(&world.issuer.kid), &good());
+        world.denied(&other.sign(Some(world.issuer.kid()), &good()), "signature");
+        let token = world.sign(Some(world.issuer.kid()), &good());
         let (head, rest) = token.split_once('.').unwrap();
         let (_, signature) = rest.split_once('.').unwrap();
         let mut claims = good();
         claims["tenant"] = json!("globex");
         let forged = format!("{head}.{}.{signature}", URL_SAFE_NO_PAD.encode(claims.to_string()));
         world.denied(&forged, "signature");
-    }
-
-    #[test]
-    fn the_key_file_is_for_its_owner_only_and_stays() {
-        use std::os::unix::fs::MetadataExt as _;
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key.pem");
-        let first = Issuer::load_or_make(&path).unwrap();
-        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
-        assert_eq!(Issuer::load_or_make(&path).unwrap().kid, first.kid);
     }
 }

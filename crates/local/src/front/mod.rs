@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod event;
+mod issuer;
 mod server;
 
 pub use server::{Front, FrontConfig};

@@ -29,10 +29,8 @@ const PUBLIC: [&str; 4] = ["/healthz", "/openapi.json", "/docs", "/v1/plugins/op
 pub struct FrontConfig {
     /// Where to listen.
     pub listener: TcpListener,
-    /// Who may come in.
+    /// Who may come in; its public keys are served at `/.well-known/jwks.json`.
     pub authorizer: Authorizer,
-    /// The issuer's public keys, served at `/.well-known/jwks.json`.
-    pub jwks: String,
     /// The function that answers.
     pub query: FunctionHost,
     /// The function that answers under `/v1/plugins`, as the SAM template routes it.
@@ -49,7 +47,6 @@ pub struct Front {
 
 struct Shared {
     authorizer: Authorizer,
-    jwks: Bytes,
     query: FunctionHost,
     plugin_admin: FunctionHost,
     port: u16,
@@ -68,7 +65,6 @@ impl Front {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             authorizer: config.authorizer,
-            jwks: Bytes::from(config.jwks),
             query: config.query,
             plugin_admin: config.plugin_admin,
             port: address.port(),
@@ -140,7 +136,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
 async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     if request.method() == Method::GET && path == "/.well-known/jwks.json" {
-        return json(StatusCode::OK, shared.jwks.clone());
+        return json(StatusCode::OK, Bytes::from(shared.authorizer.jwks()));
     }
     let public = request.method() == Method::GET && PUBLIC.contains(&path.as_str());
     let authorized = if public {

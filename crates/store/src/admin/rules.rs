@@ -4,6 +4,7 @@ use super::AdminStore;
 use crate::StoreError;
 use crate::db::Parameter;
 use crate::ingest::limit;
+use crate::read::{TenantGuards, tenant_guards};
 use eaves_model::point::Limit;
 use eaves_model::{PointPolicy, TenantId, TimeLimits, ValueType};
 use tokio_postgres::Row;
@@ -28,6 +29,8 @@ pub struct TenantSettings {
     pub points: PointPolicy,
     /// How late and how far ahead its values may be.
     pub limits: TimeLimits,
+    /// What its queries may cost.
+    pub guards: TenantGuards,
 }
 
 /// What to change of a tenant; `None` leaves it as it is.
@@ -99,6 +102,7 @@ pub(crate) fn tenant_settings(row: &Row) -> Result<TenantSettings, StoreError> {
         hot_auto: row.get(10),
         points: points.parse().map_err(|_| StoreError::Unreadable("a point policy"))?,
         limits: limits(row, 5)?,
+        guards: tenant_guards(row, 11).map_err(|_| StoreError::Unreadable("a tenant's guards"))?,
     })
 }
 
@@ -106,7 +110,8 @@ impl AdminStore {
     /// All tenants with their settings, by name.
     pub async fn tenant_settings(&self) -> Result<Vec<TenantSettings>, StoreError> {
         let sql = "select tenant_id, name, strict, hot_limit, point_policy, late_ms, late_action, ahead_ms, \
-                   ahead_action, hot_bytes, hot_auto from tenants order by name";
+                   ahead_action, hot_bytes, hot_auto, default_window_days, longest_window_days, reads_per_minute, \
+                   expensive_per_minute, values_per_minute from tenants order by name";
         let rows = self.db.query("listing tenants", sql, &[]).await?;
         rows.iter().map(tenant_settings).collect()
     }

@@ -2,6 +2,7 @@
 //!
 //! Staging is not looked at: the answer is as old as the flush ([`Snapshot::history_age`]).
 
+use super::guards::{Cost, EXPLAIN};
 use super::history::column;
 use super::{Parameter, ReadError, Reader, Snapshot, Statement};
 use crate::micros::Micros;
@@ -148,6 +149,26 @@ fn aggregate_row(row: &Row) -> Result<AggregateRow, ReadError> {
 impl Reader {
     /// The groups that have values, in order of attribute and type of entity.
     pub async fn aggregates(&self, query: &AggregateQuery) -> Result<Snapshot<Vec<AggregateRow>>, ReadError> {
+        let done = self.aggregate_results(query, "").await?;
+        done.try_map(|results| {
+            let mut rows =
+                results.iter().flatten().map(aggregate_row).collect::<Result<Vec<_>, ReadError>>()?;
+            rows.sort_by(|a, b| (a.attribute, &a.entity_type).cmp(&(b.attribute, &b.entity_type)));
+            rows.truncate(query.limit as usize);
+            Ok(rows)
+        })
+    }
+
+    /// What that would cost.
+    pub async fn aggregates_cost(&self, query: &AggregateQuery) -> Result<Snapshot<Cost>, ReadError> {
+        self.aggregate_results(query, EXPLAIN).await?.try_map(|results| Cost::of_all(&results))
+    }
+
+    async fn aggregate_results(
+        &self,
+        query: &AggregateQuery,
+        before: &str,
+    ) -> Result<Snapshot<Vec<Vec<Row>>>, ReadError> {
         let (from, to) = (Micros(query.from), Micros(query.to));
         let (min_count, limit) = (i64::from(query.min_count), i64::from(query.limit));
         // A column has one type, so each type is a statement.
@@ -155,7 +176,10 @@ impl Reader {
             .into_iter()
             .map(|value_type| {
                 let of_type = query.attributes.iter().filter(|(_, t)| *t == value_type);
-                (statement(query, value_type), of_type.map(|(id, _)| id.0).collect::<Vec<_>>())
+                (
+                    format!("{before}{}", statement(query, value_type)),
+                    of_type.map(|(id, _)| id.0).collect::<Vec<_>>(),
+                )
             })
             .filter(|(_, ids)| !ids.is_empty())
             .collect();
@@ -176,13 +200,6 @@ impl Reader {
         let statements: Vec<Statement<'_>> = (parts.iter().zip(&parameters))
             .map(|((sql, _), parameters)| Statement { sql, parameters })
             .collect();
-        let done = self.unit(Some(query.tenant), &statements).await?;
-        done.try_map(|results| {
-            let mut rows =
-                results.iter().flatten().map(aggregate_row).collect::<Result<Vec<_>, ReadError>>()?;
-            rows.sort_by(|a, b| (a.attribute, &a.entity_type).cmp(&(b.attribute, &b.entity_type)));
-            rows.truncate(query.limit as usize);
-            Ok(rows)
-        })
+        self.unit(Some(query.tenant), &statements).await
     }
 }

@@ -1,5 +1,6 @@
 //! Numbers of an entity in buckets of time (`V51__history_reads.sql`).
 
+use super::guards::Cost;
 use super::{Parameter, ReadError, Reader, Snapshot, Statement};
 use crate::micros::Micros;
 use eaves_model::{AttributeId, EntityId, TenantId, Timestamp, ValueType};
@@ -8,6 +9,11 @@ use tokio_postgres::types::Type;
 
 const BUCKETS: &str = "select attribute_id, starts_at, n, least_value, greatest_value, mean_value, \
      first_value, last_value from history_buckets($1, $2, $3, $4, $5, $6, $7)";
+
+/// What the function above has to read of history.
+const SCAN: &str = "explain (format json) select h.observed_at from entity_values_ts h \
+     where h.tenant_id = $1 and h.entity_id = $2 and h.attribute_id = any ($3) \
+     and h.observed_at >= $4 and h.observed_at < $5";
 
 /// The types that have buckets.
 const NUMBERS: [ValueType; 3] = [ValueType::Integer, ValueType::Float, ValueType::Decimal];
@@ -66,6 +72,21 @@ fn bucket(row: &Row) -> Result<Bucket, ReadError> {
 }
 
 impl Reader {
+    /// What reading the values would cost; what is made of them is little beside it.
+    pub async fn history_buckets_cost(&self, query: &BucketQuery) -> Result<Snapshot<Cost>, ReadError> {
+        let ids: Vec<i32> = query.attributes.iter().map(|(id, _)| id.0).collect();
+        let (from, to) = (Micros(query.from), Micros(query.to));
+        let parameters: [Parameter<'_>; 5] = [
+            (&query.tenant.0, Type::INT4),
+            (&query.entity.0, Type::INT8),
+            (&ids, Type::INT4_ARRAY),
+            (&from, Type::TIMESTAMPTZ),
+            (&to, Type::TIMESTAMPTZ),
+        ];
+        let done = self.unit(Some(query.tenant), &[Statement { sql: SCAN, parameters: &parameters }]).await?;
+        done.try_map(|results| Cost::of_all(&results))
+    }
+
     /// The buckets that have values, in order of attribute and time.
     pub async fn history_buckets(&self, query: &BucketQuery) -> Result<Snapshot<Vec<Bucket>>, ReadError> {
         // A column has one type, so each type is a statement.

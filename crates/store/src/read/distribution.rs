@@ -2,10 +2,12 @@
 //!
 //! Staging is not looked at: the answer is as old as the flush ([`Snapshot::history_age`]).
 
+use super::guards::{Cost, EXPLAIN};
 use super::history::{column, typed};
 use super::{Parameter, ReadError, Reader, Snapshot, Statement};
 use crate::micros::Micros;
 use eaves_model::{AttributeId, TenantId, Timestamp, Value, ValueType};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 /// Which values.
@@ -110,19 +112,8 @@ fn top(query: &DistributionQuery) -> String {
 impl Reader {
     /// How an attribute's values are distributed.
     pub async fn distribution(&self, query: &DistributionQuery) -> Result<Snapshot<Distribution>, ReadError> {
-        let number = matches!(query.value_type, ValueType::Integer | ValueType::Float | ValueType::Decimal);
-        let sql = if number { histogram(query) } else { top(query) };
-        let (from, to) = (Micros(query.from), Micros(query.to));
-        let parts = i32::try_from(query.parts).unwrap_or(i32::MAX);
-        let parameters: [Parameter<'_>; 6] = [
-            (&query.tenant.0, Type::INT4),
-            (&query.attribute.0, Type::INT4),
-            (&from, Type::TIMESTAMPTZ),
-            (&to, Type::TIMESTAMPTZ),
-            (&query.entity_type, Type::TEXT),
-            (&parts, Type::INT4),
-        ];
-        let done = self.unit(Some(query.tenant), &[Statement { sql: &sql, parameters: &parameters }]).await?;
+        let number = is_number(query);
+        let done = self.distribution_results(query, "").await?;
         done.try_map(|results| {
             let rows = results.iter().flatten();
             if number {
@@ -140,4 +131,32 @@ impl Reader {
             Ok(Distribution::Top { values, count, distinct })
         })
     }
+
+    /// What that would cost.
+    pub async fn distribution_cost(&self, query: &DistributionQuery) -> Result<Snapshot<Cost>, ReadError> {
+        self.distribution_results(query, EXPLAIN).await?.try_map(|results| Cost::of_all(&results))
+    }
+
+    async fn distribution_results(
+        &self,
+        query: &DistributionQuery,
+        before: &str,
+    ) -> Result<Snapshot<Vec<Vec<Row>>>, ReadError> {
+        let sql = format!("{before}{}", if is_number(query) { histogram(query) } else { top(query) });
+        let (from, to) = (Micros(query.from), Micros(query.to));
+        let parts = i32::try_from(query.parts).unwrap_or(i32::MAX);
+        let parameters: [Parameter<'_>; 6] = [
+            (&query.tenant.0, Type::INT4),
+            (&query.attribute.0, Type::INT4),
+            (&from, Type::TIMESTAMPTZ),
+            (&to, Type::TIMESTAMPTZ),
+            (&query.entity_type, Type::TEXT),
+            (&parts, Type::INT4),
+        ];
+        self.unit(Some(query.tenant), &[Statement { sql: &sql, parameters: &parameters }]).await
+    }
+}
+
+fn is_number(query: &DistributionQuery) -> bool {
+    matches!(query.value_type, ValueType::Integer | ValueType::Float | ValueType::Decimal)
 }

@@ -9,6 +9,8 @@ use tokio_postgres::types::Type;
 const SEARCH: &str = "select entity_id, external_id, entity_type, version, hot_attrs, hot_times, sort_key \
      from search_entities($1::jsonb, $2, $3, $4, $5, $6, $7, $8, $9)";
 
+const GUARD: &str = "select search_guard($1::jsonb, $2, $3, $4)";
+
 /// The order of what a search finds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SearchSort {
@@ -22,7 +24,7 @@ pub enum SearchSort {
 }
 
 /// What to search for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SearchQuery {
     /// Whose entities.
     pub tenant: TenantId,
@@ -43,6 +45,8 @@ pub struct SearchQuery {
     pub after_key: Option<String>,
     /// Most entities, up to 1000.
     pub limit: u32,
+    /// It is refused if it would cost more, in the planner's units ([`ReadError::TooExpensive`]).
+    pub most_cost: Option<f64>,
 }
 
 impl SearchQuery {
@@ -58,6 +62,7 @@ impl SearchQuery {
             after: EntityId(0),
             after_key: None,
             limit,
+            most_cost: None,
         }
     }
 }
@@ -92,10 +97,21 @@ impl Reader {
             (&query.after_key, Type::TEXT),
             (&limit, Type::INT4),
         ];
-        let done =
-            self.unit(Some(query.tenant), &[Statement { sql: SEARCH, parameters: &parameters }]).await?;
+        let guard: [Parameter<'_>; 4] = [
+            (&query.filter_json, Type::TEXT),
+            (&query.entity_type, Type::TEXT),
+            (&cold_from, Type::TIMESTAMPTZ),
+            (&query.most_cost, Type::FLOAT8),
+        ];
+        // Sent together: what the first one refuses, the second one does not run.
+        let mut statements = Vec::with_capacity(2);
+        if query.most_cost.is_some() && query.filter_json != "{}" {
+            statements.push(Statement { sql: GUARD, parameters: &guard });
+        }
+        statements.push(Statement { sql: SEARCH, parameters: &parameters });
+        let done = self.unit(Some(query.tenant), &statements).await?;
         done.try_map(|results| {
-            let rows = results.iter().flatten();
+            let rows = results.last().into_iter().flatten();
             rows.map(|row| Ok(SearchRow { entity: entity_row(row)?, key: row.try_get(6)? })).collect()
         })
     }

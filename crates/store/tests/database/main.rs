@@ -10,6 +10,7 @@
 mod support;
 
 mod agreement;
+mod bypass;
 mod changes;
 mod commit;
 mod decisions;
@@ -50,6 +51,7 @@ fn main() {
     points::add(&mut suite);
     redrive::add(&mut suite);
     tenancy::add(&mut suite);
+    bypass::add(&mut suite);
     search::add(&mut suite);
     several::add(&mut suite);
     figures::add(&mut suite);

@@ -66,7 +66,7 @@ async fn tenant_keys_contain_the_tenant(server: Arc<Server>) {
                -- Keys made by the database itself tell nothing; quarantine's other key is
                -- the position in the stream; tenants' names are not secret.
                and i.indexrelid::regclass::text not in
-                 ('tenants_name_key', 'attributes_pkey', 'plugin_versions_pkey', 'plugin_events_pkey', 'quarantine_pkey',
+                 ('tenants_name_key', 'admin_reads_pkey', 'attributes_pkey', 'plugin_versions_pkey', 'plugin_events_pkey', 'quarantine_pkey',
                   'quarantine_stream_shard_sequence_sub_item_key')",
         )
         .await;
@@ -138,16 +138,17 @@ async fn roles_have_their_rights_and_no_more(server: Arc<Server>) {
              group by g.grantee::regrole::text, g.grantee order by g.grantee::regrole::text",
         )
         .await;
-    let expected = "eaves_admin select flush_checkpoints, select flush_state, select ingest_checkpoints, \
+    let expected = "eaves_admin select admin_reads, select flush_checkpoints, select flush_state, select ingest_checkpoints, \
          select ingest_ledger, select olap_epochs, select olap_files, select outages, select plugin_events, select plugin_metrics, select quarantine, select replays, \
          select replication_heartbeat, select stream_losses, select tenants\n\
          eaves_flush insert entity_values_ingest_N, select staging_slot\n\
          eaves_ingest insert entity_values_ingest_N, select staging_slot\n\
-         eaves_query select attribute_sketches, select attribute_statistics, select attribute_statistics_state, \
+         eaves_query select admin_reads, select attribute_sketches, select attribute_statistics, select attribute_statistics_state, \
          select attributes, select entities, select entity_attribute_stats, select entity_jsonb, \
          select entity_value_corrections, select entity_values_ts, select flush_state, select hot_changes, select hot_decisions, select hot_runs, select ingest_ledger, select plugin_events, select plugin_metrics, select plugin_versions, \
          select quarantine, select replication_heartbeat, select tenants\n\
-         eaves_replication select olap_epochs";
+         eaves_replication select olap_epochs\n\
+         eaves_superadmin select superadmin_attributes, select superadmin_entities";
     assert_eq!(rights, expected);
 
     // Who may call what. The pipeline's own helpers are nobody's.
@@ -213,7 +214,7 @@ async fn partitions_cannot_be_read(server: Arc<Server>) {
              ('entity_values_ts'::regclass, 'entity_jsonb'::regclass, 'entity_values_ingest'::regclass)",
         )
         .await;
-    for login in ["eaves_query", "eaves_ingest", "eaves_flush", "eaves_olap", "eaves_admin"] {
+    for login in ["eaves_query", "eaves_ingest", "eaves_flush", "eaves_olap", "eaves_admin", "eaves_superadmin"] {
         let client = connect(&db.role(login)).await;
         for name in names.lines() {
             assert_eq!(refused(&client, &format!("select from {name}")).await, "42501", "{login} {name}");

@@ -27,7 +27,7 @@ const TABLES: [&str; 11] = [
 ];
 
 /// Both tenants with a row in every table, and one staged value each.
-async fn filled(server: &Server) -> Database {
+pub async fn filled(server: &Server) -> Database {
     let db = server.database().await;
     let mut writers = Vec::new();
     for (n, tenant) in [db.acme, db.other].into_iter().enumerate() {

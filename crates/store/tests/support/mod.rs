@@ -28,8 +28,15 @@ use tokio_postgres::{Client, NoTls};
 /// Every role that logs in has this password.
 pub const PASSWORD: &str = "for-tests-only";
 /// The roles that log in.
-pub const LOGINS: [&str; 6] =
-    ["eaves_migrate", "eaves_ingest", "eaves_flush", "eaves_olap", "eaves_query", "eaves_admin"];
+pub const LOGINS: [&str; 7] = [
+    "eaves_migrate",
+    "eaves_ingest",
+    "eaves_flush",
+    "eaves_olap",
+    "eaves_query",
+    "eaves_admin",
+    "eaves_superadmin",
+];
 /// The database that the tests' databases are copies of.
 const TEMPLATE: &str = "template_eaves";
 

@@ -107,6 +107,7 @@ pub(crate) async fn batch_entities(
         Some(text) => Some(window::span(text).ok_or_else(|| window::bad_span("cold_within", text))?),
     };
     let tenant = caller.tenant.id;
+    let within = caller.windows().within("cold_within", within)?;
     let fields = Fields::of(&context, tenant, body.fields, within, asked.len() as u32).await?;
     // What can be the name of nothing is not asked for: the database would refuse a U+0000.
     let names: HashSet<&str> =

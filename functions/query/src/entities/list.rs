@@ -107,7 +107,8 @@ pub(crate) async fn list_entities(
         Some(name) if !name.is_empty() => Some(checked("type", name)?.to_owned()),
         other => other.map(str::to_owned),
     };
-    let (wanted, within) = (params.names("fields", MOST_LISTED)?, params.span("cold_within")?);
+    let wanted = params.names("fields", MOST_LISTED)?;
+    let within = caller.windows().within("cold_within", params.span("cold_within")?)?;
     let tenant = caller.tenant.id;
     let fields = Fields::of(&context, tenant, wanted, within, limit).await?;
     // One more, to know whether there is a next page.

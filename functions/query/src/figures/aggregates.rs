@@ -128,7 +128,7 @@ pub(crate) async fn post_aggregates(
     caller.need(QUERY_READ)?;
     let demand = super::demand(&params.only(&["consistency", "max_staleness"])?)?;
     let body: AggregatesBody = body::object(&body, "{\"attributes\": [\"temperature\"]}")?;
-    let window = Window::of(body.from, body.to, Timestamp::now())?;
+    let window = Window::of(body.from, body.to, Timestamp::now(), caller.windows())?;
     let names = names(&body.attributes)?;
     let wanted = wanted(body.aggregates.as_deref())?;
     if let Some(entity_type) = body.entity_type.as_deref().filter(|t| !t.is_empty()) {
@@ -154,6 +154,11 @@ pub(crate) async fn post_aggregates(
     loop {
         let (route, server) = attempt.next().await?;
         let Some(server) = server else { return Err(Problem::internal()) };
+        if context.guards.looks_at_figures(window) {
+            let done = server.reader.aggregates_cost(&query).await;
+            let Some((cost, _)) = attempt.take(route, server, done)? else { continue };
+            context.guards.check(cost, "from", super::NARROW)?;
+        }
         let done = server.reader.aggregates(&query).await;
         let Some((rows, lag)) = attempt.take(route, server, done)? else { continue };
         context.usage.note(tenant, &[], &names, began.elapsed());

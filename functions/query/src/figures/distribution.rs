@@ -109,7 +109,7 @@ pub(crate) async fn get_distribution(
     caller.need(QUERY_READ)?;
     let params = params.only(&["from", "to", "type", "buckets", "top", "consistency", "max_staleness"])?;
     let demand = super::demand(&params)?;
-    let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now())?;
+    let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now(), caller.windows())?;
     let name = checked("name", &name)?;
     let entity_type = match params.get("type") {
         Some(text) if !text.is_empty() => Some(checked("type", text)?.to_owned()),
@@ -143,6 +143,11 @@ pub(crate) async fn get_distribution(
     loop {
         let (route, server) = attempt.next().await?;
         let Some(server) = server else { return Err(Problem::internal()) };
+        if context.guards.looks_at_figures(window) {
+            let done = server.reader.distribution_cost(&query).await;
+            let Some((cost, _)) = attempt.take(route, server, done)? else { continue };
+            context.guards.check(cost, "from", super::NARROW)?;
+        }
         let done = server.reader.distribution(&query).await;
         let Some((found, lag)) = attempt.take(route, server, done)? else { continue };
         context.usage.note(tenant, &[], &[name], began.elapsed());

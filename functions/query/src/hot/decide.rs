@@ -59,7 +59,7 @@ pub(crate) struct DecidedAnswer {
 /// Makes an attribute hot. Its history is filled in first: `GET /v1/hot/changes` tells how far it is.
 #[utoipa::path(
     post, path = "/v1/attributes/{name}/promote", tag = "attributes",
-    security(("jwt" = ["plugins:write"])),
+    security(("jwt" = ["plugins:write"]), ("jwt" = ["admin"])),
     params(("name" = String, Path, description = "The attribute, percent-encoded (a slash twice: %252F)", max_length = 255, example = "serial")),
     request_body(content = ReasonBody, content_type = "application/json"),
     responses(
@@ -87,7 +87,7 @@ pub(crate) async fn promote_attribute(
 /// Ends that an attribute is hot. Queries do not see it there from now on.
 #[utoipa::path(
     post, path = "/v1/attributes/{name}/demote", tag = "attributes",
-    security(("jwt" = ["plugins:write"])),
+    security(("jwt" = ["plugins:write"]), ("jwt" = ["admin"])),
     params(("name" = String, Path, description = "The attribute, percent-encoded (a slash twice: %252F)", max_length = 255, example = "serial")),
     request_body(content = ReasonBody, content_type = "application/json"),
     responses(
@@ -116,7 +116,7 @@ pub(crate) async fn demote_attribute(
 /// by itself changes it.
 #[utoipa::path(
     put, path = "/v1/attributes/{name}/pin", tag = "attributes",
-    security(("jwt" = ["plugins:write"])),
+    security(("jwt" = ["plugins:write"]), ("jwt" = ["admin"])),
     params(("name" = String, Path, description = "The attribute, percent-encoded (a slash twice: %252F)", max_length = 255, example = "serial")),
     request_body(content = PinBody, content_type = "application/json"),
     responses(
@@ -147,7 +147,7 @@ pub(crate) async fn pin_attribute(
 /// Takes a pin away. The attribute stays as it is until something else is decided.
 #[utoipa::path(
     delete, path = "/v1/attributes/{name}/pin", tag = "attributes",
-    security(("jwt" = ["plugins:write"])),
+    security(("jwt" = ["plugins:write"]), ("jwt" = ["admin"])),
     params(
         ("name" = String, Path, description = "The attribute, percent-encoded (a slash twice: %252F)", max_length = 255, example = "serial"),
         ("reason" = Option<String>, Query, description = "For whoever looks at the decisions later"),

@@ -2,6 +2,7 @@
 
 use super::raw::{BucketBody, Series, SeriesAnswer, SeriesMetadata};
 use crate::answer::{Provenance, figure};
+use crate::caller::Caller;
 use crate::context::Context;
 use crate::format::Format;
 use crate::params::Params;
@@ -11,7 +12,7 @@ use crate::window::Window;
 use axum::response::Response;
 use eaves_freshness::{Demand, Source};
 use eaves_model::rejection::excerpt;
-use eaves_model::{AttributeId, TenantId, Timestamp, ValueType};
+use eaves_model::{AttributeId, Timestamp, ValueType};
 use eaves_store::read::{AttributeRow, Bucket, BucketQuery};
 use std::collections::HashMap;
 use std::time::Instant;
@@ -22,7 +23,7 @@ const AGGREGATES: [&str; 6] = ["count", "min", "max", "avg", "first", "last"];
 
 pub(super) async fn answer(
     context: &Context,
-    tenant: TenantId,
+    caller: &Caller,
     external_id: &str,
     names: &[&str],
     (params, format): (&Params, Format),
@@ -35,7 +36,8 @@ pub(super) async fn answer(
             return Err(Problem::bad_parameter(other, detail));
         }
     }
-    let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now())?;
+    let tenant = caller.tenant.id;
+    let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now(), caller.windows())?;
     let Some(bucket) = params.span("bucket")? else { return Err(Problem::internal()) };
     check_number(window, bucket, names.len())?;
     let wanted = wanted(params)?;
@@ -59,6 +61,11 @@ pub(super) async fn answer(
             bucket_micros: bucket,
             with_staging: route.source == Source::Primary,
         };
+        if context.guards.looks_at_buckets(window, attributes.len()) {
+            let done = server.reader.history_buckets_cost(&query).await;
+            let Some((cost, _)) = attempt.take(route, server, done)? else { continue };
+            context.guards.check(cost, "from", "take a shorter window or fewer attributes")?;
+        }
         let done = server.reader.history_buckets(&query).await;
         let Some((found, lag)) = attempt.take(route, server, done)? else { continue };
         context.usage.note(tenant, &[], names, began.elapsed());

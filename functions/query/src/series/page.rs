@@ -1,7 +1,7 @@
 //! Where in several histories a page begins.
 
 use crate::problem::Problem;
-use crate::window::Window;
+use crate::window::{Window, Windows};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use eaves_model::{AttributeId, Timestamp};
@@ -43,7 +43,7 @@ impl Page {
         Some(URL_SAFE_NO_PAD.encode(format!("s{order} {from} {to} {} {attribute}", at.as_micros())))
     }
 
-    pub(super) fn from_cursor(text: &str) -> Result<Self, Problem> {
+    pub(super) fn from_cursor(text: &str, windows: Windows) -> Result<Self, Problem> {
         let bad = || Problem::bad_parameter("cursor", "is not a cursor that such an answer gave");
         let plain = URL_SAFE_NO_PAD.decode(text).ok().and_then(|b| String::from_utf8(b).ok());
         let plain = plain.ok_or_else(bad)?;
@@ -56,7 +56,7 @@ impl Page {
         let mut time = || parts.next().and_then(|p| p.parse().ok()).and_then(Timestamp::from_micros);
         let (Some(from), Some(to), Some(at)) = (time(), time(), time()) else { return Err(bad()) };
         let Some(attribute) = parts.next().and_then(|p| p.parse().ok()) else { return Err(bad()) };
-        let window = Window { from, to }.check(false).map_err(|_| bad())?;
+        let window = Window { from, to }.check(false, windows).map_err(|_| bad())?;
         Ok(Self { window, descending, last: Some((at, AttributeId(attribute))) })
     }
 }
@@ -79,7 +79,7 @@ mod tests {
         let attributes = [attribute(3), attribute(1), attribute(2)];
         let window = Window { from: t(10), to: t(20) };
         let page = Page { window, descending: true, last: Some((t(15), AttributeId(2))) };
-        let back = Page::from_cursor(&page.to_cursor().unwrap()).unwrap();
+        let back = Page::from_cursor(&page.to_cursor().unwrap(), Windows::default()).unwrap();
         assert_eq!(back, page);
         let ends: Vec<_> = back.parts(&attributes).iter().map(|p| (p.attribute.0, p.from, p.to)).collect();
         let just_after = t(15).plus_micros(1);
@@ -90,7 +90,7 @@ mod tests {
         for bad in
             ["", "!", "c2Q", &URL_SAFE_NO_PAD.encode("sd 20 10 15 1"), &URL_SAFE_NO_PAD.encode("d 1 2 3")]
         {
-            assert!(Page::from_cursor(bad).is_err(), "{bad}");
+            assert!(Page::from_cursor(bad, Windows::default()).is_err(), "{bad}");
         }
     }
 }

@@ -197,16 +197,17 @@ pub(crate) async fn get_series(
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let tenant = caller.tenant.id;
     if params.get("bucket").is_some() {
-        return buckets::answer(&context, tenant, external_id, &names, (&params, format), demand).await;
+        return buckets::answer(&context, &caller, external_id, &names, (&params, format), demand).await;
     }
     if params.get("aggregates").is_some() {
         return Err(Problem::bad_parameter("aggregates", "goes with bucket: add one, such as bucket=5m"));
     }
     let limit = params.limit(DEFAULT_LIMIT, MOST_POINTS)?;
     let page = match params.get("cursor") {
-        Some(text) => Page::from_cursor(text)?,
+        Some(text) => Page::from_cursor(text, caller.windows())?,
         None => {
-            let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now())?;
+            let (from, to) = (params.time("from")?, params.time("to")?);
+            let window = Window::of(from, to, Timestamp::now(), caller.windows())?;
             Page { window, descending: params.descending(true)?, last: None }
         }
     };

@@ -5,7 +5,7 @@
 
 use crate::ground::{Ground, Known};
 use crate::storms::written;
-use crate::world::{Answer, ask, claims};
+use crate::world::{Answer, claims, send};
 use axum::http::Method;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -150,7 +150,7 @@ async fn one(ground: &Ground, kind: usize, demand: &str) -> Answer {
         _ => {
             let claims = Some(claims(&ground.tenant, "query:read"));
             let body = json!({"external_ids": ["e"]}).to_string().into_bytes();
-            ask(&ground.router, Method::POST, &format!("/v1/entities/batch?{demand}"), claims, &[], body).await
+            send(&ground.router, Method::POST, &format!("/v1/entities/batch?{demand}"), claims, &[], body).await
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) async fn the_description_is_complete(world: &World) {
     let paths = document["paths"].as_object().unwrap();
     let expect = [
         "/healthz",
+        "/v1/admin/advice",
+        "/v1/admin/entities",
         "/v1/aggregates",
         "/v1/attributes",
         "/v1/attributes/{name}",

@@ -108,6 +108,11 @@ pub(crate) async fn large_answers_are_compressed_and_bounded(world: &World) {
     let packed = get(world, &tenant, path, &[("accept-encoding", "br, gzip")]).await.ok();
     assert_eq!((packed.header("content-encoding"), packed.header("vary")), ("gzip", "accept"));
     assert_eq!(packed.body["points"], plain.body["points"]);
+    let denser = get(world, &tenant, path, &[("accept-encoding", "gzip, zstd")]).await.ok();
+    assert_eq!(denser.header("content-encoding"), "zstd");
+    assert_eq!(denser.body["points"], plain.body["points"]);
+    let refused = get(world, &tenant, path, &[("accept-encoding", "zstd;q=0, gzip;q=0.1")]).await.ok();
+    assert_eq!(refused.header("content-encoding"), "gzip");
     let small = get(world, &tenant, "/v1/tenant", &[("accept-encoding", "gzip")]).await.ok();
     assert_eq!(small.header("content-encoding"), "");
     let path = "/v1/entities/p/history/s?consistency=strong";

@@ -2,7 +2,7 @@
 //! connections: a primary behind an address that can be pointed elsewhere, two replicas, a cache.
 
 use crate::doubles::{Memory, Redis};
-use crate::world::{Answer, PASSWORD, ask, claims, execute, settings};
+use crate::world::{Answer, PASSWORD, claims, execute, send, settings};
 use axum::Router;
 use axum::http::Method;
 use eaves_fn_query::{Context, Stream, router};
@@ -154,7 +154,7 @@ impl Ground {
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
         let claims = Some(claims(&self.tenant, "query:read"));
-        ask(&self.router, Method::GET, path, claims, &[], Vec::new()).await
+        send(&self.router, Method::GET, path, claims, &[], Vec::new()).await
     }
 
     pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {

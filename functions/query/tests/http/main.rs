@@ -16,10 +16,12 @@ mod entity;
 mod export;
 mod figures;
 mod ground;
+mod guards;
 mod history;
 mod hot;
 mod hot_decided;
 mod misses;
+mod operators;
 mod quarantine;
 mod search;
 mod series;
@@ -59,6 +61,8 @@ fn main() {
         auth::a_request_without_verified_claims_is_401,
         auth::the_tenant_comes_from_the_claims_alone,
         auth::scopes_are_kept_apart,
+        auth::each_endpoint_wants_the_scope_that_its_description_names,
+        auth::no_endpoint_shows_what_another_tenant_has,
         auth::unknown_routes_methods_and_names_are_problems,
         entity::values_come_back_with_all_their_digits,
         entity::the_headers_say_what_the_metadata_says,
@@ -89,6 +93,13 @@ fn main() {
         export::what_the_caller_has_is_not_sent_again,
         settings::an_attribute_is_described,
         settings::a_tenant_sees_and_changes_its_own_settings,
+        guards::windows_are_the_tenants_own,
+        guards::what_would_cost_too_much_is_refused_before_it_is_run,
+        guards::a_noisy_tenant_is_held_back_and_the_others_are_not,
+        guards::values_sent_are_counted,
+        operators::reads_across_tenants_are_noted_first,
+        operators::who_is_no_operator_reads_nothing,
+        operators::advice_names_what_is_worth_doing,
         hot::a_simulation_says_what_would_change_and_changes_nothing,
         hot::settings_out_of_range_are_refused,
         hot_decided::what_is_filling_is_hidden_until_it_is_filled,

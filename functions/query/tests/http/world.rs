@@ -42,6 +42,7 @@ pub(crate) struct World {
     pub(crate) stream: Arc<Memory>,
     context: Arc<Context>,
     router: Router,
+    vars: BTreeMap<String, String>,
     _dir: tempfile::TempDir,
 }
 
@@ -91,7 +92,7 @@ impl World {
         let server = Postgres { database: "postgres".into(), ..superuser.clone() };
         execute(&server, "create database eaves").await;
         eaves_store::migrate(&superuser).await.unwrap();
-        for role in ["eaves_ingest", "eaves_flush", "eaves_query", "eaves_admin"] {
+        for role in ["eaves_ingest", "eaves_flush", "eaves_query", "eaves_admin", "eaves_superadmin"] {
             set_password(&superuser, role, &Secret::new(PASSWORD)).await.unwrap();
         }
         let replica = primary.replica(options("replica")).await.unwrap();
@@ -109,6 +110,8 @@ impl World {
             ("EAVES_REPLICA_HOST", "127.0.0.1".to_owned()),
             ("EAVES_REPLICA_PORT", replica.port().to_string()),
             ("EAVES_STREAM", "tests".to_owned()),
+            ("EAVES_SUPERADMIN_USER", "eaves_superadmin".to_owned()),
+            ("EAVES_SUPERADMIN_PASSWORD", PASSWORD.to_owned()),
             ("EAVES_REDIS_URL", format!("redis://127.0.0.1:{}", redis.port)),
         ]
         .into_iter()
@@ -131,6 +134,7 @@ impl World {
             stream,
             router: router(Arc::clone(&context)),
             context,
+            vars,
             _dir: dir,
         }
     }
@@ -193,15 +197,26 @@ impl World {
     /// A new tenant.
     pub(crate) async fn tenant(&self, hot_limit: u32) -> Tenant {
         let name = format!("tenant-{}", self.tenants.fetch_add(1, Ordering::Relaxed));
-        let admin = Postgres {
-            user: "eaves_admin".into(),
-            password: Secret::new(PASSWORD),
-            sign_in: eaves_settings::SignIn::Password,
-            ..self.superuser.clone()
-        };
-        let admin = AdminStore::connect(&admin).await.unwrap();
-        let id = admin.tenant_create(&name, false, Some(hot_limit)).await.unwrap();
+        let id = self.admin().await.tenant_create(&name, false, Some(hot_limit)).await.unwrap();
         Tenant { id, name, strict: false }
+    }
+
+    /// The operator's view.
+    pub(crate) async fn admin(&self) -> AdminStore {
+        AdminStore::connect(&settings(self.superuser.port, "eaves_admin", PASSWORD)).await.unwrap()
+    }
+
+    /// Statements as the superuser.
+    pub(crate) async fn execute(&self, sql: &str) {
+        execute(&self.superuser, sql).await;
+    }
+
+    /// Another instance of the function, with other settings; an empty one takes a setting away.
+    pub(crate) fn instance(&self, other: &[(&str, &str)]) -> Router {
+        let mut vars = self.vars.clone();
+        vars.extend(other.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let stream = Arc::clone(&self.stream) as Arc<dyn Stream>;
+        router(Arc::new(Context::with_stream(&vars, stream).unwrap()))
     }
 
     /// Takes a reading as ingest would.
@@ -266,13 +281,7 @@ impl World {
             attempts: 0,
         };
         self.commit(&mut store, &[], &[], &[refused]).await;
-        let admin = Postgres {
-            user: "eaves_admin".into(),
-            password: Secret::new(PASSWORD),
-            sign_in: eaves_settings::SignIn::Password,
-            ..self.superuser.clone()
-        };
-        let newest = AdminStore::connect(&admin).await.unwrap().quarantine_list(&Filter::default(), 1).await;
+        let newest = self.admin().await.quarantine_list(&Filter::default(), 1).await;
         newest.unwrap()[0].id
     }
 
@@ -395,7 +404,7 @@ impl World {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
-        ask(&self.router, method, path, claims, headers, body).await
+        send(&self.router, method, path, claims, headers, body).await
     }
 
     /// Asks until the answer is as wanted.
@@ -415,40 +424,6 @@ impl World {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-/// Sends a request as API Gateway would.
-pub(crate) async fn ask(
-    router: &Router,
-    method: Method,
-    path: &str,
-    claims: Option<Json>,
-    headers: &[(&str, &str)],
-    body: Vec<u8>,
-) -> Answer {
-    let mut request = Request::builder().method(method).uri(path);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut context = json!({
-        "accountId": "0", "stage": "$default", "requestId": "r", "apiId": "a", "timeEpoch": 0,
-        "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
-    });
-    if let Some(claims) = claims {
-        context["authorizer"] = json!({"jwt": {"claims": claims, "scopes": null}});
-    }
-    let context = RequestContext::ApiGatewayV2(serde_json::from_value(context).unwrap());
-    let request = request.extension(context).body(Body::from(body)).unwrap();
-    let response = router.clone().oneshot(request).await.unwrap();
-    let (status, headers) = (response.status(), response.headers().clone());
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
-    let mut text = String::new();
-    match headers.get("content-encoding") {
-        Some(_) => flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap(),
-        None => (&bytes[..]).read_to_string(&mut text).unwrap(),
-    };
-    let body = serde_json::from_str(&text).unwrap_or(Json::Null);
-    Answer { status, headers, text, body }
 }
 
 pub(crate) fn claims(tenant: &Tenant, scope: &str) -> Json {
@@ -513,4 +488,43 @@ async fn flush(settings: Postgres, on: Arc<AtomicBool>) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Sends a request to an instance of the function.
+pub(crate) async fn send(
+    instance: &Router,
+    method: Method,
+    path: &str,
+    claims: Option<Json>,
+    headers: &[(&str, &str)],
+    body: impl Into<Vec<u8>>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut context = json!({
+        "accountId": "0", "stage": "$default", "requestId": "r", "apiId": "a", "timeEpoch": 0,
+        "http": {"method": "GET", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
+    });
+    if let Some(claims) = claims {
+        context["authorizer"] = json!({"jwt": {"claims": claims, "scopes": null}});
+    }
+    let context = RequestContext::ApiGatewayV2(serde_json::from_value(context).unwrap());
+    let request = request.extension(context).body(Body::from(body.into())).unwrap();
+    let response = instance.clone().oneshot(request).await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let plain = match headers.get("content-encoding") {
+        Some(coding) if coding == "zstd" => zstd::stream::decode_all(&bytes[..]).unwrap(),
+        Some(_) => {
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&bytes[..]).read_to_end(&mut plain).unwrap();
+            plain
+        }
+        None => bytes.to_vec(),
+    };
+    let text = String::from_utf8(plain).unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Json::Null);
+    Answer { status, headers, text, body }
 }

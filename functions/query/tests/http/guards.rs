@@ -1,0 +1,230 @@
+//! What a tenant's queries may cost.
+
+use crate::world::{World, ago, claims, send};
+use axum::http::Method;
+use eaves_model::Value;
+use eaves_model::tenant::Tenant;
+use eaves_store::admin::GuardChange;
+use serde_json::{Value as Json, json};
+
+const DAY: i64 = 86_400;
+
+async fn guards(world: &World, tenant: &Tenant, change: GuardChange) {
+    world.admin().await.tenant_guards_set(&tenant.name, change).await.unwrap().unwrap();
+}
+
+pub(crate) async fn windows_are_the_tenants_own(world: &World) {
+    let (tenant, usual) = (world.tenant(1).await, world.tenant(1).await);
+    let change = GuardChange { longest_window_days: Some(3), default_window_days: Some(2), ..<_>::default() };
+    guards(world, &tenant, change).await;
+    for tenant in [&tenant, &usual] {
+        let values = [("hot", Value::Float(1.0)), ("cold", Value::Float(2.0))];
+        world.take(tenant.id, "p", ago(5), &values).await;
+        world.take(tenant.id, "p", ago(3 * DAY), &values).await;
+    }
+    let told = world.get(&tenant, "/v1/tenant?consistency=strong").await.ok();
+    let days = |answer: &Json| {
+        (answer["tenant"]["default_window_days"].clone(), answer["tenant"]["longest_window_days"].clone())
+    };
+    assert_eq!(days(&told.body), (json!(2), json!(3)));
+
+    // The default decides what is seen, the longest what may be asked.
+    let history = "/v1/entities/p/history/cold?consistency=strong";
+    let points = async |tenant: &Tenant, path: &str| {
+        world.get(tenant, path).await.ok().body["points"].as_array().unwrap().len()
+    };
+    assert_eq!((points(&tenant, history).await, points(&usual, history).await), (1, 2));
+    let (four, from) =
+        (ago(4 * DAY), |path: &str, days| format!("{path}from={}&to={}", ago(days * DAY), ago(0)));
+    for path in [
+        from("/v1/entities/p/history/cold?", 4),
+        from("/v1/entities/p/history?attributes=cold&", 4),
+        from("/v1/entities/p/history?attributes=cold&bucket=1h&", 4),
+        from("/v1/attributes/cold/distribution?", 4),
+    ] {
+        world.get(&tenant, &path).await.problem(400, Some("from"), "at most 3 are answered");
+        world.get(&usual, &path).await.ok();
+    }
+    world.get(&tenant, &from("/v1/entities/p/history/cold?", 3)).await.ok();
+    let body = json!({"attributes": ["cold"], "from": four, "to": ago(0)});
+    world.ask(&tenant, "/v1/aggregates", &body).await.problem(400, Some("from"), "at most 3");
+    world.ask(&usual, "/v1/aggregates", &body).await.ok();
+    let body = json!({"filter": {"attribute": "cold", "gt": 1}, "cold_within": "4d"});
+    world.ask(&tenant, "/v1/entities/search", &body).await.problem(400, Some("cold_within"), "at most 3");
+    world.ask(&usual, "/v1/entities/search", &body).await.ok();
+    let list = "/v1/entities?fields=cold&cold_within=4d";
+    world.get(&tenant, list).await.problem(400, Some("cold_within"), "at most 3");
+
+    // The tenant chooses its default within what the operator allows.
+    let set = async |days: Json| {
+        let claims = Some(claims(&tenant, "settings:write"));
+        let body = json!({"default_window_days": days}).to_string();
+        world.send(Method::PATCH, "/v1/tenant", claims, &[], &body).await
+    };
+    assert_eq!(days(&set(json!(3)).await.ok().body), (json!(3), json!(3)));
+    assert_eq!(points(&tenant, history).await, 1, "three days and a moment ago");
+    let further = format!("{history}&from={}", ago(3 * DAY));
+    assert_eq!(points(&tenant, &further).await, 2);
+    for days in [0, 4, 400] {
+        set(json!(days)).await.problem(400, Some("default_window_days"), "from 1 to 3");
+    }
+    set(json!("3")).await.problem(400, Some("body"), "cannot be read");
+    let longest = json!({"longest_window_days": 100}).to_string();
+    let own = Some(claims(&tenant, "settings:write"));
+    world.send(Method::PATCH, "/v1/tenant", own, &[], &longest).await.problem(
+        400,
+        Some("body"),
+        "unknown field",
+    );
+}
+
+/// 40,000 values of one entity and 2,000 entities in the hot projection.
+async fn filled(world: &World, tenant: &Tenant) {
+    let values = [("hot", Value::Float(1.0)), ("cold", Value::Float(2.0))];
+    world.take(tenant.id, "p", ago(5), &values).await;
+    world.until(tenant, "/v1/entities/p/history/cold", |a| a.body["points"][0].is_object()).await;
+    world
+        .execute(&format!(
+            "insert into entities (tenant_id, external_id, entity_type) select {0}, 'e' || i, 'pump' from generate_series(1, 2000) i;
+             insert into entity_jsonb (tenant_id, entity_id, hot_attrs, hot_times)
+               select tenant_id, entity_id, jsonb_build_object('hot', entity_id % 100), jsonb_build_object('hot', 0)
+               from entities where tenant_id = {0} and external_id <> 'p';
+             insert into entity_values_ts (tenant_id, entity_id, attribute_id, observed_at, ingested_at, value_float)
+               select h.tenant_id, h.entity_id, h.attribute_id, h.observed_at - i * interval '15 s', h.ingested_at, i
+               from entity_values_ts h join attributes a using (tenant_id, attribute_id), generate_series(1, 40000) i
+               where h.tenant_id = {0} and a.attribute_name = 'cold';
+             analyze entity_values_ts; analyze entity_jsonb; analyze entities;",
+            tenant.id
+        ))
+        .await;
+}
+
+pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: &World) {
+    let (tenant, small) = (world.tenant(1).await, world.tenant(1).await);
+    filled(world, &tenant).await;
+    let values = [("hot", Value::Float(1.0)), ("cold", Value::Float(2.0))];
+    world.take(small.id, "p", ago(5), &values).await;
+    let strict = world.instance(&[("EAVES_QUERY_COST_LIMIT", "900")]);
+    let open = world.instance(&[("EAVES_QUERY_COST_LIMIT", "0")]);
+    let day = format!("from={}&to={}", ago(6 * DAY), ago(0));
+    let hour = format!("from={}&to={}", ago(3600), ago(0));
+    let read = |tenant: &Tenant| Some(claims(tenant, "query:read"));
+    let get = async |instance: &axum::Router, tenant: &Tenant, path: &str| {
+        send(instance, Method::GET, path, read(tenant), &[], "").await
+    };
+    let post = async |instance: &axum::Router, tenant: &Tenant, path: &str, body: &Json| {
+        send(instance, Method::POST, path, read(tenant), &[], body.to_string()).await
+    };
+    let distribution = format!("/v1/attributes/cold/distribution?{day}");
+    let refused = get(&strict, &tenant, &distribution).await;
+    refused.problem(400, Some("from"), "take a shorter window");
+    assert_eq!(refused.body["type"], "/docs#too-expensive");
+    let estimate = &refused.body["estimate"];
+    assert!(estimate["rows"].as_f64().unwrap() > 10_000.0, "{estimate}");
+    assert!(estimate["cost"].as_f64().unwrap() > 900.0 && estimate["limit"] == 900.0, "{estimate}");
+    get(&open, &tenant, &distribution).await.ok();
+    get(&strict, &tenant, &format!("/v1/attributes/cold/distribution?{hour}")).await.ok();
+    let aggregates = json!({"attributes": ["cold"], "from": ago(6 * DAY), "to": ago(0)});
+    post(&strict, &tenant, "/v1/aggregates", &aggregates).await.problem(
+        400,
+        Some("from"),
+        "a type of entity",
+    );
+    post(&open, &tenant, "/v1/aggregates", &aggregates).await.ok();
+    // The same question about little.
+    post(&strict, &small, "/v1/aggregates", &aggregates).await.ok();
+
+    let buckets = |window: &str| format!("/v1/entities/p/history?attributes=cold&bucket=1h&{window}");
+    get(&strict, &tenant, &buckets(&day)).await.problem(400, Some("from"), "shorter window");
+    get(&strict, &tenant, &buckets(&hour)).await.ok();
+    // A page of a history is bounded by its limit.
+    get(&strict, &tenant, &format!("/v1/entities/p/history/cold?{day}&limit=10")).await.ok();
+
+    let search = "/v1/entities/search";
+    let cold = json!({"filter": {"attribute": "cold", "gt": 1}});
+    let refused = post(&strict, &tenant, search, &cold).await;
+    refused.problem(400, Some("filter"), "an equality of a hot attribute");
+    assert!(refused.body["estimate"]["rows"].as_f64().unwrap() >= 1000.0, "{}", refused.text);
+    let found = post(&open, &tenant, search, &cold).await.ok();
+    assert_eq!(found.body["entities"][0]["external_id"], "p");
+    let narrowed =
+        json!({"filter": {"and": [{"attribute": "cold", "gt": 1}, {"attribute": "hot", "eq": 1}]}});
+    let roomy = world.instance(&[("EAVES_QUERY_COST_LIMIT", "20000")]);
+    post(&roomy, &tenant, search, &cold).await.problem(400, Some("filter"), "hot attribute");
+    post(&roomy, &tenant, search, &narrowed).await.ok();
+    post(&strict, &tenant, search, &json!({"filter": {"attribute": "hot", "eq": 7}})).await.ok();
+    post(&roomy, &tenant, search, &json!({"filter": {"attribute": "hot", "gt": 90}})).await.ok();
+    // What is wrong with a filter is told first.
+    let wrong = json!({"filter": {"attribute": "nix", "gt": 1}});
+    post(&strict, &tenant, search, &wrong).await.problem(400, Some("filter"), "nix");
+}
+
+pub(crate) async fn a_noisy_tenant_is_held_back_and_the_others_are_not(world: &World) {
+    let (noisy, calm, own) = (world.tenant(1).await, world.tenant(1).await, world.tenant(1).await);
+    guards(world, &own, GuardChange { expensive: Some(Some(5)), reads: Some(Some(0)), ..<_>::default() })
+        .await;
+    let few = [("EAVES_RATE_EXPENSIVE", "3"), ("EAVES_RATE_READS", "600")];
+    // Two instances share what there is.
+    let (one, two) = (world.instance(&few), world.instance(&few));
+    let search = async |instance: &axum::Router, tenant: &Tenant| {
+        let claims = Some(claims(tenant, "query:read"));
+        send(instance, Method::POST, "/v1/entities/search", claims, &[], "{}").await
+    };
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(search(&one, &noisy).await);
+        answers.push(search(&two, &noisy).await);
+    }
+    let taken = answers.iter().filter(|a| a.status == 200).count();
+    assert_eq!(taken, 3, "{:?}", answers.iter().map(|a| a.status).collect::<Vec<_>>());
+    let first = &answers[0];
+    assert_eq!(first.header("ratelimit-policy"), "\"expensive\";q=3;w=60");
+    assert!(first.header("ratelimit").starts_with("\"expensive\";r=2;t="), "{}", first.header("ratelimit"));
+    let refused = answers.last().unwrap();
+    refused.problem(429, None, "3 searches and figures a minute");
+    assert_eq!(refused.body["type"], "/docs#rate-limited");
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=20).contains(&wait), "{wait}");
+    assert!(
+        refused.header("ratelimit").starts_with("\"expensive\";r=0;t="),
+        "{}",
+        refused.header("ratelimit")
+    );
+    // What is cheap goes on, and everybody else does.
+    let read = async |tenant: &Tenant| {
+        send(&one, Method::GET, "/v1/tenant", Some(claims(tenant, "query:read")), &[], "").await
+    };
+    let cheap = read(&noisy).await.ok();
+    assert_eq!(cheap.header("ratelimit-policy"), "\"reads\";q=600;w=60");
+    for _ in 0..3 {
+        search(&two, &calm).await.ok();
+    }
+    // The operator's own rates for a tenant go before the settings.
+    for n in 0..6 {
+        assert_eq!(search(&one, &own).await.status == 200, n < 5, "{n}");
+    }
+    assert_eq!(read(&own).await.ok().header("ratelimit-policy"), "", "no limit");
+    // Nobody is counted who has no token.
+    let nobody = send(&one, Method::GET, "/v1/tenant", None, &[], "").await;
+    nobody.problem(401, None, "token");
+    assert_eq!(nobody.header("ratelimit"), "");
+}
+
+pub(crate) async fn values_sent_are_counted(world: &World) {
+    let (tenant, other) = (world.tenant(1).await, world.tenant(1).await);
+    let instance = world.instance(&[("EAVES_RATE_VALUES", "10")]);
+    let post = async |tenant: &Tenant, readings: usize| {
+        let reading = json!({"entity": "p", "observed_at": ago(1), "values": {"a": 1, "b": 2}});
+        let claims = Some(claims(tenant, "telemetry:write"));
+        let body = Json::from(vec![reading; readings]).to_string();
+        let headers = [("content-type", "application/json")];
+        send(&instance, Method::POST, "/v1/telemetry", claims, &headers, body).await
+    };
+    let first = post(&tenant, 2).await;
+    assert_eq!((first.status.as_u16(), first.header("ratelimit-policy")), (202, "\"values\";q=10;w=60"));
+    assert!(first.header("ratelimit").starts_with("\"values\";r=6;"), "{}", first.header("ratelimit"));
+    // A large body is taken as long as anything is left, and paid for afterwards.
+    assert_eq!(post(&tenant, 10).await.status, 202);
+    post(&tenant, 1).await.problem(429, None, "10 values a minute");
+    assert_eq!(post(&other, 1).await.status, 202);
+}
