@@ -22,7 +22,7 @@ const UNGUARDED: &str = include_str!("../unguarded.sql");
 const DEVICES: u32 = 10_000;
 const RANDOM_ENTITIES: u32 = 100_000;
 
-struct Run {
+pub(crate) struct Run {
     values: u64,
     took: Duration,
     acks_ms: Vec<f64>,
@@ -30,7 +30,7 @@ struct Run {
 }
 
 impl Run {
-    fn per_s(&self) -> f64 {
+    pub(crate) fn per_s(&self) -> f64 {
         self.values as f64 / self.took.as_secs_f64()
     }
 }
@@ -118,7 +118,7 @@ pub(crate) async fn guarantees(rig: &Rig) -> Result<Figure> {
     Ok(Figure::new("guaranteed_values_per_s", with, "values/s", without, n, note))
 }
 
-async fn run(rig: &Rig, shape: Shape, entities: u32, first: usize, measured: usize) -> Result<Run> {
+pub(crate) async fn run(rig: &Rig, shape: Shape, entities: u32, first: usize, measured: usize) -> Result<Run> {
     let tenant = if shape == Shape::Device { rig::DEVICE_TENANT } else { rig::RANDOM_TENANT };
     let mut hosts = Vec::new();
     let mut batches: Vec<Vec<Bytes>> = Vec::new();

@@ -29,6 +29,8 @@ pub struct Options {
     pub query_instances: usize,
     /// `BatchSize` of the event source mapping.
     pub batch_size: usize,
+    /// Settings of both databases, beside those they are started with anyway.
+    pub database_settings: Vec<(String, String)>,
     /// Variables for all functions besides those they need, such as `EAVES_LOG`.
     pub function_env: BTreeMap<String, String>,
     /// Told what has been started.
@@ -48,6 +50,7 @@ impl Options {
             ingest_instances: None,
             query_instances: 4,
             batch_size: 500,
+            database_settings: Vec::new(),
             function_env: BTreeMap::new(),
             progress: None,
         }

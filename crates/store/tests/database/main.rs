@@ -18,6 +18,7 @@ mod flush;
 mod hot;
 mod migrate;
 mod operate;
+mod plans;
 mod plugins;
 mod points;
 mod pooler;
@@ -50,6 +51,7 @@ fn main() {
     redrive::add(&mut suite);
     tenancy::add(&mut suite);
     search::add(&mut suite);
+    plans::add(&mut suite);
     several::add(&mut suite);
     figures::add(&mut suite);
     settings::add(&mut suite);
