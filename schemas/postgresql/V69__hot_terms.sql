@@ -107,7 +107,7 @@ begin
     where p_high is null or v_high >= 0
     union all
     -- The greatest of the negative ones first.
-    select search_prefixes(v_minus + search_digits(greatest(-coalesce(v_high, 0), 0)),
+    select search_prefixes(v_minus + search_digits(greatest(0 - coalesce(v_high, 0), 0)),
                            case when p_low is null then 2 * v_minus - 1 else v_minus + search_digits(-v_low) end, 10, 16, 4)
     where p_low is null or v_low < 0
   ) as p (d);
