@@ -9,6 +9,10 @@ use eaves_model::{AttributeId, TenantId, Timestamp, ValueType};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+/// Percentiles sort all values: a million of them in memory, for as long as the query lasts.
+const SORTED_IN_MEMORY: Statement<'_> =
+    Statement { sql: "select set_config('work_mem', '64MB', true)", parameters: &[] };
+
 /// A figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aggregate {
@@ -173,13 +177,12 @@ impl Reader {
                 ]
             })
             .collect();
-        let statements: Vec<Statement<'_>> = (parts.iter().zip(&parameters))
-            .map(|((sql, _), parameters)| Statement { sql, parameters })
-            .collect();
+        let asked = parts.iter().zip(&parameters).map(|((sql, _), parameters)| Statement { sql, parameters });
+        let statements: Vec<Statement<'_>> = std::iter::once(SORTED_IN_MEMORY).chain(asked).collect();
         let done = self.unit(Some(query.tenant), &statements).await?;
         done.try_map(|results| {
             let mut rows =
-                results.iter().flatten().map(aggregate_row).collect::<Result<Vec<_>, ReadError>>()?;
+                results.iter().skip(1).flatten().map(aggregate_row).collect::<Result<Vec<_>, ReadError>>()?;
             rows.sort_by(|a, b| (a.attribute, &a.entity_type).cmp(&(b.attribute, &b.entity_type)));
             rows.truncate(query.limit as usize);
             Ok(rows)

@@ -57,7 +57,7 @@ async fn no_scan(server: Arc<Server>) {
                'd', n + 0.25, 't', to_char(timestamp '2026-01-01' + n * interval '1 minute', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
                'b', n % 2 = 0, 'half', 'h' || n % 2)
                || case when n % 4000 = 0 then '{{\"rare\": 1}}' else '{{}}' end::jsonb, '{{}}', now(), now()
-             from entities, substr(external_id, 2)::int8 as n where tenant_id = {tenant} and external_id like 'x%';"
+             from entities cross join lateral (select substr(external_id, 2)::int8) as x (n) where tenant_id = {tenant} and external_id like 'x%';"
         )
     };
     db.sql.batch_execute(&fill(&db.acme.to_string())).await.unwrap();
