@@ -34,11 +34,11 @@ lint: ## formatting, clippy, licences, Terraform, the SAM template, settings, pe
 	@scripts/setup.sh lint
 	@scripts/lint.sh
 
-bench: setup ## measure (ONLY=name for one); writes target/bench.json and benches/RESULTS.md
+bench: setup ## measure (ONLY=name for one; KEEP=folder keeps the million entities); writes target/bench.json and benches/RESULTS.md
 	@$(CARGO) build --release --workspace --bins --locked
 	@$(MAKE) --no-print-directory plugins
 	@$(MAKE) --no-print-directory bench-extism || echo 'bench: Extism could not be built: a native check is the baseline instead'
-	@target/release/eaves-bench $(if $(ONLY),--only $(ONLY))
+	@target/release/eaves-bench $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep $(KEEP)) $(if $(PERCENT),--percent $(PERCENT))
 
 # The same rules under Extism, with the wasmtime that it brings: built here and nowhere else.
 bench-extism: setup

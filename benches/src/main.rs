@@ -9,11 +9,15 @@ mod backtest;
 mod baseline;
 mod e2e;
 mod events;
+mod hot;
 mod http;
 mod languages;
+mod live;
+mod million;
 mod olap;
 mod plugin;
 mod points;
+mod queries;
 mod recovery;
 mod results;
 mod rig;
@@ -22,6 +26,7 @@ use anyhow::{Context as _, Result, bail};
 use eaves_local::Options;
 use eaves_plugin_host::{RunnerCommand, run_plugins};
 use results::Figure;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The figures, in the order they are measured.
@@ -61,13 +66,7 @@ fn main() -> Result<ExitCode> {
 
 #[tokio::main]
 async fn bench() -> Result<()> {
-    let mut args = std::env::args().skip(1);
-    let only = match (args.next().as_deref(), args.next()) {
-        (None, _) => None,
-        (Some("--only"), Some(name)) if NAMES.contains(&name.as_str()) => Some(name),
-        (Some("--only"), name) => bail!("--only takes one of {}, not {name:?}", NAMES.join(", ")),
-        (Some(other), _) => bail!("unknown argument {other:?}: --only NAME is all there is"),
-    };
+    let Arguments { only, keep, percent } = arguments(std::env::args().skip(1))?;
     let wanted = |names: &[&str]| only.as_deref().is_none_or(|o| names.contains(&o));
     let mut figures: Vec<Figure> = Vec::new();
     if wanted(&plugin::NAMES) {
@@ -89,6 +88,9 @@ async fn bench() -> Result<()> {
         rig.stop().await;
         figures.extend(outcome?);
     }
+    if [hot::NAMES, queries::NAMES, live::NAMES].iter().any(|names| wanted(names)) {
+        figures.extend(large(keep, percent, &wanted).await?);
+    }
     figures.retain(|f| wanted(&[f.name]));
     results::publish(&figures)
 }
@@ -96,6 +98,66 @@ async fn bench() -> Result<()> {
 /// History is loaded into files when that is measured, and not by the clock while others are.
 fn without_loads() -> Options {
     Options { olap_pause: None, ..Options::ephemeral() }
+}
+
+/// What is measured, and how.
+#[derive(Default)]
+struct Arguments {
+    only: Option<String>,
+    /// Where the million entities are kept from one run to the next.
+    keep: Option<PathBuf>,
+    /// How many of them there are.
+    percent: u32,
+}
+
+fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments> {
+    let names = || [NAMES, hot::NAMES, queries::NAMES, live::NAMES].concat();
+    let mut all = Arguments { percent: 100, ..Arguments::default() };
+    while let Some(option) = args.next() {
+        let value = args.next().with_context(|| format!("{option} takes a value"))?;
+        match option.as_str() {
+            "--only" if names().contains(&value.as_str()) => all.only = Some(value),
+            "--only" => bail!("--only takes one of {}, not {value:?}", names().join(", ")),
+            "--keep" => all.keep = Some(PathBuf::from(value)),
+            "--percent" => {
+                all.percent = value.parse().ok().filter(|p| (1..=100).contains(p)).with_context(|| {
+                    format!("--percent takes 1 to 100, the share of a million entities, not {value:?}")
+                })?;
+            }
+            _ => bail!("unknown argument {option:?}: --only NAME, --keep FOLDER and --percent N are all there is"),
+        }
+    }
+    Ok(all)
+}
+
+/// The figures of a million entities.
+async fn large(
+    keep: Option<PathBuf>,
+    percent: u32,
+    wanted: &impl Fn(&[&str]) -> bool,
+) -> Result<Vec<Figure>> {
+    let mut options = keep.map_or_else(Options::ephemeral, Options::new);
+    options.olap_pause = None;
+    // A quarter of the memory, as RDS has it.
+    options.database_settings = vec![("shared_buffers".into(), results::quarter_of_memory())];
+    let rig = rig::Rig::bare(options).await.context("start the platform")?;
+    let outcome = async {
+        let million = million::Million::find_or_load(&rig, percent).await.context("a million entities")?;
+        let mut figures = Vec::new();
+        if wanted(queries::NAMES) {
+            figures.extend(queries::measure(&rig, &million, wanted).await?);
+        }
+        if wanted(hot::NAMES) {
+            figures.extend(hot::measure(&rig, &million, wanted).await?);
+        }
+        if wanted(live::NAMES) {
+            figures.push(live::measure(&rig, &million).await?);
+        }
+        anyhow::Ok(figures)
+    }
+    .await;
+    rig.stop().await;
+    outcome
 }
 
 async fn measure(rig: &rig::Rig, wanted: &impl Fn(&[&str]) -> bool, figures: &mut Vec<Figure>) -> Result<()> {

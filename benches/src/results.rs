@@ -70,6 +70,14 @@ fn show(number: f64) -> String {
     if number >= 1000.0 { format!("{number:.0}") } else { format!("{number:.2}") }
 }
 
+/// As PostgreSQL takes it.
+pub(crate) fn quarter_of_memory() -> String {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
+    let kib: u64 = kib.unwrap_or(4 << 20);
+    format!("{}kB", kib / 4)
+}
+
 /// Processor, cores and memory, from /proc where there is one.
 fn machine() -> String {
     let read = |path: &str, key: &str| {

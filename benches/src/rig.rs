@@ -5,7 +5,10 @@ use crate::plugin;
 use anyhow::{Context as _, Result, ensure};
 use eaves_local::lambda::{FunctionConfig, FunctionHost};
 use eaves_local::{Endpoints, Options, Platform};
-use std::path::PathBuf;
+use eaves_cache::Cache;
+use eaves_pg_server::PgOptions;
+use eaves_settings::{Postgres, Secret};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio_postgres::{Client, NoTls};
@@ -16,12 +19,12 @@ pub(crate) const RANDOM_TENANT: &str = "bench-random";
 pub(crate) struct Rig {
     platform: Platform,
     endpoints: Endpoints,
+    database_settings: Vec<(String, String)>,
 }
 
 impl Rig {
     pub(crate) async fn start(options: Options) -> Result<Self> {
-        let platform = Platform::start(options).await?;
-        let rig = Self { endpoints: platform.endpoints().clone(), platform };
+        let rig = Self::bare(options).await?;
         match rig.prepare().await {
             Ok(()) => Ok(rig),
             Err(e) => {
@@ -29,6 +32,13 @@ impl Rig {
                 Err(e)
             }
         }
+    }
+
+    /// Without tenants.
+    pub(crate) async fn bare(options: Options) -> Result<Self> {
+        let database_settings = options.database_settings.clone();
+        let platform = Platform::start(options).await?;
+        Ok(Self { endpoints: platform.endpoints().clone(), platform, database_settings })
     }
 
     async fn prepare(&self) -> Result<()> {
@@ -78,6 +88,37 @@ impl Rig {
             databases.replica.restart().await?
         }
         Ok(())
+    }
+
+    /// Makes the replica anew from the primary, on the port that it had.
+    pub(crate) async fn replica_anew(&self) -> Result<()> {
+        let mut databases = self.platform.databases().await.context("the databases")?;
+        let mut options = PgOptions::new("PostgreSQL replica", self.data_dir().join("replica"));
+        options.log_file = Some(self.data_dir().join("logs/replica.log"));
+        options.port = self.endpoints.replica_port;
+        options.settings.clone_from(&self.database_settings);
+        databases.replica.stop().await?;
+        databases.replica = databases.primary.replica(options).await?;
+        Ok(())
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.endpoints.data_dir
+    }
+
+    /// How the primary is reached with a role of it.
+    pub(crate) fn database(&self, role: &str) -> Result<Postgres> {
+        Ok(Postgres::primary(&self.endpoints.database_vars(role))?)
+    }
+
+    pub(crate) fn cache(&self) -> Result<Cache> {
+        let settings = eaves_settings::Cache {
+            url: Secret::new(&self.endpoints.redis_url),
+            ttl: Duration::from_secs(600),
+            ca_file: None,
+            cluster: false,
+        };
+        Ok(Cache::connect(&settings)?)
     }
 
     /// A few devices with values, for reads.

@@ -1,6 +1,7 @@
 //! The database: a primary with its schema and passwords, and a streaming replica.
 
 use crate::endpoints::DATABASE;
+use crate::options::Options;
 use crate::secrets::Secrets;
 use anyhow::{Context as _, Result, bail};
 use eaves_pg_server::{PgOptions, PgServer};
@@ -23,13 +24,14 @@ impl Databases {
         data_dir: &Path,
         log_dir: &Path,
         secrets: &Secrets,
-        ephemeral: bool,
+        how: &Options,
     ) -> Result<Self> {
         let options = |name: &str, folder: &str| {
             let mut options = PgOptions::new(name, data_dir.join(folder));
             options.log_file = Some(log_dir.join(format!("{folder}.log")));
+            options.settings.clone_from(&how.database_settings);
             // What is thrown away afterwards needs not survive a power cut.
-            if ephemeral { options.setting("fsync", "off") } else { options }
+            if how.ephemeral { options.setting("fsync", "off") } else { options }
         };
         let primary = PgServer::start(options("PostgreSQL primary", "primary")).await?;
         let (replica, prepared) = tokio::join!(

@@ -32,6 +32,8 @@ pub struct Options {
     pub batch_size: usize,
     /// Pause between two loads of history into files; `None`: none by the clock.
     pub olap_pause: Option<Duration>,
+    /// Settings of both databases, beside those they are started with anyway.
+    pub database_settings: Vec<(String, String)>,
     /// Variables for all functions besides those they need, such as `EAVES_LOG`.
     pub function_env: BTreeMap<String, String>,
     /// Told what has been started.
@@ -52,6 +54,7 @@ impl Options {
             query_instances: 4,
             batch_size: 500,
             olap_pause: Some(Duration::from_secs(10)),
+            database_settings: Vec::new(),
             function_env: BTreeMap::new(),
             progress: None,
         }

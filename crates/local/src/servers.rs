@@ -21,7 +21,7 @@ pub(crate) async fn start_servers(
 ) -> Result<(Databases, Redis, Emulator)> {
     let (databases, redis, emulator) = tokio::join!(
         async {
-            let databases = Databases::start(data, logs, secrets, options.ephemeral).await?;
+            let databases = Databases::start(data, logs, secrets, options).await?;
             let ports = (databases.primary.port(), databases.replica.port());
             options.say(&format!("PostgreSQL primary on port {}, replica on port {}", ports.0, ports.1));
             anyhow::Ok(databases)

@@ -1,5 +1,9 @@
 //! The flush loop's and the maintain function's side of the database.
 
+mod pace;
+
+pub use pace::Pace;
+
 use crate::StoreError;
 use crate::admin::{HotCheck, HotStep, hot_check};
 use crate::db::{Db, Parameter, connect};

@@ -5,7 +5,7 @@ use eaves_cache::{Cache, Entry};
 use eaves_model::Timestamp;
 use eaves_settings::functions::Retention;
 use eaves_store::StoreError;
-use eaves_store::flush::FlushStore;
+use eaves_store::flush::{FlushStore, Pace};
 use eaves_store::ingest::HotState;
 use eaves_telemetry::span;
 use serde::Serialize;
@@ -107,15 +107,15 @@ async fn forget(store: &FlushStore, retention: &Retention) -> Result<(u64, u64),
     }
 }
 
-/// Changes what is hot, part by part, while there is time and something is due. As long as a
-/// part took nothing is done: live writes come first.
+/// Changes what is hot, part by part, while there is time and something is due. Live writes come first:
+/// while values come in it rests nine times as long as it works.
 async fn change(store: &FlushStore, cache: Option<&Cache>, deadline: SystemTime) -> Result<u64, StoreError> {
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(MARGIN);
     let end = Instant::now() + left;
-    let mut entities = 0;
+    let (mut entities, mut pace) = (0, Pace::default());
     while Instant::now() < end {
-        let (part, began) = (Instant::now(), Timestamp::now());
-        let Some(step) = store.hot_step(PART, None).await? else { break };
+        let began = Timestamp::now();
+        let Some(step) = store.paced_hot_step(PART, None, &mut pace).await? else { break };
         write_through(cache, step.changed_rows(), began).await;
         entities += step.entities;
         if step.done {
@@ -126,7 +126,6 @@ async fn change(store: &FlushStore, cache: Option<&Cache>, deadline: SystemTime)
                 "hot.changed"
             );
         }
-        tokio::time::sleep(part.elapsed()).await;
     }
     Ok(entities)
 }

@@ -18,6 +18,7 @@ mod policy;
 mod problem;
 pub mod recompile;
 mod router;
+mod simulate;
 mod upload;
 mod watch;
 

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{backtests, force, invite, openapi, plugins, policy, upload, watch};
+use crate::{backtests, force, invite, openapi, plugins, policy, simulate, upload, watch};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -28,6 +28,7 @@ pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(backtests::list_backtests, backtests::post_backtest))
         .routes(routes!(backtests::get_backtest))
         .routes(routes!(backtests::cancel_backtest))
+        .routes(routes!(simulate::simulate_hot))
         .routes(routes!(watch::metrics))
         .routes(routes!(watch::events))
         .routes(routes!(watch::audit))

@@ -1,4 +1,4 @@
-//! `eaves hot simulate`: what a rule would change.
+//! `eaves hot simulate`: what a rule, or the tenant's plugin, would change.
 
 use crate::out;
 use crate::query::{Api, Common, cell, print};
@@ -29,6 +29,12 @@ pub(crate) struct Args {
     /// Instead of the rule: make these cease to be hot
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     demote: Vec<String>,
+    /// Ask this plugin of the tenant's instead of the built-in rule
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["share", "hysteresis", "promote", "demote"])]
+    plugin: Option<String>,
+    /// The plugin's version to ask [default: the active one]
+    #[arg(long, requires = "plugin")]
+    version: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -41,6 +47,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         ("cooldown_seconds", args.cooldown.map(Value::from)),
         ("most", args.most.map(Value::from)),
         ("byte_budget", args.byte_budget.map(Value::from)),
+        ("version", args.version.map(Value::from)),
         ("promote", (!args.promote.is_empty()).then(|| args.promote.into())),
         ("demote", (!args.demote.is_empty()).then(|| args.demote.into())),
     ];
@@ -50,7 +57,11 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         }
     }
     let api = Api::find(&args.common).await?;
-    let answer = api.post(api.url(&["v1", "hot", "simulate"])?, &body.into()).await?;
+    let url = match &args.plugin {
+        Some(plugin) => api.url(&["v1", "plugins", plugin, "simulate"])?,
+        None => api.url(&["v1", "hot", "simulate"])?,
+    };
+    let answer = api.post(url, &body.into()).await?;
     print(&args.common, &answer, shown)
 }
 
@@ -71,6 +82,11 @@ fn shown(answer: &Value) -> Vec<String> {
             ]
         });
         lines.push(out::table(&["CHANGE", "ATTRIBUTE", "QUERIES/S", "ROW BYTES", "WHY"], rows));
+    }
+    for proposal in answer["held"].as_array().into_iter().flatten() {
+        let [change, attribute, held, why] =
+            ["change", "attribute", "held", "reason"].map(|key| cell(&proposal[key]));
+        lines.push(format!("Not followed ({held}): {change} {attribute}: {why}"));
     }
     let (before, after) = (&answer["before"], &answer["after"]);
     let row = |name: &str, key: &str, digits: usize| {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// What the tokens made here allow.
-const SCOPE: &str = "query:read";
+const SCOPE: &str = "query:read plugins:read";
 /// How long they hold: one command.
 const TTL: Duration = Duration::from_secs(300);
 /// Longest wait for an answer.

@@ -10,6 +10,10 @@ use eaves_model::{AttributeId, TenantId, Timestamp, ValueType};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+/// Percentiles sort all values: a million of them in memory, for as long as the query lasts.
+const SORTED_IN_MEMORY: Statement<'_> =
+    Statement { sql: "select set_config('work_mem', '64MB', true)", parameters: &[] };
+
 /// A figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aggregate {
@@ -197,9 +201,12 @@ impl Reader {
                 ]
             })
             .collect();
-        let statements: Vec<Statement<'_>> = (parts.iter().zip(&parameters))
-            .map(|((sql, _), parameters)| Statement { sql, parameters })
-            .collect();
-        self.unit(Some(query.tenant), &statements).await
+        let asked = parts.iter().zip(&parameters).map(|((sql, _), parameters)| Statement { sql, parameters });
+        let statements: Vec<Statement<'_>> = std::iter::once(SORTED_IN_MEMORY).chain(asked).collect();
+        self.unit(Some(query.tenant), &statements).await?.try_map(|mut results| {
+            // The setting's own answer.
+            results.remove(0);
+            Ok(results)
+        })
     }
 }

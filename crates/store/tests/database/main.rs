@@ -20,6 +20,7 @@ mod hot;
 mod migrate;
 mod olap;
 mod operate;
+mod plans;
 mod plugins;
 mod points;
 mod pooler;
@@ -53,6 +54,7 @@ fn main() {
     tenancy::add(&mut suite);
     bypass::add(&mut suite);
     search::add(&mut suite);
+    plans::add(&mut suite);
     several::add(&mut suite);
     figures::add(&mut suite);
     settings::add(&mut suite);

@@ -1,0 +1,234 @@
+//! What a client asks over HTTP, of a million entities and twenty million values: through the front, the
+//! Runtime API and the real query function, beside plain SQL as superuser.
+
+use crate::million::{ATTRIBUTES, Million, Part};
+use crate::results::{Figure, percentile};
+use crate::rig::Rig;
+use anyhow::{Result, ensure};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
+
+pub(crate) const NAMES: &[&str] = &[
+    "query_entity_p95_ms",
+    "query_filter_1200_p95_ms",
+    "query_cold_1h_p95_ms",
+    "query_aggregate_24h_p95_ms",
+    "query_mixed_100_p95_ms",
+    "query_aggregate_million_ms",
+    "query_entity_reads_per_s",
+];
+
+const WARM_UP: usize = 20;
+const HOUR_US: i64 = 3_600_000_000;
+/// Entities that are asked for.
+const ENTITIES: i64 = 2_000;
+/// Clients that ask at once, and how long.
+const CLIENTS: usize = 8;
+const ASKING: Duration = Duration::from_secs(8);
+
+/// One figure: requests, what their answers must have, and the same as SQL.
+struct Asked<'a> {
+    name: &'static str,
+    note: String,
+    n: usize,
+    request: &'a dyn Fn(usize) -> RequestBuilder,
+    right: &'a dyn Fn(&Value) -> bool,
+    sql: &'a dyn Fn(usize) -> String,
+}
+
+pub(crate) async fn measure(
+    rig: &Rig,
+    million: &Million,
+    wanted: &impl Fn(&[&str]) -> bool,
+) -> Result<Vec<Figure>> {
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+    let fleet = million.fleet();
+    let token = rig.token(&fleet.name).await?;
+    let plain = rig.admin().await?;
+    let url = rig.http_url().to_owned();
+    let get = |path: String| http.get(format!("{url}{path}")).bearer_auth(&token);
+    let post = |path: &str, body: Value| {
+        let text = body.to_string();
+        http.post(format!("{url}{path}")).bearer_auth(&token).header("content-type", "application/json").body(text)
+    };
+    let until = million.until_us;
+    let time = |us: i64| jiff::Timestamp::from_microsecond(us).unwrap_or_default().to_string();
+    let tenant = fleet.tenant;
+    let entity = |n: usize| fleet.first_entity + (n as i64 % ENTITIES * 7_919) % fleet.entities;
+    let site = |n: usize| format!("site-{}", n % 50);
+    let online = |n: usize| {
+        json!({"and": [{"attribute": "site", "eq": site(n)}, {"attribute": "status", "eq": "online"}]})
+    };
+    // Another hour, or day, each time.
+    let window = |n: usize, hours: i64| (until - (n as i64 % 40 + hours) * HOUR_US, until - n as i64 % 40 * HOUR_US);
+    let aggregate = |n: usize, hours: i64| {
+        let (from, to) = window(n, hours);
+        post("/v1/aggregates", json!({"attributes": ["temperature"], "from": time(from), "to": time(to)}))
+    };
+    let temperature = fleet.attributes[0];
+    let aggregate_sql = move |(from, to): (i64, i64)| {
+        format!(
+            "select count(*), avg(value_float), min(value_float), max(value_float),
+               percentile_disc(array[0.5, 0.95, 0.99]) within group (order by value_float)
+             from entity_values_ts where tenant_id = {tenant} and attribute_id = {temperature}
+               and observed_at >= to_timestamp({from} / 1e6) and observed_at < to_timestamp({to} / 1e6)"
+        )
+    };
+    let filter_sql = |n: usize| {
+        format!(
+            "select h.entity_id, h.hot_attrs from entity_jsonb h where h.tenant_id = {tenant}
+               and hot_terms(h.tenant_id, h.hot_attrs) @@ $$'{tenant}.site:{}' & '{tenant}.status:online'$$::tsquery
+             order by h.entity_id limit 101",
+            site(n)
+        )
+    };
+    let battery = fleet.attributes[10];
+    let mixed_sql = |n: usize| {
+        format!(
+            "select f.*, l.value_float from ({}) f left join lateral (
+               select v.value_float from entity_values_ts v where v.tenant_id = {tenant} and v.entity_id = f.entity_id
+                 and v.attribute_id = {battery} and v.observed_at >= to_timestamp({until} / 1e6) - interval '30 days'
+               order by v.observed_at desc limit 1) l on true",
+            filter_sql(n)
+        )
+    };
+    let million_hours = 300;
+    let all = [
+        Asked {
+            name: NAMES[0],
+            note: format!("GET /v1/entities, {ENTITIES} in turn"),
+            n: 4_000,
+            request: &|n| get(format!("/v1/entities/{}", fleet.external_id(entity(n)))),
+            right: &|a| a["hot_attrs"].is_object() || a["attributes"].is_object() || a["entity_id"].is_string(),
+            sql: &|n| {
+                format!(
+                    "select e.*, h.* from entities e join entity_jsonb h using (tenant_id, entity_id)
+                     where e.tenant_id = {tenant} and e.external_id = '{}'",
+                    fleet.external_id(entity(n))
+                )
+            },
+        },
+        Asked {
+            name: NAMES[1],
+            note: "POST /v1/entities/search, two attributes, about 1,200 match, a page of 100".into(),
+            n: 200,
+            request: &|n| post("/v1/entities/search", json!({"filter": online(n)})),
+            right: &|a| a["entities"].as_array().is_some_and(|e| e.len() == 100),
+            sql: &filter_sql,
+        },
+        Asked {
+            name: NAMES[2],
+            note: "POST /v1/aggregates of an attribute of all of the fleet, 1 h (3,333 values)".into(),
+            n: 200,
+            request: &|n| aggregate(n, 1),
+            right: &|a| a["groups"][0]["figures"]["count"].as_i64().is_some_and(|n| n > 0),
+            sql: &|n| aggregate_sql(window(n, 1)),
+        },
+        Asked {
+            name: NAMES[3],
+            note: "the same over 24 h (80,000 values)".into(),
+            n: 60,
+            request: &|n| aggregate(n, 24),
+            right: &|a| a["groups"][0]["figures"]["count"].as_i64().is_some_and(|n| n > 0),
+            sql: &|n| aggregate_sql(window(n, 24)),
+        },
+        Asked {
+            name: NAMES[4],
+            note: "the hot filter, and of 100 the latest value of an attribute that is not hot".into(),
+            n: 200,
+            request: &|n| {
+                let fields = json!(["status", "temperature", "battery"]);
+                post("/v1/entities/search", json!({"filter": online(n), "fields": fields, "cold_within": "30d"}))
+            },
+            right: &|a| a["entities"].as_array().is_some_and(|e| e.len() == 100),
+            sql: &mixed_sql,
+        },
+        Asked {
+            name: NAMES[5],
+            note: "count, avg, min, max and three percentiles of an attribute over 300 h, median".into(),
+            n: 10,
+            request: &|n| aggregate(n, million_hours),
+            right: &|a| a["groups"][0]["figures"]["count"].as_i64().is_some_and(|n| n > 0),
+            sql: &|n| aggregate_sql(window(n, million_hours)),
+        },
+    ];
+    let mut figures = Vec::new();
+    for asked in all.iter().filter(|a| wanted(&[a.name])) {
+        figures.push(ask(asked, &plain, million).await?);
+    }
+    if wanted(&[NAMES[6]]) {
+        figures.push(reads(&http, &url, &token, fleet, million).await?);
+    }
+    Ok(figures)
+}
+
+async fn ask(asked: &Asked<'_>, plain: &Client, million: &Million) -> Result<Figure> {
+    let (mut took, mut bare) = (Vec::new(), Vec::new());
+    for n in 0..WARM_UP.min(asked.n) + asked.n {
+        let request = (asked.request)(n);
+        let began = Instant::now();
+        let answer = request.send().await?;
+        let status = answer.status();
+        let body = answer.bytes().await?;
+        let ms = began.elapsed().as_secs_f64() * 1e3;
+        let value: Value = serde_json::from_slice(&body)?;
+        let told = || String::from_utf8_lossy(&body).chars().take(600).collect::<String>();
+        ensure!(status.is_success() && (asked.right)(&value), "{}: {status} {}", asked.name, told());
+        let sql = (asked.sql)(n);
+        let began = Instant::now();
+        plain.simple_query(&sql).await?;
+        let plain_ms = began.elapsed().as_secs_f64() * 1e3;
+        if n >= WARM_UP.min(asked.n) {
+            took.push(ms);
+            bare.push(plain_ms);
+        }
+    }
+    let (median, plain_median) = (percentile(&mut took, 50.0), percentile(&mut bare, 50.0));
+    let p = if asked.name.contains("_p95_") { 95.0 } else { 50.0 };
+    let (value, baseline) = (percentile(&mut took, p), percentile(&mut bare, p));
+    let note = format!(
+        "{}; one client; median {median:.2} ms, plain SQL {plain_median:.2} ms; {}; baseline: plain SQL on the primary without row-level security, the same percentile",
+        asked.note,
+        million.size()
+    );
+    Ok(Figure::new(asked.name, value, "ms", baseline, took.len() as u64, note))
+}
+
+/// Single entities, as many as come, by several clients at once.
+async fn reads(
+    http: &reqwest::Client,
+    url: &str,
+    token: &str,
+    fleet: &Part,
+    million: &Million,
+) -> Result<Figure> {
+    let clients = (0..CLIENTS).map(|client| async move {
+        let (mut done, mut took) = (0_u64, Vec::new());
+        let end = Instant::now() + ASKING;
+        while Instant::now() < end {
+            let n = done as i64 * CLIENTS as i64 + client as i64;
+            let entity = fleet.first_entity + (n % ENTITIES * 7_919) % fleet.entities;
+            let began = Instant::now();
+            let answer = http.get(format!("{url}/v1/entities/{}", fleet.external_id(entity)));
+            let answer = answer.bearer_auth(token).send().await?;
+            let status = answer.status();
+            let body = answer.bytes().await?;
+            ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
+            took.push(began.elapsed().as_secs_f64() * 1e3);
+            done += 1;
+        }
+        anyhow::Ok(took)
+    });
+    let began = Instant::now();
+    let mut took = futures_util::future::try_join_all(clients).await?.concat();
+    let per_s = took.len() as f64 / began.elapsed().as_secs_f64();
+    let note = format!(
+        "{CLIENTS} clients on the same two cores, {} attributes an entity; p95 {:.2} ms; {}; baseline: the target",
+        ATTRIBUTES.len() - 2,
+        percentile(&mut took, 95.0),
+        million.size()
+    );
+    Ok(Figure::new(NAMES[6], per_s, "1/s", 3_000.0, took.len() as u64, note))
+}

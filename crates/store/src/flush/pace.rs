@@ -1,0 +1,89 @@
+//! How fast changes of what is hot go on: live writes come first.
+
+use super::FlushStore;
+use crate::StoreError;
+use crate::admin::HotStep;
+use std::time::{Duration, Instant};
+
+/// How long what was seen of live writes holds.
+const SEEN: Duration = Duration::from_millis(250);
+/// Values that come in now and then are live writes all the same.
+const LIVE: Duration = Duration::from_secs(2);
+/// Rests for each part, in lengths of the part, while values come in: a tenth of one processor
+/// is taken from them at most.
+const RESTS: u32 = 9;
+
+/// What a worker on changes knows of live writes.
+#[derive(Debug, Default)]
+pub struct Pace {
+    looked: Option<Instant>,
+    staged: Option<Instant>,
+    /// The rest that the last part is still owed.
+    owed: Duration,
+}
+
+impl Pace {
+    /// Whether it is time to look whether values come in.
+    fn is_due(&self, now: Instant) -> bool {
+        self.looked.is_none_or(|at| now.duration_since(at) >= SEEN)
+    }
+
+    fn seen(&mut self, now: Instant, staged_rows: u64) {
+        self.looked = Some(now);
+        if staged_rows > 0 {
+            self.staged = Some(now);
+        }
+    }
+
+    /// How long to rest after a part that took so long.
+    fn rest(&self, now: Instant, part: Duration) -> Duration {
+        match self.staged {
+            Some(at) if now.duration_since(at) < LIVE => part * RESTS,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+impl FlushStore {
+    /// As [`FlushStore::hot_step`], after the rest that live writes need since the last one: none where none
+    /// come in. The rest comes first, so that the caller can tell the cache of a part at once.
+    pub async fn paced_hot_step(
+        &self,
+        entities: u32,
+        settle: Option<Duration>,
+        pace: &mut Pace,
+    ) -> Result<Option<HotStep>, StoreError> {
+        tokio::time::sleep(std::mem::take(&mut pace.owed)).await;
+        if pace.is_due(Instant::now()) {
+            let staged = self.backlog().await?.staged_rows;
+            pace.seen(Instant::now(), staged);
+        }
+        let began = Instant::now();
+        let step = self.hot_step(entities, settle).await?;
+        if step.is_some() {
+            pace.owed = pace.rest(Instant::now(), began.elapsed());
+        }
+        Ok(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_values_come_in_it_rests_and_some_time_after() {
+        let (now, part) = (Instant::now(), Duration::from_millis(20));
+        let mut pace = Pace::default();
+        assert!(pace.is_due(now));
+        pace.seen(now, 0);
+        assert_eq!(pace.rest(now, part), Duration::ZERO);
+        assert!(!pace.is_due(now + SEEN / 2) && pace.is_due(now + SEEN));
+        pace.seen(now + SEEN, 7);
+        assert_eq!(pace.rest(now + SEEN, part), part * 9);
+        // A flush has just emptied the leaf.
+        pace.seen(now + SEEN * 2, 0);
+        assert_eq!(pace.rest(now + SEEN * 2, part), part * 9);
+        assert_eq!(pace.rest(now + SEEN + LIVE, part), Duration::ZERO);
+    }
+}
