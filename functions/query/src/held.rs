@@ -55,7 +55,9 @@ impl Inner {
                 }
             }
             Heard::Lost => {
-                self.changes.iter().for_each(|stripe| drop(stripe.fetch_add(1, Ordering::SeqCst)));
+                for stripe in &self.changes {
+                    stripe.fetch_add(1, Ordering::SeqCst);
+                }
                 self.entries.clear();
             }
         }

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::Response;
 use eaves_codec::encode;
 use eaves_model::rejection::excerpt;
-use eaves_model::{Code, ConsistencyToken, Position, Reading, Rejection, Timestamp, TraceParent};
+use eaves_model::{Code, Position, Reading, Rejection, Timestamp, TraceParent};
 use eaves_telemetry::{span, trace};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

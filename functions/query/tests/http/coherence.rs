@@ -234,9 +234,12 @@ impl Case<'_> {
             let entity = self.entities[rng.random_range(0..ENTITIES)].1;
             let late = if rng.random_range(0..3) == 0 { rng.random_range(1..600) } else { 0 };
             let at = Timestamp::now().plus_micros(-late * 1_000_000);
-            let all = 0..ATTRIBUTES.len();
-            let mut values: Vec<_> =
-                all.filter(|_| rng.random()).map(|which| (which, rng.random_range(0..1_000))).collect();
+            let mut values = Vec::new();
+            for which in 0..ATTRIBUTES.len() {
+                if rng.random() {
+                    values.push((which, rng.random_range(0..1_000)));
+                }
+            }
             if values.is_empty() {
                 values.push((0, 1));
             }
