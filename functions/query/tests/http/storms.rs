@@ -100,7 +100,8 @@ async fn the_primarys_own_reads_pass(ground: &Ground) {
 
 pub(crate) async fn what_is_too_much_is_told_to_come_back(ground: &Ground) {
     written(ground).await;
-    let answers = join_all((0..400).map(|_| ground.get(&format!("{ENTITY}?consistency=strong")))).await;
+    let path = format!("{ENTITY}?consistency=strong");
+    let answers = join_all((0..400).map(|_| ground.get(&path))).await;
     let (mut done, mut shed) = (0, 0);
     for answer in &answers {
         match answer.status.as_u16() {
