@@ -297,7 +297,8 @@ impl Reader {
             micros.ok_or(ReadError::Unreadable("the heartbeat"))
         };
         // A clock that is behind shall not make data from the future.
-        let age = |column| Ok::<_, ReadError>(Duration::from_micros(u64::try_from(micros(column)?).unwrap_or(0)));
+        let age =
+            |column| Ok::<_, ReadError>(Duration::from_micros(u64::try_from(micros(column)?).unwrap_or(0)));
         let at = Timestamp::from_micros(micros(2)?).ok_or(ReadError::Unreadable("the server's clock"))?;
         let in_recovery = ages.first().and_then(|row| row.try_get(3).ok());
         let in_recovery = in_recovery.ok_or(ReadError::Unreadable("whether it is in recovery"))?;

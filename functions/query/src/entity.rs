@@ -99,10 +99,11 @@ async fn read(
             }
             return Err(Problem::internal());
         };
+        let began = Timestamp::now();
         let done = server.reader.entity(tenant, external_id).await;
         let Some((row, lag)) = attempt.take(route, server, done)? else { continue };
         match &row {
-            Some(row) => fill(context, tenant, row, lag).await,
+            Some(row) => fill(context, tenant, row, (began, lag)).await,
             // A replica may not know the entity yet that the primary does.
             None if route.source == Source::ReadReplica && context.sources.primary.lets_through() => {
                 attempt.skip_replica();
@@ -131,8 +132,9 @@ async fn cached(context: &Context, tenant: TenantId, external_id: &str) -> Optio
     Some((row, Duration::from_secs_f64(age)))
 }
 
-/// Puts what was read into the cache, vouched for as of when it was true.
-async fn fill(context: &Context, tenant: TenantId, row: &EntityRow, lag: Lag) {
+/// Puts what was read into the cache, vouched for as of when it was true: its lag before the read
+/// began, whatever time has passed since.
+async fn fill(context: &Context, tenant: TenantId, row: &EntityRow, (began, lag): (Timestamp, Lag)) {
     let named = Named { entity: row.entity, entity_type: row.entity_type.clone() };
     context.remember_named(tenant, &row.external_id, named).await;
     let (Some(cache), Lag::AtMost(lag)) = (&context.cache, lag) else { return };
@@ -145,7 +147,7 @@ async fn fill(context: &Context, tenant: TenantId, row: &EntityRow, lag: Lag) {
         tenant,
         entity: row.entity,
         version: row.version,
-        as_of: Timestamp::now().plus_micros(-lag),
+        as_of: began.plus_micros(-lag),
         attrs_json: row.attrs_json.clone(),
         times_json: row.times_json.clone(),
         taken: None,

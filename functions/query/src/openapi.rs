@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use eaves_freshness::{Consistency, Purpose};
 use std::sync::Arc;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Object, ObjectBuilder, OpenApi, RefOr, Type};
 use utoipa::{Modify, OpenApi as _};
 
@@ -114,7 +114,8 @@ fn with_demands(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
             let Some(parameters) = &mut operation.parameters else { continue };
-            let known = |p: &RefOr<Parameter>| if let RefOr::T(p) = p { p.name.clone() } else { String::new() };
+            let known =
+                |p: &RefOr<Parameter>| if let RefOr::T(p) = p { p.name.clone() } else { String::new() };
             if !parameters.iter().any(|p| known(p) == "max_staleness") {
                 continue;
             }
@@ -125,7 +126,9 @@ fn with_demands(mut document: OpenApi) -> OpenApi {
                 }
                 let said = parameter.description.get_or_insert_default();
                 let strong = !said.contains("`strong` is not possible");
-                said.push_str(". `analytics`: from a replica, minutes old if need be, with longer statements");
+                said.push_str(
+                    ". `analytics`: from a replica, minutes old if need be, with longer statements",
+                );
                 let levels = Consistency::ALL.into_iter().filter(|c| strong || *c != Consistency::Strong);
                 parameter.schema = Some(one_of(levels.map(Consistency::name)).into());
             }

@@ -53,11 +53,7 @@ pub(super) fn awaited() -> Option<Arc<Awaited>> {
 
 impl Awaited {
     pub(super) fn parameters(&self) -> [Parameter<'_>; 3] {
-        [
-            (&self.stream, Type::TEXT),
-            (&self.shards, Type::TEXT_ARRAY),
-            (&self.sequences, Type::TEXT_ARRAY),
-        ]
+        [(&self.stream, Type::TEXT), (&self.shards, Type::TEXT_ARRAY), (&self.sequences, Type::TEXT_ARRAY)]
     }
 
     pub(super) fn statement<'a>(parameters: &'a [Parameter<'a>]) -> Statement<'a> {
