@@ -162,7 +162,10 @@ mod tests {
     #[test]
     fn a_purpose_brings_its_level_and_takes_a_tighter_bound() {
         let demand = Demand::new(None, None, Some(Purpose::Reporting)).unwrap();
-        assert_eq!((demand.consistency, demand.bound(), demand.target()), (Consistency::Analytics, s(300), s(300)));
+        assert_eq!(
+            (demand.consistency, demand.bound(), demand.target()),
+            (Consistency::Analytics, s(300), s(300))
+        );
         let demand = Demand::new(None, Some(s(4)), Some(Purpose::Dashboard)).unwrap();
         assert_eq!((demand.bound(), demand.target()), (s(3), s(4)));
         let demand = Demand::new(Some(Consistency::Strong), None, Some(Purpose::Critical)).unwrap();

@@ -156,7 +156,9 @@ impl FromStr for Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
     /// A level that reads from other sources.
-    #[error("purpose={purpose} and consistency={consistency} contradict each other: {purpose} goes with consistency={own}")]
+    #[error(
+        "purpose={purpose} and consistency={consistency} contradict each other: {purpose} goes with consistency={own}"
+    )]
     Level {
         /// The purpose.
         purpose: Purpose,

@@ -178,8 +178,7 @@ pub enum NoSource {
 /// set a bound that it misses, or the purpose allows nothing so old.
 pub fn route(demand: Demand, sources: Sources) -> Result<Route, NoSource> {
     let (analytics, redirected) = (demand.is_analytics(), demand.redirected);
-    let to =
-        |source, reason| Ok(Route { source, reason, cache: sources.cache, analytics, redirected });
+    let to = |source, reason| Ok(Route { source, reason, cache: sources.cache, analytics, redirected });
     if demand.consistency == Consistency::Strong {
         return match sources.primary {
             Availability::Up | Availability::Busy => to(Source::Primary, Reason::StrongConsistency),

@@ -9,8 +9,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-const ALL: Sources =
-    Sources { cache: Cached::Entry(s(1)), replica: Some(Lag::AtMost(s(2))), primary: Up };
+const ALL: Sources = Sources { cache: Cached::Entry(s(1)), replica: Some(Lag::AtMost(s(2))), primary: Up };
 
 fn check(demand: Demand, sources: Sources, expect: Result<(Source, &str), NoSource>) {
     let got = route(demand, sources).map(|r| (r.source, r.to_string()));
@@ -49,7 +48,11 @@ fn realtime_near_realtime_and_eventual_by_purpose() {
     check(operational, ALL, Ok((Source::ReadReplica, "replica lag is 2.0 s, under 5 s")));
     let lagging = Sources { replica: Some(Lag::AtMost(s(6))), ..ALL };
     check(operational, lagging, Ok((Source::Cache, "cache entry is 1.0 s old, under 5 s")));
-    check(operational, Sources { replica: None, ..old }, Ok((Source::Cache, "primary is away; this source's lag is 5.0 s")));
+    check(
+        operational,
+        Sources { replica: None, ..old },
+        Ok((Source::Cache, "primary is away; this source's lag is 5.0 s")),
+    );
 
     let dashboard = of(Purpose::Dashboard);
     check(dashboard, ALL, Ok((Source::Cache, "cache entry is 1.0 s old, under 3 s")));
@@ -147,10 +150,13 @@ prop_compose! {
 fn demand() -> impl Strategy<Value = Demand> {
     let level = proptest::option::of(proptest::sample::select(Consistency::ALL.to_vec()));
     let purpose = proptest::option::of(proptest::sample::select(Purpose::ALL.to_vec()));
-    (level, age(), purpose, any::<bool>()).prop_filter_map("a contradiction", |(level, bound, purpose, sent)| {
-        let demand = Demand::new(level, bound, purpose).ok()?;
-        if sent { demand.redirected_to_analytics() } else { Some(demand) }
-    })
+    (level, age(), purpose, any::<bool>()).prop_filter_map(
+        "a contradiction",
+        |(level, bound, purpose, sent)| {
+            let demand = Demand::new(level, bound, purpose).ok()?;
+            if sent { demand.redirected_to_analytics() } else { Some(demand) }
+        },
+    )
 }
 
 fn lag_of(route: Route, sources: Sources) -> Lag {

@@ -194,7 +194,8 @@ fn with_demands(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
             let Some(parameters) = &mut operation.parameters else { continue };
-            let known = |p: &RefOr<Parameter>| if let RefOr::T(p) = p { p.name.clone() } else { String::new() };
+            let known =
+                |p: &RefOr<Parameter>| if let RefOr::T(p) = p { p.name.clone() } else { String::new() };
             if !parameters.iter().any(|p| known(p) == "max_staleness") {
                 continue;
             }
@@ -205,7 +206,9 @@ fn with_demands(mut document: OpenApi) -> OpenApi {
                 }
                 let said = parameter.description.get_or_insert_default();
                 let strong = !said.contains("`strong` is not possible");
-                said.push_str(". `analytics`: from a replica, minutes old if need be, with longer statements");
+                said.push_str(
+                    ". `analytics`: from a replica, minutes old if need be, with longer statements",
+                );
                 let levels = Consistency::ALL.into_iter().filter(|c| strong || *c != Consistency::Strong);
                 parameter.schema = Some(one_of(levels.map(Consistency::name)).into());
             }

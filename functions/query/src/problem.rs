@@ -264,10 +264,7 @@ impl Problem {
 
     pub(crate) fn out_of_time() -> Self {
         let detail = "the time of the request is used up: the sources that were tried did not answer in it";
-        Self {
-            retry_after: Some(1),
-            ..Self::new(StatusCode::GATEWAY_TIMEOUT, "out-of-time", detail)
-        }
+        Self { retry_after: Some(1), ..Self::new(StatusCode::GATEWAY_TIMEOUT, "out-of-time", detail) }
     }
 
     pub(crate) fn internal() -> Self {

@@ -100,10 +100,7 @@ async fn lag_points(server: Arc<Server>) {
     let points = [w.point(e, a, 0, Value::Integer(1)), w.point(e, a, 1, Value::Integer(2))];
     w.commit(1, &points, &[]).await.unwrap();
     let slot = format!("slot_{}", std::process::id());
-    db.sql
-        .execute("select pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot])
-        .await
-        .unwrap();
+    db.sql.execute("select pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot]).await.unwrap();
     let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(5));
     let first = reader.status().await.unwrap().value;
     // Nothing is written in between: ages go on all the same.
@@ -119,7 +116,8 @@ async fn lag_points(server: Arc<Server>) {
     let found = first.of("slot").next().unwrap();
     assert_eq!((found.name.as_str(), found.state.as_str()), (slot.as_str(), "inactive"));
     assert!(found.lag_bytes >= Some(0), "{found:?}");
-    let listed = db.one("select source, replica, state, lag_seconds is null from check_replication_lag()").await;
+    let listed =
+        db.one("select source, replica, state, lag_seconds is null from check_replication_lag()").await;
     assert_eq!(listed, format!("slot|{slot}|inactive|t"));
     db.sql.execute("select pg_drop_replication_slot($1)", &[&slot]).await.unwrap();
 

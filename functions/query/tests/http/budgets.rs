@@ -19,16 +19,22 @@ const PURPOSES: [(&str, &str, f64); 8] = [
 pub(crate) async fn a_purpose_brings_its_budget_wherever_something_is_read(world: &World) {
     let tenant = world.tenant(20).await;
     world.take(tenant.id, "p", ago(3), &[("n", Value::Integer(1))]).await;
-    world.until(&tenant, "/v1/entities/p", |a| a.header("x-data-source") != "primary" && a.status == 200).await;
+    world
+        .until(&tenant, "/v1/entities/p", |a| a.header("x-data-source") != "primary" && a.status == 200)
+        .await;
     for (purpose, level, target) in PURPOSES {
         let read = [
             ("GET", format!("/v1/entities/p?purpose={purpose}"), json!(null)),
             ("GET", format!("/v1/entities?purpose={purpose}"), json!(null)),
             ("POST", format!("/v1/entities/batch?purpose={purpose}"), json!({"external_ids": ["p"]})),
-            ("POST", format!("/v1/entities/search?purpose={purpose}"), json!({"filter": {"attribute": "n", "eq": 1}})),
+            (
+                "POST",
+                format!("/v1/entities/search?purpose={purpose}"),
+                json!({"filter": {"attribute": "n", "eq": 1}}),
+            ),
             ("GET", format!("/v1/entities/p/history/n?purpose={purpose}"), json!(null)),
             ("GET", format!("/v1/entities/p/history?attributes=n&purpose={purpose}"), json!(null)),
-            ("GET", format!("/v1/entities/p/history?attributes=n&bucket=1m&purpose={purpose}"), json!(null)),
+            ("GET", format!("/v1/entities/p/history?attributes=n&bucket=1h&purpose={purpose}"), json!(null)),
             ("GET", format!("/v1/entities/p/latest?attributes=n&purpose={purpose}"), json!(null)),
             ("POST", format!("/v1/aggregates?purpose={purpose}"), json!({"attributes": ["n"]})),
             ("GET", format!("/v1/attributes/n/distribution?purpose={purpose}"), json!(null)),
@@ -46,9 +52,14 @@ pub(crate) async fn a_purpose_brings_its_budget_wherever_something_is_read(world
             let reason = told["route_reason"].as_str().unwrap();
             let source = told["source"].as_str().unwrap();
             match purpose {
-                "critical" => assert_eq!((source, reason), ("primary", "critical reads go to the primary"), "{path}"),
+                "critical" => {
+                    assert_eq!((source, reason), ("primary", "critical reads go to the primary"), "{path}")
+                }
                 _ if level == "analytics" => {
-                    assert!(source == "read-replica" && reason.starts_with("no OLAP store is attached; "), "{path}");
+                    assert!(
+                        source == "read-replica" && reason.starts_with("no OLAP store is attached; "),
+                        "{path}"
+                    );
                 }
                 _ => {}
             }
@@ -62,9 +73,11 @@ pub(crate) async fn contradictions_are_refused_with_both_names(world: &World) {
         let answer = world.get(&tenant, &format!("/v1/entities/p?{query}")).await;
         answer.problem(400, Some(field), detail);
     };
-    refused("purpose=dashboard&consistency=strong", "purpose", "purpose=dashboard and consistency=strong").await;
+    refused("purpose=dashboard&consistency=strong", "purpose", "purpose=dashboard and consistency=strong")
+        .await;
     refused("purpose=reporting&consistency=eventual", "purpose", "goes with consistency=analytics").await;
-    refused("purpose=dashboard&max_staleness=60s", "purpose", "purpose=dashboard and max_staleness=60s").await;
+    refused("purpose=dashboard&max_staleness=60s", "purpose", "purpose=dashboard and max_staleness=60s")
+        .await;
     refused("purpose=fun", "purpose", "critical, dashboard, operational").await;
     refused("consistency=weak", "consistency", "strong, eventual or analytics").await;
     let both = world.get(&tenant, "/v1/entities/p?purpose=critical&consistency=strong").await;

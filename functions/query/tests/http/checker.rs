@@ -65,7 +65,12 @@ pub(crate) async fn no_answer_is_older_than_it_says(ground: &Arc<Ground>) {
         ground.sql(a, "select pg_wal_replay_resume()").await;
         for delay in [1, 3, 7, 15, 30] {
             for (port, share) in [(a, 1), (b, 2)] {
-                ground.sql(port, &format!("alter system set recovery_min_apply_delay = '{}ms'", delay * 500 * share)).await;
+                ground
+                    .sql(
+                        port,
+                        &format!("alter system set recovery_min_apply_delay = '{}ms'", delay * 500 * share),
+                    )
+                    .await;
                 ground.sql(port, "select pg_reload_conf()").await;
             }
             pause(Duration::from_secs(delay + 2)).await;

@@ -66,7 +66,8 @@ impl Ground {
         };
         let primary = PgServer::start(options("primary")).await.expect("PostgreSQL does not start");
         let superuser = settings(primary.port(), primary.superuser(), primary.password());
-        execute(&Postgres { database: "postgres".into(), ..superuser.clone() }, "create database eaves").await;
+        execute(&Postgres { database: "postgres".into(), ..superuser.clone() }, "create database eaves")
+            .await;
         eaves_store::migrate(&superuser).await.unwrap();
         for role in ["eaves_ingest", "eaves_flush", "eaves_query", "eaves_admin"] {
             set_password(&superuser, role, &Secret::new(PASSWORD)).await.unwrap();
@@ -241,7 +242,8 @@ async fn write(
 
 async fn commit(store: &mut IngestStore, tenant: TenantId, value: i64) {
     let entity = store.register_entities(tenant, &[("e", "pump")], true).await.unwrap()[0].id;
-    let attribute = store.register_attributes(tenant, &[("n", ValueType::Integer)], true).await.unwrap()[0].id;
+    let attribute =
+        store.register_attributes(tenant, &[("n", ValueType::Integer)], true).await.unwrap()[0].id;
     let observed_at = Timestamp::now();
     let point = Point { tenant, entity, attribute, observed_at, plugin: None, value: Value::Integer(value) };
     let hot = HotRow { tenant, entity, observed_at, attrs_json: format!("{{\"n\":{value}}}") };

@@ -69,21 +69,26 @@ async fn minute_behind(ground: &Ground) {
 /// With the replicas behind, their reads take no more than their share of the primary.
 async fn the_primarys_own_reads_pass(ground: &Ground) {
     let path = |i: usize| match i % 5 {
-        0 | 1 => format!("{ENTITY}/history/n?consistency=strong&limit=1"),
-        2 | 3 => format!("{ENTITY}/history/n?limit=1&max_staleness=1s"),
-        _ => format!("{ENTITY}/history/n?limit=1&purpose=operational"),
+        // As old as replication, and never in the cache.
+        0 | 1 => "/v1/entities?consistency=strong&limit=1",
+        2 | 3 => "/v1/entities?max_staleness=1s&limit=1",
+        _ => "/v1/entities?purpose=operational&limit=1",
     };
-    let answers = join_all((0..100).map(|i| async move { (i, ground.get(&path(i)).await) })).await;
+    let answers = join_all((0..100).map(|i| async move { (i, ground.get(path(i)).await) })).await;
     let mut shed = 0;
     for (i, answer) in &answers {
         match i % 5 {
-            0 | 1 => assert_eq!((answer.status.as_u16(), told(answer).0), (200, "primary"), "{}", answer.text),
+            0 | 1 => {
+                assert_eq!((answer.status.as_u16(), told(answer).0), (200, "primary"), "{}", answer.text)
+            }
             2 | 3 if answer.status == 503 => {
                 answer.problem(503, None, "the primary's share for their reads is in use");
                 assert_eq!(answer.header("retry-after"), "1");
                 shed += 1;
             }
-            2 | 3 => assert_eq!((answer.status.as_u16(), told(answer).0), (200, "primary"), "{}", answer.text),
+            2 | 3 => {
+                assert_eq!((answer.status.as_u16(), told(answer).0), (200, "primary"), "{}", answer.text)
+            }
             // Without a bound of the caller's, what there is beside the primary is told as it is.
             _ => {
                 assert_eq!(answer.status, 200, "{}", answer.text);
@@ -94,13 +99,14 @@ async fn the_primarys_own_reads_pass(ground: &Ground) {
         }
     }
     assert!(shed > 0, "all of them found a place");
-    let after = ground.get(&path(2)).await.ok();
+    let after = ground.get(path(2)).await.ok();
     assert_eq!(told(&after).0, "primary", "the share is free again");
 }
 
 pub(crate) async fn what_is_too_much_is_told_to_come_back(ground: &Ground) {
     written(ground).await;
-    let answers = join_all((0..400).map(|_| ground.get(&format!("{ENTITY}?consistency=strong")))).await;
+    let path = format!("{ENTITY}?consistency=strong");
+    let answers = join_all((0..400).map(|_| ground.get(&path))).await;
     let (mut done, mut shed) = (0, 0);
     for answer in &answers {
         match answer.status.as_u16() {
@@ -145,7 +151,12 @@ async fn take_all(ground: &Ground, port: u16) -> Vec<Client> {
     for _ in 0..3 {
         loop {
             let mut config = tokio_postgres::Config::new();
-            config.host("127.0.0.1").port(port).dbname("eaves").user(&hog.user).password(hog.password.expose());
+            config
+                .host("127.0.0.1")
+                .port(port)
+                .dbname("eaves")
+                .user(&hog.user)
+                .password(hog.password.expose());
             let Ok((client, connection)) = config.connect(NoTls).await else { break };
             tokio::spawn(connection);
             hogs.push(client);
