@@ -118,7 +118,13 @@ pub(crate) async fn guarantees(rig: &Rig) -> Result<Figure> {
     Ok(Figure::new("guaranteed_values_per_s", with, "values/s", without, n, note))
 }
 
-pub(crate) async fn run(rig: &Rig, shape: Shape, entities: u32, first: usize, measured: usize) -> Result<Run> {
+pub(crate) async fn run(
+    rig: &Rig,
+    shape: Shape,
+    entities: u32,
+    first: usize,
+    measured: usize,
+) -> Result<Run> {
     let tenant = if shape == Shape::Device { rig::DEVICE_TENANT } else { rig::RANDOM_TENANT };
     let mut hosts = Vec::new();
     let mut batches: Vec<Vec<Bytes>> = Vec::new();
