@@ -271,8 +271,8 @@ fn batch(part: &Part, writer: usize, n: usize, random: bool, at_us: i64) -> Batc
 
 /// As ingest calls it in its transaction, once for a batch.
 const UPSERT: &str = "select tenant_id, entity_id, version, hot_attrs, hot_times
-     from upsert_hot_batch($1, $2, array_fill(to_timestamp($3), array[cardinality($2)]),
-       array_fill(to_timestamp($3), array[cardinality($2)]), $4::text[]::jsonb[], $5::text[]::jsonb[])";
+     from upsert_hot_batch($1, $2::int8[], array_fill(to_timestamp($3), array[cardinality($2::int8[])]),
+       array_fill(to_timestamp($3), array[cardinality($2::int8[])]), $4::text[]::jsonb[], $5::text[]::jsonb[])";
 
 async fn upserts(rig: &Rig, million: &Million, name: &'static str, random: bool) -> Result<Figure> {
     let part = million.fleet().clone();
