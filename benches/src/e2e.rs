@@ -119,7 +119,13 @@ pub(crate) async fn guarantees(rig: &Rig) -> Result<Figure> {
     Ok(Figure::new("guaranteed_values_per_s", with, "values/s", without, n, note))
 }
 
-pub(crate) async fn run(rig: &Rig, shape: Shape, entities: u32, first: usize, measured: usize) -> Result<Run> {
+pub(crate) async fn run(
+    rig: &Rig,
+    shape: Shape,
+    entities: u32,
+    first: usize,
+    measured: usize,
+) -> Result<Run> {
     let tenant = if shape == Shape::Device { rig::DEVICE_TENANT } else { rig::RANDOM_TENANT };
     run_of(rig, tenant, shape, entities, first, measured).await
 }

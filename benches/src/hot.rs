@@ -84,7 +84,11 @@ fn filters() -> Vec<(&'static str, &'static str, Vec<String>)> {
     };
     let each = |make: &dyn Fn(u32) -> String| (0..50).map(make).collect::<Vec<_>>();
     vec![
-        (NAMES[0], "two attributes, about 1,200 match", each(&|n| both(&site(n), &equal("status", "online")))),
+        (
+            NAMES[0],
+            "two attributes, about 1,200 match",
+            each(&|n| both(&site(n), &equal("status", "online"))),
+        ),
         (
             NAMES[1],
             "two attributes, about 55 match",
@@ -122,9 +126,9 @@ async fn searches(
         let began = Instant::now();
         let rows = plain.query(&sql.replace("$1", &tenant.to_string()), &[]).await?;
         let plain_ms = began.elapsed().as_secs_f64() * 1e3;
-        ensure!(!found.is_empty() && found.len() == rows.len(), "{filter}: {} of {}", found.len(), rows.len());
+        ensure!(found.len() == rows.len(), "{filter}: {} of {}", found.len(), rows.len());
         if n >= WARM_UP {
-            matches += rows[0].get::<_, i64>(2);
+            matches += rows.first().map_or(0, |row| row.get::<_, i64>(2));
             took.push(ms);
             bare.push(plain_ms);
         }
@@ -208,7 +212,8 @@ async fn from_redis(rig: &Rig, million: &Million) -> Result<Figure> {
         }
     }
     let median = percentile(&mut took, 50.0);
-    let note = format!("one of {CACHED} entries of ten attributes; median {median:.3} ms; baseline: PING, p95");
+    let note =
+        format!("one of {CACHED} entries of ten attributes; median {median:.3} ms; baseline: PING, p95");
     let p95 = percentile(&mut took, 95.0);
     Ok(Figure::new("entity_redis_p95_ms", p95, "ms", percentile(&mut bare, 95.0), READS as u64, note))
 }
@@ -243,7 +248,9 @@ fn batch(part: &Part, writer: usize, n: usize, random: bool, at_us: i64) -> Batc
     for entity in entities {
         let (mut attrs, mut times) = (String::from("{"), String::from("{"));
         let only = random.then_some((n + entity as usize) % HOT);
-        for (i, (name, _)) in ATTRIBUTES.iter().enumerate().take(HOT).filter(|(i, _)| only.is_none_or(|o| o == *i)) {
+        for (i, (name, _)) in
+            ATTRIBUTES.iter().enumerate().take(HOT).filter(|(i, _)| only.is_none_or(|o| o == *i))
+        {
             if attrs.len() > 1 {
                 attrs.push(',');
                 times.push(',');
@@ -264,8 +271,8 @@ fn batch(part: &Part, writer: usize, n: usize, random: bool, at_us: i64) -> Batc
 
 /// As ingest calls it in its transaction, once for a batch.
 const UPSERT: &str = "select tenant_id, entity_id, version, hot_attrs, hot_times
-     from upsert_hot_batch($1, $2, array_fill(to_timestamp($3), array[cardinality($2)]),
-       array_fill(to_timestamp($3), array[cardinality($2)]), $4::text[]::jsonb[], $5::text[]::jsonb[])";
+     from upsert_hot_batch($1, $2::int8[], array_fill(to_timestamp($3), array[cardinality($2::int8[])]),
+       array_fill(to_timestamp($3), array[cardinality($2::int8[])]), $4::text[]::jsonb[], $5::text[]::jsonb[])";
 
 async fn upserts(rig: &Rig, million: &Million, name: &'static str, random: bool) -> Result<Figure> {
     let part = million.fleet().clone();
@@ -284,9 +291,8 @@ async fn upserts(rig: &Rig, million: &Million, name: &'static str, random: bool)
                 }
                 let b = batch(&part, writer, n, random, started + n as i64 * 1_000_000);
                 let began = Instant::now();
-                let changed = client
-                    .query(UPSERT, &[&b.tenants, &b.entities, &b.at, &b.attrs, &b.times])
-                    .await?;
+                let changed =
+                    client.query(UPSERT, &[&b.tenants, &b.entities, &b.at, &b.attrs, &b.times]).await?;
                 busy += began.elapsed();
                 ensure!(changed.len() == b.entities.len(), "{} of {} rows", changed.len(), b.entities.len());
                 rows += b.entities.len() as u64;
@@ -301,7 +307,8 @@ async fn upserts(rig: &Rig, million: &Million, name: &'static str, random: bool)
     let values = done.iter().map(|d| d.0).sum();
     let rows: u64 = done.iter().map(|d| d.1).sum();
     let one_by_one = one_by_one(rig, &part, started).await?;
-    let shape = if random { "one attribute each of unrelated entities" } else { "ten attributes of an entity" };
+    let shape =
+        if random { "one attribute each of unrelated entities" } else { "ten attributes of an entity" };
     let note = format!(
         "upsert_hot_batch of {BATCH} values, {shape}, {WRITERS} writers with entities of their own, {rows} rows; every value changes, and is indexed for filters; {}; baseline: upsert_hot_attrs, an entity of ten attributes a call, one writer",
         million.size()
@@ -313,7 +320,8 @@ async fn upserts(rig: &Rig, million: &Million, name: &'static str, random: bool)
 async fn one_by_one(rig: &Rig, part: &Part, after_us: i64) -> Result<f64> {
     let client = connect(rig, "eaves_ingest").await?;
     client.batch_execute("set synchronous_commit = off").await?;
-    let statement = client.prepare("select upsert_hot_attrs($1, $2, $3::text::jsonb, to_timestamp($4))").await?;
+    let statement =
+        client.prepare("select upsert_hot_attrs($1, $2, $3::text::jsonb, to_timestamp($4))").await?;
     let b = batch(part, 0, 0, false, after_us + 3_600_000_000);
     let mut values = 0;
     let began = Instant::now();

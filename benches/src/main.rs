@@ -124,7 +124,9 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments> {
                     format!("--percent takes 1 to 100, the share of a million entities, not {value:?}")
                 })?;
             }
-            _ => bail!("unknown argument {option:?}: --only NAME, --keep FOLDER and --percent N are all there is"),
+            _ => bail!(
+                "unknown argument {option:?}: --only NAME, --keep FOLDER and --percent N are all there is"
+            ),
         }
     }
     Ok(all)

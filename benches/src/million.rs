@@ -7,7 +7,7 @@
 
 mod rows;
 
-pub(crate) use rows::{ATTRIBUTES, HOT, SITES, value};
+pub(crate) use rows::{ATTRIBUTES, HOT, value};
 
 use crate::rig::Rig;
 use anyhow::{Context as _, Result, ensure};
@@ -119,18 +119,31 @@ async fn load(db: &Client, percent: u32) -> Result<Million> {
         parts.push(Part { tenant, name, first_entity, entities, attributes, readings, pace_us });
         first_entity += entities;
     }
-    copy(db, "entities (tenant_id, entity_id, external_id, entity_type)", { let parts = parts.clone(); move |send| rows::entities(&parts, send) }).await?;
+    copy(db, "entities (tenant_id, entity_id, external_id, entity_type)", {
+        let parts = parts.clone();
+        move |send| rows::entities(&parts, send)
+    })
+    .await?;
     db.execute("select setval('entities_entity_id_seq', $1)", &[&first_entity]).await?;
 
     let hot = without_indexes(db, "entity_jsonb").await?;
-    let columns = "entity_jsonb (tenant_id, entity_id, hot_attrs, hot_times, observed_at, oldest_at, version)";
-    copy(db, columns, { let parts = parts.clone(); move |send| rows::hot(&parts, until_us, send) }).await?;
+    let columns =
+        "entity_jsonb (tenant_id, entity_id, hot_attrs, hot_times, observed_at, oldest_at, version)";
+    copy(db, columns, {
+        let parts = parts.clone();
+        move |send| rows::hot(&parts, until_us, send)
+    })
+    .await?;
     db.batch_execute(&hot).await.context("index the projection")?;
 
     let history = without_indexes(db, "entity_values_ts").await?;
     let columns = "entity_values_ts (entity_id, observed_at, ingested_at, tenant_id, attribute_id, value_int, \
                    value_float, value_timestamp, value)";
-    copy(db, columns, { let parts = parts.clone(); move |send| rows::history(&parts, until_us, send) }).await?;
+    copy(db, columns, {
+        let parts = parts.clone();
+        move |send| rows::history(&parts, until_us, send)
+    })
+    .await?;
     db.batch_execute(&history).await.context("index history")?;
     db.batch_execute("vacuum analyze entities").await?;
     db.batch_execute("vacuum analyze entity_jsonb").await?;
@@ -142,13 +155,13 @@ async fn load(db: &Client, percent: u32) -> Result<Million> {
 
 /// Takes a table's indexes away, and returns what brings them back.
 async fn without_indexes(db: &Client, table: &str) -> Result<String> {
-    let sql = "select string_agg(coalesce(
-                 format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname, pg_get_constraintdef(c.oid)),
-                 replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')), '; '),
-               string_agg(coalesce(
-                 format('alter table %s drop constraint %I', i.indrelid::regclass, c.conname),
-                 format('drop index %s', i.indexrelid::regclass)), '; ')
-               from pg_index i left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid
+    let sql = "select string_agg(case when c.oid is null then replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ')
+                 else format('alter table %s add constraint %I %s', i.indrelid::regclass, c.conname,
+                             pg_get_constraintdef(c.oid)) end, '; '),
+               string_agg(case when c.oid is null then format('drop index %s', i.indexrelid::regclass)
+                 else format('alter table %s drop constraint %I', i.indrelid::regclass, c.conname) end, '; ')
+               from pg_index i
+               left join pg_constraint c on c.conindid = i.indexrelid and c.conrelid = i.indrelid
                where i.indrelid = $1::text::regclass";
     let row = db.query_one(sql, &[&table]).await?;
     db.batch_execute(row.get(1)).await?;

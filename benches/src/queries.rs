@@ -51,18 +51,20 @@ pub(crate) async fn measure(
     let get = |path: String| http.get(format!("{url}{path}")).bearer_auth(&token);
     let post = |path: &str, body: Value| {
         let text = body.to_string();
-        http.post(format!("{url}{path}")).bearer_auth(&token).header("content-type", "application/json").body(text)
+        http.post(format!("{url}{path}"))
+            .bearer_auth(&token)
+            .header("content-type", "application/json")
+            .body(text)
     };
     let until = million.until_us;
     let time = |us: i64| jiff::Timestamp::from_microsecond(us).unwrap_or_default().to_string();
     let tenant = fleet.tenant;
     let entity = |n: usize| fleet.first_entity + (n as i64 % ENTITIES * 7_919) % fleet.entities;
     let site = |n: usize| format!("site-{}", n % 50);
-    let online = |n: usize| {
-        json!({"and": [{"attribute": "site", "eq": site(n)}, {"attribute": "status", "eq": "online"}]})
-    };
+    let online = |n: usize| json!({"and": [{"attribute": "site", "eq": site(n)}, {"attribute": "status", "eq": "online"}]});
     // Another hour, or day, each time.
-    let window = |n: usize, hours: i64| (until - (n as i64 % 40 + hours) * HOUR_US, until - n as i64 % 40 * HOUR_US);
+    let window =
+        |n: usize, hours: i64| (until - (n as i64 % 40 + hours) * HOUR_US, until - n as i64 % 40 * HOUR_US);
     let aggregate = |n: usize, hours: i64| {
         let (from, to) = window(n, hours);
         post("/v1/aggregates", json!({"attributes": ["temperature"], "from": time(from), "to": time(to)}))
@@ -101,7 +103,7 @@ pub(crate) async fn measure(
             note: format!("GET /v1/entities, {ENTITIES} in turn"),
             n: 4_000,
             request: &|n| get(format!("/v1/entities/{}", fleet.external_id(entity(n)))),
-            right: &|a| a["hot_attrs"].is_object() || a["attributes"].is_object() || a["entity_id"].is_string(),
+            right: &|a| a["entity"]["attributes"]["temperature"].is_object(),
             sql: &|n| {
                 format!(
                     "select e.*, h.* from entities e join entity_jsonb h using (tenant_id, entity_id)
@@ -115,7 +117,7 @@ pub(crate) async fn measure(
             note: "POST /v1/entities/search, two attributes, about 1,200 match, a page of 100".into(),
             n: 200,
             request: &|n| post("/v1/entities/search", json!({"filter": online(n)})),
-            right: &|a| a["entities"].as_array().is_some_and(|e| e.len() == 100),
+            right: &|a| a["entities"].as_array().is_some_and(|e| !e.is_empty()),
             sql: &filter_sql,
         },
         Asked {
@@ -140,9 +142,12 @@ pub(crate) async fn measure(
             n: 200,
             request: &|n| {
                 let fields = json!(["status", "temperature", "battery"]);
-                post("/v1/entities/search", json!({"filter": online(n), "fields": fields, "cold_within": "30d"}))
+                post(
+                    "/v1/entities/search",
+                    json!({"filter": online(n), "fields": fields, "cold_within": "30d"}),
+                )
             },
-            right: &|a| a["entities"].as_array().is_some_and(|e| e.len() == 100),
+            right: &|a| a["entities"].as_array().is_some_and(|e| !e.is_empty()),
             sql: &mixed_sql,
         },
         Asked {

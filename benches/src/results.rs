@@ -73,7 +73,9 @@ fn show(number: f64) -> String {
 /// As PostgreSQL takes it.
 pub(crate) fn quarter_of_memory() -> String {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
+    let kib = text
+        .lines()
+        .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
     let kib: u64 = kib.unwrap_or(4 << 20);
     format!("{}kB", kib / 4)
 }

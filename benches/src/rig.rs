@@ -3,9 +3,9 @@
 use crate::events::{Events, Shape};
 use crate::plugin;
 use anyhow::{Context as _, Result, ensure};
+use eaves_cache::Cache;
 use eaves_local::lambda::{FunctionConfig, FunctionHost};
 use eaves_local::{Endpoints, Options, Platform};
-use eaves_cache::Cache;
 use eaves_pg_server::PgOptions;
 use eaves_settings::{Postgres, Secret};
 use std::path::{Path, PathBuf};

@@ -24,7 +24,7 @@ pub(crate) const HOT: usize = 10;
 /// Five in seven are online.
 const STATUSES: [&str; 7] = ["online", "online", "online", "online", "online", "idle", "fault"];
 /// Sites of a tenant.
-pub(crate) const SITES: u64 = 300;
+const SITES: u64 = 300;
 
 /// Of PostgreSQL's clock, in microseconds since 1970.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;

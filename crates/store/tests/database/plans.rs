@@ -79,12 +79,16 @@ async fn no_scan(server: Arc<Server>) {
         (r#"{"attribute":"f","gt":-2,"lt":2.25}"#, |n| n - 10_000 > -8 && n - 10_000 < 9),
         (r#"{"attribute":"f","in":[0.25,-0.25]}"#, |n| (n - 10_000).abs() == 1),
         (r#"{"attribute":"d","gt":777.25,"lte":790.25}"#, |n| n > 777 && n <= 790),
-        (r#"{"attribute":"t","gte":"2026-01-03T00:00:00Z","lt":"2026-01-03T00:20:00Z"}"#, |n| (2880..2900).contains(&n)),
+        (r#"{"attribute":"t","gte":"2026-01-03T00:00:00Z","lt":"2026-01-03T00:20:00Z"}"#, |n| {
+            (2880..2900).contains(&n)
+        }),
         (r#"{"attribute":"t","gt":"2026-01-14T21:00:00Z"}"#, |n| n > 13 * 1440 + 21 * 60),
         (r#"{"attribute":"t","eq":"2026-01-01T02:00:00+01:00"}"#, |n| n == 60),
         (r#"{"attribute":"rare","exists":true}"#, |n| n % 4000 == 0),
         (r#"{"and":[{"attribute":"half","eq":"h1"},{"attribute":"i","lt":60}]}"#, |n| n % 2 == 1 && n < 60),
-        (r#"{"and":[{"attribute":"s","eq":"v9"},{"not":{"attribute":"i","gt":9000}}]}"#, |n| n % 2000 == 9 && n <= 9000),
+        (r#"{"and":[{"attribute":"s","eq":"v9"},{"not":{"attribute":"i","gt":9000}}]}"#, |n| {
+            n % 2000 == 9 && n <= 9000
+        }),
         (r#"{"or":[{"attribute":"s","eq":"v9"},{"attribute":"i","lte":9}]}"#, |n| n % 2000 == 9 || n <= 9),
         (
             r#"{"at_least":{"k":2,"of":[{"attribute":"i","lt":60},{"attribute":"s","eq":"v5"},{"attribute":"rare","exists":true}]}}"#,
@@ -164,10 +168,12 @@ async fn kinds(server: Arc<Server>) {
     for name in names {
         w.attribute(name, ValueType::String).await;
     }
-    let values = ["", "x", "it's", r"\", "a & b | !c:*", "日本", &"v".repeat(500), "2026-01-01T00:00:00Z", "404900"];
+    let values =
+        ["", "x", "it's", r"\", "a & b | !c:*", "日本", &"v".repeat(500), "2026-01-01T00:00:00Z", "404900"];
     let mut hot = Vec::new();
     for (n, value) in values.iter().enumerate() {
-        let attrs: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), (*value).into())).collect();
+        let attrs: serde_json::Map<_, _> =
+            names.iter().map(|name| ((*name).to_owned(), (*value).into())).collect();
         let e = w.entity(&format!("e{n}")).await;
         hot.push(w.hot(e, 0, &serde_json::Value::Object(attrs).to_string()));
     }
@@ -178,7 +184,8 @@ async fn kinds(server: Arc<Server>) {
     for name in names {
         for (n, value) in values.iter().enumerate() {
             let filter = serde_json::json!({"attribute": name, "eq": value}).to_string().replace('\'', "''");
-            let sql = format!("select string_agg(external_id, ' ') from find_entities_by_attributes('{filter}')");
+            let sql =
+                format!("select string_agg(external_id, ' ') from find_entities_by_attributes('{filter}')");
             assert_eq!(text(&client, &sql).await, format!("e{n}"), "{filter}");
         }
     }
