@@ -1,15 +1,14 @@
 // The rules of plugins/examples/telemetry-rules, as far as benches/src/plugin.rs sets them.
-import { oneOf, plugin, range } from "eaves-plugin-sdk";
+import { type Checks, plugin } from "eaves-plugin-sdk";
 
-type Rules = Record<string, { min?: number; max?: number; allowed?: string[] }>;
+type Rule = { min?: number; max?: number; allowed?: string[] };
 
-export const validation = plugin<Rules>({
+export const validation = plugin<Checks>({
   name: "ranges",
   version: "1.0.0",
-  configure: (settings) => (settings.attributes ?? {}) as Rules,
-  validate(reading, rules) {
-    const rule = rules[reading.attribute.name];
-    if (rule === undefined) return undefined;
-    return rule.allowed === undefined ? range(reading, rule) : oneOf(reading, rule.allowed);
+  configure(settings) {
+    const rules = Object.entries((settings.attributes ?? {}) as Record<string, Rule>);
+    return Object.fromEntries(rules.map(([name, { min, max, allowed }]) => [name, { min, max, oneOf: allowed }]));
   },
+  checks: (checks) => checks,
 });

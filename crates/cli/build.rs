@@ -40,7 +40,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     }
     for entry in fs::read_dir(path)? {
         let entry = entry?.path();
-        let left_out = ["target", "node_modules", "__pycache__"];
+        let left_out = ["target", "node_modules", "__pycache__", "test"];
         if !left_out.iter().any(|name| entry.ends_with(name)) {
             collect(&entry, files)?;
         }

@@ -94,6 +94,13 @@ fn typescript_decides_what_is_hot() {
     promotes("js");
 }
 
+#[test]
+fn the_javascript_sdk_passes_its_own_tests() {
+    let file = format!("{ROOT}/plugins/sdk/js/test/checks.test.mjs");
+    let output = Command::new("node").args(["--test", &file]).output().unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
 fn standard() -> String {
     format!("{ROOT}/target/plugins/standard.wasm")
 }

@@ -14,8 +14,9 @@ export class SettingsFault extends Error {
 /** The exports of `eaves:rules/validation` for what the author defined. */
 export function plugin(definition) {
   const { name, version, validate } = definition;
-  if (typeof name !== "string" || typeof version !== "string" || typeof validate !== "function") {
-    throw new TypeError("a plugin has a name, a version and a function validate");
+  const judges = typeof validate === "function" || (validate === undefined && definition.checks !== undefined);
+  if (typeof name !== "string" || typeof version !== "string" || !judges) {
+    throw new TypeError("a plugin has a name, a version and a function validate, or checks");
   }
   rehearse();
   const schema = definition.settingsSchema;
@@ -40,7 +41,7 @@ export function plugin(definition) {
       try {
         const { previous } = interest(definition.interest?.(settings));
         const answer = new Answer();
-        judge(new Columns(batch), validate, settings, previous, answer);
+        judge(new Columns(batch), definition, settings, previous, answer);
         return answer.finish();
       } catch (error) {
         throw { tag: "failed", val: `${error?.message ?? error}` };

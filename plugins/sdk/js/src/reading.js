@@ -1,3 +1,4 @@
+import { oneOf, range } from "./checks.js";
 import { apart, WORDS } from "./columns.js";
 import { History } from "./history.js";
 import { numberOf } from "./value.js";
@@ -116,15 +117,68 @@ export function rateOf(number) {
   return (number - history.number(before, columns.attributes[columns.attribute[row]].type)) / (elapsed / 1e6);
 }
 
-/** Shows all rows to `validate` in turn; `answer` gets its verdicts. */
-export function judge(batch, validate, settings, previous, answer) {
+/** Shows all rows to the definition's `checks`, then to its `validate`; `answer` gets the verdicts. */
+export function judge(batch, { checks, validate }, settings, previous, answer) {
   columns = batch;
   history = History.of(batch, previous);
   before = elapsed = 0;
   const readings = batch.attributes.map((one) => new (READINGS[one.type] ?? OtherReading)(one));
   const isFloat = batch.attributes.map(({ type }) => type === "float");
-  if (history === undefined) rowByRow(validate, settings, readings, isFloat, answer);
-  else rowAfterRow(validate, settings, readings, isFloat, answer);
+  const rules = rulesOf(typeof checks === "function" ? checks(settings) : checks);
+  if (rules !== undefined && validate === undefined) return byRules(rules, readings, answer);
+  const both = (reading) => kept(reading, rules[reading.attribute.index]) ?? validate(reading, settings);
+  const judged = rules === undefined ? validate : both;
+  if (history === undefined) rowByRow(judged, settings, readings, isFloat, answer);
+  else rowAfterRow(judged, settings, readings, isFloat, answer);
+}
+
+/** For each attribute what the checks say of it. */
+function rulesOf(checks) {
+  if (checks === undefined) return undefined;
+  return columns.attributes.map(({ name }) => (Object.hasOwn(checks, name) ? checks[name] : undefined));
+}
+
+function kept(reading, rule) {
+  if (rule === undefined) return undefined;
+  const refused = rule.oneOf === undefined ? undefined : oneOf(reading, rule.oneOf);
+  return refused ?? (rule.min === undefined && rule.max === undefined ? undefined : range(reading, rule));
+}
+
+const isNumber = (bound) => bound === undefined || typeof bound === "number";
+
+/** Checks alone, on the columns themselves: a value that passes costs no call. */
+function byRules(rules, readings, answer) {
+  const { rows, attribute, attributes, floats, words } = columns;
+  const { blob, starts } = columns.texts;
+  const isFloat = attributes.map(({ type }) => type === "float");
+  const lows = rules.map((rule, i) => (isFloat[i] && isNumber(rule?.min) ? (rule?.min ?? -Infinity) : NaN));
+  const highs = rules.map((rule, i) => (isFloat[i] && isNumber(rule?.max) ? (rule?.max ?? Infinity) : NaN));
+  const isPlain = rules.map((rule, i) => isFloat[i] && rule?.oneOf === undefined);
+  const texts = rules.map((rule, i) =>
+    attributes[i].type === "string" && rule?.min === undefined && rule?.max === undefined ? rule?.oneOf : undefined,
+  );
+  /** The text that was allowed last. */
+  const last = texts.map((allowed) => allowed?.find((one) => typeof one === "string") ?? "");
+  for (row = 0; row < rows; row++) {
+    const index = attribute[row];
+    const rule = rules[index];
+    if (rule === undefined) continue;
+    const reading = readings[index];
+    if (isFloat[index]) {
+      const number = floats[row];
+      if (isPlain[index] && number >= lows[index] && number <= highs[index]) continue;
+      reading.value = reading.number = number;
+    } else if (texts[index] !== undefined) {
+      const text = last[index];
+      const start = starts[words[2 * row]];
+      if (text.length === starts[words[2 * row] + 1] - start && blob.startsWith(text, start)) {
+        if (text !== "" || texts[index].includes("")) continue;
+      }
+    }
+    const refused = kept(reading, rule);
+    if (refused !== undefined) answer.add(row, attributes[index].type, refused);
+    else if (texts[index] !== undefined && texts[index].includes(reading.value)) last[index] = reading.value;
+  }
 }
 
 /** Without values before. */

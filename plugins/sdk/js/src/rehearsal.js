@@ -31,6 +31,8 @@ export function rehearse() {
     if (number === 0 && previous !== undefined) return replace(value);
     return reading.sibling("b") === "a" ? reject("a", "a").derive("g", value) : undefined;
   };
-  judge(new Columns(batch), validate, {}, ["a", "b"], answer);
+  judge(new Columns(batch), { validate }, {}, ["a", "b"], answer);
+  judge(new Columns(batch), { validate }, {}, [], answer);
+  judge(new Columns(batch), { checks: { a: { min: 0 }, b: { oneOf: ["b"] } } }, {}, [], answer);
   answer.finish();
 }
