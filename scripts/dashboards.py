@@ -35,7 +35,8 @@ def statistic(name, unit):
     return "Maximum" if "backlog" in name or unit == "Bytes" else "Sum"
 
 
-# Of AWS's own metrics, per panel: title, namespace, metric, dimension, value, statistic.
+# Of AWS's own metrics, per panel: title, namespace, metric, dimension, value, statistic. "*" is each
+# of the environment's: there may be several, or none.
 OTHERS = [
     ("Iterator age (ms)", "AWS/Lambda", "IteratorAge", {"FunctionName": "eaves-${environment}-ingest"}, "Maximum"),
     ("Query duration (ms)", "AWS/Lambda", "Duration", {"FunctionName": "eaves-${environment}-query"}, "p99"),
@@ -43,6 +44,9 @@ OTHERS = [
     ("Stream: refused writes", "AWS/Kinesis", "WriteProvisionedThroughputExceeded", {"StreamName": "${stream}"}, "Sum"),
     ("Database CPU (%)", "AWS/RDS", "CPUUtilization", {"DBInstanceIdentifier": "${database}"}, "Average"),
     ("Database free storage", "AWS/RDS", "FreeStorageSpace", {"DBInstanceIdentifier": "${database}"}, "Minimum"),
+    ("Replica lag (s)", "AWS/RDS", "ReplicaLag", {"DBInstanceIdentifier": "*"}, "Maximum"),
+    ("Aurora readers' lag (ms)", "AWS/RDS", "AuroraReplicaLag", {"DBInstanceIdentifier": "*"}, "Maximum"),
+    ("Cache CPU (%)", "AWS/ElastiCache", "EngineCPUUtilization", {"CacheClusterId": "*"}, "Average"),
     ("Slot lag (bytes)", "AWS/RDS", "OldestReplicationSlotLag", {"DBInstanceIdentifier": "${database}"}, "Maximum"),
     ("Proxy: pinned sessions", "AWS/RDS", "DatabaseConnectionsCurrentlySessionPinned", {"ProxyName": "${proxy}"}, "Maximum"),
     ("Dead letters", "AWS/SQS", "ApproximateNumberOfMessagesVisible", {"QueueName": "${dead_letters}"}, "Maximum"),
@@ -54,6 +58,12 @@ def threshold_of(namespace, metric):
         if (alarm["namespace"], alarm["metric"]) == (namespace, metric) and alarm["statistic"] != "SampleCount":
             return name, alarm["threshold"]
     return None
+
+
+def search(namespace, metric, dimensions, statistic, environment):
+    """What finds a metric of everything that has the environment's name in its own."""
+    return (f"SEARCH('{{{namespace},{','.join(dimensions)}}} MetricName=\"{metric}\" eaves {environment}', "
+            f"'{statistic}', 60)")
 
 
 def cloudwatch():
@@ -75,6 +85,8 @@ def cloudwatch():
         add(name, series, statistic(name, unit), threshold_of(NAMESPACE, name))
     for title, namespace, metric, dimensions, stat in OTHERS:
         series = [[namespace, metric, *[part for pair in dimensions.items() for part in pair]]]
+        if "*" in dimensions.values():
+            series = [[{"expression": search(namespace, metric, dimensions, stat, "${environment}")}]]
         add(title, series, stat, threshold_of(namespace, metric))
     return {"widgets": widgets}
 
@@ -115,7 +127,12 @@ def grafana():
     for title, namespace, metric, dimensions, stat in OTHERS:
         named = {k: variables.get(v, v).replace("${environment}", "$environment") for k, v in dimensions.items()}
         unit = "bytes" if "bytes" in title or "storage" in title else "short"
-        add(title, [target("A", namespace, metric, named, stat)], unit, threshold_of(namespace, metric))
+        asked = target("A", namespace, metric, named, stat)
+        if "*" in dimensions.values():
+            # As an expression: the wildcard of the editor would find other environments, too.
+            asked |= {"metricEditorMode": 1, "dimensions": {},
+                      "expression": search(namespace, metric, dimensions, stat, "$environment")}
+        add(title, [asked], unit, threshold_of(namespace, metric))
     return {
         "uid": "eaves", "title": "Eaves", "tags": ["eaves"], "timezone": "utc", "schemaVersion": 39, "version": 1,
         "refresh": "1m", "time": {"from": "now-6h", "to": "now"},
