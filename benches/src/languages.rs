@@ -46,9 +46,15 @@ fn one(language: &str, name: &'static str, target: f64, calls: usize) -> Result<
         return Ok(Figure::new(name, made.speed.median_ns, "ns", target, calls as u64, note));
     }
     let ranges = |source| -> Result<Measured> {
-        Measured::of(&built(language, Some(source))?, &speed::device_batch(VALUES), plugin::ONE_PERCENT, calls)
+        Measured::of(
+            &built(language, Some(source))?,
+            &speed::device_batch(VALUES),
+            plugin::ONE_PERCENT,
+            calls,
+        )
     };
-    let function = ranges(include_str!("../languages/ranges-by-function.ts")).context("rules by a function")?;
+    let function =
+        ranges(include_str!("../languages/ranges-by-function.ts")).context("rules by a function")?;
     let ranges = ranges(include_str!("../languages/ranges.ts")).context("rules by checks")?;
     let note = format!(
         "{VALUES} values a call, all seen by range and enum rules as `checks`, 1 % rejected with a reason, a fresh \

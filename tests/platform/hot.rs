@@ -127,17 +127,25 @@ pub(crate) async fn a_tenants_plugin_decides_and_a_pin_holds(w: &World) -> Resul
     let pinned = w.admin(tenant, "PUT", "/v1/attributes/first/pin", json!({"pin": "hot"})).await?;
     ensure!(pinned.status == 200 && pinned.json["state"] == "hot", "{} {}", pinned.status, pinned.text);
     // Nothing has been decided yet: what would be.
-    let simulated = ["hot", "simulate", "--tenant", tenant, "--plugin", "promoter", "--cooldown", "0", "--json"];
+    let simulated =
+        ["hot", "simulate", "--tenant", tenant, "--plugin", "promoter", "--cooldown", "0", "--json"];
     let simulated: Value = serde_json::from_str(&eaves(w, &simulated).await?)?;
     let change = &simulated["changes"][0];
     ensure!(change["attribute"] == "serial" && change["code"] == "read_often", "{simulated}");
-    ensure!(simulated["held"][0]["attribute"] == "first" && simulated["held"][0]["held"] == "pinned", "{simulated}");
+    ensure!(
+        simulated["held"][0]["attribute"] == "first" && simulated["held"][0]["held"] == "pinned",
+        "{simulated}"
+    );
     let (before, after) = (&simulated["before"], &simulated["after"]);
     ensure!(before["attributes"] == 1 && after["attributes"] == 2, "{simulated}");
     ensure!(after["row_bytes"].as_f64() > before["row_bytes"].as_f64(), "{simulated}");
     ensure!(decisions(w, tenant).await?["last_run"].is_null(), "a simulation decided");
     let shown = w.eaves(&["hot", "simulate", "--tenant", tenant, "--plugin", "nobody"], "").await?;
-    ensure!(!shown.status.success() && said(&shown).contains("no version of nobody is active"), "{}", said(&shown));
+    ensure!(
+        !shown.status.success() && said(&shown).contains("no version of nobody is active"),
+        "{}",
+        said(&shown)
+    );
     let host = deciding(w).await?;
     run(&host, tenant, 1).await?;
     let told = decisions(w, tenant).await?;

@@ -22,7 +22,7 @@ use eaves_store::read::{AttributeRow, Reader};
 use eaves_store::superadmin::Superadmin;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 

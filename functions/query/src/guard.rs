@@ -97,7 +97,8 @@ impl Context {
             old => old.map(|(guards, _)| guards),
         };
         // The primary first: whoever changed them a moment ago is to see them changed.
-        let servers = std::iter::once(&self.sources.primary).chain(&self.sources.replica);
+        let servers =
+            std::iter::once(&self.sources.primary).chain(self.sources.replicas.iter().map(|r| &r.server));
         for server in servers.filter(|server| server.lets_through()) {
             match server.reader.tenant_guards(tenant).await {
                 Ok(Some(guards)) => {

@@ -91,7 +91,11 @@ pub(super) fn parts(answer: &Value) -> Vec<String> {
     for replica in list(&answer["replicas"]) {
         let state = replica["state"].as_str().filter(|s| *s == "paused").map_or("", |_| ", replay is paused");
         let (lag, tier) = (seconds(&replica["lag_seconds"]), cell(&replica["tier"]));
-        rows.push(vec![cell(&replica["name"]), up(&replica["available"]), format!("lag {lag} ({tier}){state}")]);
+        rows.push(vec![
+            cell(&replica["name"]),
+            up(&replica["available"]),
+            format!("lag {lag} ({tier}){state}"),
+        ]);
     }
     for slot in list(&answer["slots"]) {
         let behind = format!("{} bytes behind", slot["lag_bytes"]);

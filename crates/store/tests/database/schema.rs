@@ -214,7 +214,9 @@ async fn partitions_cannot_be_read(server: Arc<Server>) {
              ('entity_values_ts'::regclass, 'entity_jsonb'::regclass, 'entity_values_ingest'::regclass)",
         )
         .await;
-    for login in ["eaves_query", "eaves_ingest", "eaves_flush", "eaves_olap", "eaves_admin", "eaves_superadmin"] {
+    for login in
+        ["eaves_query", "eaves_ingest", "eaves_flush", "eaves_olap", "eaves_admin", "eaves_superadmin"]
+    {
         let client = connect(&db.role(login)).await;
         for name in names.lines() {
             assert_eq!(refused(&client, &format!("select from {name}")).await, "42501", "{login} {name}");

@@ -155,7 +155,8 @@ async fn one(ground: &Ground, kind: usize, demand: &str) -> Answer {
         _ => {
             let claims = Some(claims(&ground.tenant, "query:read"));
             let body = json!({"external_ids": ["e"]}).to_string().into_bytes();
-            send(&ground.router, Method::POST, &format!("/v1/entities/batch?{demand}"), claims, &[], body).await
+            send(&ground.router, Method::POST, &format!("/v1/entities/batch?{demand}"), claims, &[], body)
+                .await
         }
     }
 }
