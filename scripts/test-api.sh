@@ -52,7 +52,10 @@ for _ in $(seq 120); do
   curl -sS -o /dev/null --fail -H "Authorization: Bearer $token" "$api/v1/entities/pump-7" 2>/dev/null && break
   sleep 0.25
 done
-EAVES_API_TOKEN=$token "$venv/bin/schemathesis" --config-file scripts/test-api.toml run "$api/openapi.json" \
+config=$PWD/scripts/test-api.toml
+# It keeps notes in the folder that it runs in.
+cd "$data"
+EAVES_API_TOKEN=$token "$venv/bin/schemathesis" --config-file "$config" run "$api/openapi.json" \
   --max-examples "${EAVES_API_EXAMPLES:-6}" --seed "${EAVES_API_SEED:-20260301}" "$@" || {
   status=$?
   grep -h '"ERROR"' "$data"/platform/logs/*query*.log 2>/dev/null | tail -20 >&2 || true

@@ -8,6 +8,7 @@
 use crate::context::Context;
 use crate::problem::{Estimate, Problem};
 use crate::window::{DAY, Window};
+use eaves_freshness::Demand;
 use eaves_model::TenantId;
 use eaves_store::read::{Cost, TenantGuards};
 use quick_cache::sync::Cache;
@@ -19,6 +20,18 @@ const FOR: Duration = Duration::from_secs(10);
 const SHORT_FIGURES: i64 = DAY / 24;
 /// Time of one attribute of one entity that is not worth it.
 const SHORT_BUCKETS: i64 = DAY;
+
+/// What is read for analytics may cost so many times as much.
+const ANALYTICS: f64 = 10.0;
+
+/// What becomes of a query that was planned.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Judged {
+    /// It is run.
+    Run,
+    /// It is asked of the sources of analytics, with this demand.
+    Elsewhere(Demand),
+}
 
 /// What an instance knows of its tenants' limits.
 pub(crate) struct Guards {
@@ -54,25 +67,40 @@ impl Guards {
         self.most.is_some() && time > SHORT_BUCKETS
     }
 
-    /// Refuses what would cost too much; `field` could be narrowed, `add` says how.
-    pub(crate) fn check(&self, cost: Cost, field: &str, add: &str) -> Result<(), Problem> {
-        match self.most {
-            Some(most) if cost.total > most => Err(self.refuse(cost, field, add)),
-            _ => Ok(()),
+    /// Lets a query run, or sends it to the sources of analytics where the caller lets it be moved; all
+    /// else is refused: `field` could be narrowed, `add` says how.
+    pub(crate) fn judge(
+        &self,
+        cost: Cost,
+        (demand, may_move): (Demand, bool),
+        field: &str,
+        add: &str,
+    ) -> Result<Judged, Problem> {
+        let Some(most) = self.most else { return Ok(Judged::Run) };
+        let most = if demand.is_analytics() { most * ANALYTICS } else { most };
+        if cost.total <= most {
+            return Ok(Judged::Run);
+        }
+        match demand.redirected_to_analytics() {
+            Some(moved) if may_move && !demand.is_analytics() => Ok(Judged::Elsewhere(moved)),
+            _ => Err(refuse(cost, most, field, add)),
         }
     }
 
-    /// What to say of a query that would cost too much.
+    /// What to say of a search that would cost too much.
     pub(crate) fn refuse(&self, cost: Cost, field: &str, add: &str) -> Problem {
-        let limit = self.most.unwrap_or_default();
-        let detail = format!(
-            "the database would go through about {} rows at a cost of {}, at most {} is spent: {add}",
-            grouped(cost.rows),
-            grouped(cost.total),
-            grouped(limit)
-        );
-        Problem::too_expensive(field, detail, Estimate { rows: cost.rows, cost: cost.total, limit })
+        refuse(cost, self.most.unwrap_or_default(), field, add)
     }
+}
+
+fn refuse(cost: Cost, limit: f64, field: &str, add: &str) -> Problem {
+    let detail = format!(
+        "the database would go through about {} rows at a cost of {}, at most {} is spent: {add}",
+        grouped(cost.rows),
+        grouped(cost.total),
+        grouped(limit)
+    );
+    Problem::too_expensive(field, detail, Estimate { rows: cost.rows, cost: cost.total, limit })
 }
 
 /// A number with commas between thousands.
@@ -121,12 +149,22 @@ mod tests {
     #[test]
     fn a_refusal_tells_the_estimate_and_what_to_add() {
         let guards = Guards::new(1_000_000);
-        assert!(guards.check(Cost { total: 999_999.0, rows: 1e9 }, "from", "x").is_ok());
+        let judge = |cost: Cost, demand, may_move| {
+            guards.judge(cost, (demand, may_move), "from", "shorten the window")
+        };
+        let cheap = Cost { total: 999_999.0, rows: 1e9 };
+        assert_eq!(judge(cheap, Demand::EVENTUAL, false).unwrap(), Judged::Run);
         let cost = Cost { total: 2_400_000.4, rows: 48_123_456.0 };
-        let refused = format!("{:?}", guards.check(cost, "from", "shorten the window").unwrap_err());
+        let refused = format!("{:?}", judge(cost, Demand::EVENTUAL, false).unwrap_err());
         assert!(refused.contains("48,123,456 rows at a cost of 2,400,000, at most 1,000,000"), "{refused}");
         assert!(refused.contains("shorten the window"), "{refused}");
-        assert!(Guards::new(0).check(cost, "from", "x").is_ok());
+        // Analytics may spend more, and not everything.
+        let moved = judge(cost, Demand::EVENTUAL, true).unwrap();
+        assert!(matches!(moved, Judged::Elsewhere(demand) if demand.is_analytics() && demand.redirected));
+        assert_eq!(judge(cost, Demand::ANALYTICS, false).unwrap(), Judged::Run);
+        let huge = Cost { total: 1e8, rows: 1e9 };
+        assert!(judge(huge, Demand::ANALYTICS, true).is_err());
+        assert_eq!(Guards::new(0).judge(huge, (Demand::EVENTUAL, false), "from", "x").unwrap(), Judged::Run);
         assert_eq!(grouped(7.0), "7");
     }
 }

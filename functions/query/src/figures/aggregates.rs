@@ -6,6 +6,7 @@ use crate::body;
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::checked;
+use crate::guard::Judged;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
@@ -107,6 +108,7 @@ pub(crate) struct AggregatesAnswer {
     security(("jwt" = ["query:read"])),
     params(
         ("consistency" = Option<String>, Query, description = "`eventual` (default) or `analytics`; `strong` is not possible: what is not flushed yet is in no figure"),
+        ("on_expensive" = Option<String>, Query, description = "What becomes of figures that cost too much: `refuse` (default), or `analytics`: they are read as with `consistency=analytics`, which may cost ten times as much"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
     request_body(content = AggregatesBody, content_type = "application/json"),
@@ -126,7 +128,8 @@ pub(crate) async fn post_aggregates(
     body: Bytes,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
-    let demand = super::demand(&params.only(&["consistency", "max_staleness"])?)?;
+    let params = params.only(&["consistency", "max_staleness", "on_expensive"])?;
+    let (mut demand, may_move) = (super::demand(&params)?, super::may_move(&params)?);
     let body: AggregatesBody = body::object(&body, "{\"attributes\": [\"temperature\"]}")?;
     let window = Window::of(body.from, body.to, Timestamp::now(), caller.windows())?;
     let names = names(&body.attributes)?;
@@ -157,7 +160,13 @@ pub(crate) async fn post_aggregates(
         if context.guards.looks_at_figures(window) {
             let done = server.reader.aggregates_cost(&query).await;
             let Some((cost, _)) = attempt.take(route, server, done)? else { continue };
-            context.guards.check(cost, "from", super::NARROW)?;
+            if let Judged::Elsewhere(moved) =
+                context.guards.judge(cost, (demand, may_move), "from", super::NARROW)?
+            {
+                demand = moved;
+                attempt = context.sources.attempt(demand, Need::Flushed, None);
+                continue;
+            }
         }
         let done = server.reader.aggregates(&query).await;
         let Some((rows, lag)) = attempt.take(route, server, done)? else { continue };

@@ -5,6 +5,7 @@ use crate::answer::{Provenance, figure, raw};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
+use crate::guard::Judged;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
@@ -89,6 +90,7 @@ pub(crate) struct DistributionAnswer {
         ("buckets" = Option<u32>, Query, description = "Of numbers: how many buckets, 1 to 200 (default 20)"),
         ("top" = Option<u32>, Query, description = "Of all else: how many values, 1 to 100 (default 20)"),
         ("consistency" = Option<String>, Query, description = "`eventual` (default) or `analytics`; `strong` is not possible: what is not flushed yet is in no figure"),
+        ("on_expensive" = Option<String>, Query, description = "What becomes of figures that cost too much: `refuse` (default), or `analytics`: they are read as with `consistency=analytics`, which may cost ten times as much"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
     responses(
@@ -107,8 +109,9 @@ pub(crate) async fn get_distribution(
     params: Params,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
-    let params = params.only(&["from", "to", "type", "buckets", "top", "consistency", "max_staleness"])?;
-    let demand = super::demand(&params)?;
+    let known = ["from", "to", "type", "buckets", "top", "consistency", "max_staleness", "on_expensive"];
+    let params = params.only(&known)?;
+    let (mut demand, may_move) = (super::demand(&params)?, super::may_move(&params)?);
     let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now(), caller.windows())?;
     let name = checked("name", &name)?;
     let entity_type = match params.get("type") {
@@ -146,7 +149,13 @@ pub(crate) async fn get_distribution(
         if context.guards.looks_at_figures(window) {
             let done = server.reader.distribution_cost(&query).await;
             let Some((cost, _)) = attempt.take(route, server, done)? else { continue };
-            context.guards.check(cost, "from", super::NARROW)?;
+            if let Judged::Elsewhere(moved) =
+                context.guards.judge(cost, (demand, may_move), "from", super::NARROW)?
+            {
+                demand = moved;
+                attempt = context.sources.attempt(demand, Need::Flushed, None);
+                continue;
+            }
         }
         let done = server.reader.distribution(&query).await;
         let Some((found, lag)) = attempt.take(route, server, done)? else { continue };

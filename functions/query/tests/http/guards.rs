@@ -131,6 +131,19 @@ pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: 
         "a type of entity",
     );
     post(&open, &tenant, "/v1/aggregates", &aggregates).await.ok();
+    // Analytics may spend more, where the caller lets the question be moved there.
+    for moved in [
+        get(&strict, &tenant, &format!("{distribution}&on_expensive=analytics")).await,
+        post(&strict, &tenant, "/v1/aggregates?on_expensive=analytics", &aggregates).await,
+    ] {
+        let moved = moved.ok();
+        let freshness = &moved.body["metadata"]["freshness"];
+        assert_eq!(freshness["consistency"], "analytics", "{freshness}");
+        let reason = freshness["route_reason"].as_str().unwrap();
+        assert!(reason.starts_with("redirected to analytics because of its cost"), "{reason}");
+    }
+    let path = "/v1/aggregates?on_expensive=ignore";
+    post(&strict, &tenant, path, &aggregates).await.problem(400, Some("on_expensive"), "neither");
     // The same question about little.
     post(&strict, &small, "/v1/aggregates", &aggregates).await.ok();
 
