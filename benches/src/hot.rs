@@ -194,6 +194,7 @@ async fn from_redis(rig: &Rig, million: &Million) -> Result<Figure> {
             as_of: Timestamp::now(),
             attrs_json: found.attrs_json,
             times_json: found.times_json,
+            taken: None,
         });
     }
     cache.write_through(&entries).await?;
