@@ -115,7 +115,10 @@ pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
         for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
             let bounded = |p: &RefOr<Parameter>| matches!(p, RefOr::T(p) if p.name == "max_staleness");
             if operation.parameters.iter().flatten().any(bounded) {
-                operation.parameters.get_or_insert_default().extend(TOKENS.map(|token| RefOr::T(token_parameter(token))));
+                operation
+                    .parameters
+                    .get_or_insert_default()
+                    .extend(TOKENS.map(|token| RefOr::T(token_parameter(token))));
             }
             let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") else { continue };
             for (name, description) in HEADERS {
