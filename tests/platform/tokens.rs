@@ -46,7 +46,7 @@ pub(crate) async fn a_read_has_what_was_just_written(w: &World) -> Result<()> {
         w.until(30, &format!("an answer from {source}"), || async {
             let answer = w.get("globex", &path).await?;
             ensure!(answer.status == 200 && answer.text.contains("\"value\":30,"), "{path}: {}", answer.text);
-            Ok(answer.header("x-data-source")? == source)
+            anyhow::Ok(answer.header("x-data-source")? == source)
         })
         .await?;
     }
@@ -109,7 +109,7 @@ pub(crate) async fn a_silent_redis_only_costs_time(w: &World) -> Result<()> {
     let cached = || async {
         let answer = w.get("globex", &path).await?;
         ensure!(answer.status == 200, "{} {}", answer.status, answer.text);
-        Ok(answer.header("x-cache-hit")? == "true")
+        anyhow::Ok(answer.header("x-cache-hit")? == "true")
     };
     w.until(30, "an answer from the cache", cached).await?;
     let url = reqwest::Url::parse(&w.platform.endpoints().redis_url)?;
