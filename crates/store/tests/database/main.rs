@@ -27,6 +27,7 @@ mod pooler;
 mod redrive;
 mod register;
 mod rest;
+mod runbooks;
 mod schema;
 mod search;
 mod settings;
@@ -43,6 +44,7 @@ fn main() {
     migrate::add(&mut suite);
     pooler::add(&mut suite);
     tls::add(&mut suite);
+    runbooks::add(&mut suite);
     // All that functions do, directly and through a pooler (docs/rds-proxy.md).
     suite.also_pooled(true);
     register::add(&mut suite);
