@@ -11,6 +11,8 @@ mod attribute;
 mod audit;
 mod db;
 mod demo;
+#[cfg(test)]
+mod documented;
 mod hot;
 mod local;
 mod losses;
