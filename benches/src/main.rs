@@ -21,6 +21,7 @@ mod queries;
 mod recovery;
 mod results;
 mod rig;
+mod tracing;
 
 use anyhow::{Context as _, Result, bail};
 use eaves_local::Options;
@@ -54,12 +55,16 @@ const NAMES: &[&str] = &[
     languages::NAMES[1],
     languages::NAMES[2],
     languages::NAMES[3],
+    tracing::NAMES[0],
 ];
 
 fn main() -> Result<ExitCode> {
     // Where plugins run that are measured in a process of their own.
     if RunnerCommand::is_meant() {
         return Ok(run_plugins());
+    }
+    if tracing::is_meant() {
+        return tracing::run().map(|()| ExitCode::SUCCESS);
     }
     bench().map(|()| ExitCode::SUCCESS)
 }
@@ -73,6 +78,9 @@ async fn bench() -> Result<()> {
         figures.extend(plugin::measure()?);
     }
     figures.extend(languages::measure(&wanted)?);
+    if wanted(tracing::NAMES) {
+        figures.push(tracing::measure()?);
+    }
     // The rest needs the platform; figures that come from one run are measured together.
     if wanted(&NAMES[3..17]) {
         let rig = rig::Rig::start(without_loads()).await.context("start the platform")?;
