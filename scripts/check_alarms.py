@@ -49,10 +49,11 @@ constants = dict(re.findall(r'pub const (\w+): &str = "(\w+)";', text))
 own = {}
 for const, functions in re.findall(r"name:\s*(\w+),\s*unit:\s*Unit::\w+,\s*functions:\s*&\[([^\]]*)\]", text):
     own[constants[const]] = set(re.findall(r'"(\w[\w-]*)"', functions))
-    used = f"metrics::{const}"
+    # By its path, or brought in by a `use`.
+    used = re.compile(rf"\b{const}\b")
     for function in own[constants[const]]:
         sources = (ROOT / "functions" / function / "src").rglob("*.rs")
-        if not any(used in path.read_text() for path in sources):
+        if not any(used.search(path.read_text()) for path in sources):
             errors.append(f"metrics.rs: {const} is said to be written by {function}, which does not name it")
 for function in (ROOT / "functions").iterdir():
     for path in (function / "src").rglob("*.rs"):

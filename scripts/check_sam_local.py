@@ -5,17 +5,20 @@ function to be tried with. Run it with the Python of SAM (.tools/lint)."""
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+TEMPLATE = ROOT / "sam-template.yaml"
 # What a platform on one machine says of itself (crates/local/src/state.rs), made up.
 PLATFORM = {
     "database_port": 5001, "replica_port": 5002, "database": "eaves", "region": "us-east-1", "stream": "s",
-    "passwords": {role: f"password of {role}" for role in ("eaves_ingest", "eaves_flush", "eaves_query")},
+    "passwords": {role: f"password of {role}" for role in re.findall(r"EAVES_DB_USER: (\w+)", TEMPLATE.read_text())},
     "aws_endpoint_url": "http://127.0.0.1:5003", "kinesis_endpoint_url": "http://127.0.0.1:5004",
     "redis_url": "redis://127.0.0.1:5005", "registry_table": "t", "plugin_bucket": "b", "plugin_key": "00" * 32,
+    "archive_bucket": "a",
 }
 # Made up as well: what only a deployment knows.
 os.environ.update(AWS_DEFAULT_REGION="eu-central-1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x",
@@ -42,7 +45,7 @@ def main():
         local = data / "local.yaml"
         told = subprocess.run(
             [ROOT / "scripts/sam-local-env.sh", folder], capture_output=True, text=True,
-            env={**os.environ, "EAVES_SAM_TEMPLATE": str(ROOT / "sam-template.yaml"), "EAVES_SAM_LOCAL": str(local)},
+            env={**os.environ, "EAVES_SAM_TEMPLATE": str(TEMPLATE), "EAVES_SAM_LOCAL": str(local)},
         )
         if told.returncode:
             sys.exit(f"check_sam_local: {told.stderr}")
