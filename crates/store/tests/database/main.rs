@@ -16,6 +16,7 @@ mod commit;
 mod decisions;
 mod figures;
 mod flush;
+mod guards;
 mod hot;
 mod migrate;
 mod olap;
@@ -60,6 +61,7 @@ fn main() {
     several::add(&mut suite);
     figures::add(&mut suite);
     settings::add(&mut suite);
+    guards::add(&mut suite);
     olap::add(&mut suite);
     operate::add(&mut suite);
     statistics::add(&mut suite);
