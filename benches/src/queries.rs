@@ -80,9 +80,9 @@ pub(crate) async fn measure(
     };
     let filter_sql = |n: usize| {
         format!(
-            "select h.entity_id, h.hot_attrs from entity_jsonb h where h.tenant_id = {tenant}
-               and hot_terms(h.tenant_id, h.hot_attrs) @@ $$'{tenant}.site:{}' & '{tenant}.status:online'$$::tsquery
-             order by h.entity_id limit 101",
+            r#"select h.entity_id, h.hot_attrs from entity_jsonb h where h.tenant_id = {tenant}
+               and h.hot_attrs @> '{{"site": "{}", "status": "online"}}'
+             order by h.entity_id limit 101"#,
             site(n)
         )
     };

@@ -61,7 +61,8 @@ impl HostConfig {
             table_entries: 10_000,
             concurrency: 16,
             tick: Duration::from_millis(2),
-            describe_deadline: Duration::from_millis(100),
+            // Interpreters take their time where the host is not optimised.
+            describe_deadline: Duration::from_millis(if cfg!(debug_assertions) { 400 } else { 100 }),
             scan: ScanLimits::default(),
         })
     }

@@ -105,7 +105,8 @@ async fn one_entity(server: Arc<Server>) {
     w.attribute("a", ValueType::Float).await;
     let ingest = crate::support::connect(&db.role("eaves_ingest")).await;
     let call = |json: &str, at: &str| format!("select upsert_hot_attrs({}, {e}, '{json}', '{at}')", db.acme);
-    assert_eq!(text(&ingest, &call(r#"{"a":1.5}"#, "2026-01-01")).await, "1");
+    let version = text(&ingest, &call(r#"{"a":1.5}"#, "2026-01-01")).await;
+    assert!(version.parse::<i64>().unwrap() > 0, "{version}");
     assert_eq!(text(&ingest, &call(r#"{"a":0.5}"#, "2025-12-31")).await, "");
-    assert_eq!(db.one(ROW).await, r#"{"a": 1.5}|1|0"#);
+    assert_eq!(db.one(ROW).await, r#"{"a": 1.5}|0"#);
 }

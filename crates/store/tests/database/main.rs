@@ -21,7 +21,6 @@ mod hot;
 mod migrate;
 mod olap;
 mod operate;
-mod plans;
 mod plugins;
 mod points;
 mod pooler;
@@ -57,7 +56,6 @@ fn main() {
     tenancy::add(&mut suite);
     bypass::add(&mut suite);
     search::add(&mut suite);
-    plans::add(&mut suite);
     several::add(&mut suite);
     figures::add(&mut suite);
     settings::add(&mut suite);

@@ -149,7 +149,7 @@ async fn uses_the_index(server: Arc<Server>) {
         .await
         .unwrap();
     let scans =
-        "select coalesce(sum(idx_scan), 0) from pg_stat_user_indexes where indexrelname ~ 'hot_terms'";
+        "select coalesce(sum(idx_scan), 0) from pg_stat_user_indexes where indexrelname ~ 'hot_attrs'";
     let client = connect(&db.role("eaves_query")).await;
     client
         .batch_execute(&format!("select set_config('app.current_tenant_id', '{}', false)", db.acme))

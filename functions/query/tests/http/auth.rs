@@ -85,7 +85,7 @@ pub(crate) async fn unknown_routes_methods_and_names_are_problems(world: &World)
     world.get(&tenant, "/v1/entities/%FF").await.problem(400, Some("path"), "UTF-8");
     world.get(&tenant, "/v1/entities/a%00b").await.problem(400, Some("external_id"), "control");
     let bad = world.get(&tenant, "/v1/entities/a?consistency=quantum").await;
-    bad.problem(400, Some("consistency"), "strong or eventual");
+    bad.problem(400, Some("consistency"), "strong, eventual or analytics");
     let bad = world.get(&tenant, "/v1/entities/a?max_staleness=soon").await;
     bad.problem(400, Some("max_staleness"), "2s");
     let twice = world.get(&tenant, "/v1/entities/a?consistency=strong&consistency=eventual").await;

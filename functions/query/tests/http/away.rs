@@ -20,9 +20,9 @@ pub(crate) async fn a_paused_replica_is_left_for_the_primary(world: &World) {
     let answer = world.until(&tenant, path, |a| a.header("x-data-source") == "primary").await;
     assert_eq!(answer.body["points"].as_array().unwrap().len(), 2);
     // Measured again, a moment apart from what the route was chosen by.
-    let behind = |a: &crate::world::Answer| a.body["replica"]["lag_seconds"].as_f64() >= Some(5.0);
+    let behind = |a: &crate::world::Answer| a.body["replicas"][0]["lag_seconds"].as_f64() >= Some(5.0);
     let shown = world.until(&tenant, "/v1/freshness", behind).await;
-    assert_eq!(shown.body["replica"]["tier"], "NEAR_REALTIME");
+    assert_eq!(shown.body["replicas"][0]["tier"], "NEAR_REALTIME");
     world.replicates(true).await;
     world.until(&tenant, path, |a| a.header("x-data-source") == "read-replica").await;
 }

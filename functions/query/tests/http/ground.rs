@@ -153,6 +153,16 @@ impl Ground {
         execute(&self.superuser(Some(port)), sql).await;
     }
 
+    /// Waits until nothing is staged.
+    pub(crate) async fn drained(&self) {
+        let store = FlushStore::new(&settings(self.address, "eaves_flush", PASSWORD));
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while store.backlog().await.unwrap().staged_rows > 0 {
+            assert!(Instant::now() < deadline, "staging is not emptied");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         let claims = Some(claims(&self.tenant, "query:read"));
         send(&self.router, Method::GET, path, claims, &[], Vec::new()).await

@@ -63,7 +63,7 @@ pub(crate) async fn windows_are_the_tenants_own(world: &World) {
     };
     assert_eq!(days(&set(json!(3)).await.ok().body), (json!(3), json!(3)));
     assert_eq!(points(&tenant, history).await, 1, "three days and a moment ago");
-    let further = format!("{history}&from={}", ago(3 * DAY));
+    let further = format!("{history}&from={}&to={}", ago(3 * DAY), ago(0));
     assert_eq!(points(&tenant, &further).await, 2);
     for days in [0, 4, 400] {
         set(json!(days)).await.problem(400, Some("default_window_days"), "from 1 to 3");
@@ -86,8 +86,9 @@ async fn filled(world: &World, tenant: &Tenant) {
     world
         .execute(&format!(
             "insert into entities (tenant_id, external_id, entity_type) select {0}, 'e' || i, 'pump' from generate_series(1, 2000) i;
-             insert into entity_jsonb (tenant_id, entity_id, hot_attrs, hot_times)
-               select tenant_id, entity_id, jsonb_build_object('hot', entity_id % 100), jsonb_build_object('hot', 0)
+             insert into entity_jsonb (tenant_id, entity_id, oldest_at, observed_at, hot_attrs, hot_times)
+               select tenant_id, entity_id, to_timestamp(0), to_timestamp(0),
+                      jsonb_build_object('hot', entity_id % 100), jsonb_build_object('hot', 0)
                from entities where tenant_id = {0} and external_id <> 'p';
              insert into entity_values_ts (tenant_id, entity_id, attribute_id, observed_at, ingested_at, value_float)
                select h.tenant_id, h.entity_id, h.attribute_id, h.observed_at - i * interval '15 s', h.ingested_at, i
