@@ -69,9 +69,9 @@ impl Lag {
     /// No lag: the primary itself.
     pub const ZERO: Self = Self::AtMost(Duration::ZERO);
 
-    /// Whether it is surely below `bound`.
+    /// Whether it is surely below `bound`, also as it is told: in whole milliseconds, rounded up.
     pub fn is_under(self, bound: Duration) -> bool {
-        matches!(self, Self::AtMost(lag) if lag < bound)
+        matches!(self, Self::AtMost(lag) if in_millis(lag) < bound)
     }
 
     /// Seconds, or `None` if unknown.
@@ -90,4 +90,9 @@ impl fmt::Display for Lag {
             Self::Unknown => f.write_str("unknown"),
         }
     }
+}
+
+/// A time in whole milliseconds, rounded up, so that what is told never looks fresher than it is.
+pub(crate) fn in_millis(time: Duration) -> Duration {
+    Duration::from_nanos(u64::try_from(time.as_nanos().div_ceil(1_000_000) * 1_000_000).unwrap_or(u64::MAX))
 }

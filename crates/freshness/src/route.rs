@@ -189,7 +189,7 @@ pub fn route(demand: Demand, sources: Sources) -> Result<Route, NoSource> {
     for source in budget.order {
         match source {
             Source::Cache => {
-                if let Some(age) = sources.cache.age().filter(|age| *age < bound) {
+                if let Some(age) = sources.cache.age().filter(|age| Lag::AtMost(*age).is_under(bound)) {
                     return to(Source::Cache, Reason::CacheFresh { age, bound });
                 }
             }

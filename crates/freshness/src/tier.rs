@@ -1,6 +1,6 @@
 //! What an answer says about its own age.
 
-use crate::{Consistency, Demand, Lag, Purpose, Route, Source};
+use crate::{Consistency, Demand, Lag, Purpose, Route, Source, in_millis};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -110,7 +110,7 @@ impl Freshness {
             tier: Tier::of(lag),
             // Up, so that rounding never makes an answer look fresher.
             lag_seconds: match lag {
-                Lag::AtMost(lag) => Some(lag.as_nanos().div_ceil(1_000_000) as f64 / 1000.0),
+                Lag::AtMost(lag) => Some(in_millis(lag).as_millis() as f64 / 1000.0),
                 Lag::Unknown => None,
             },
             source: route.source,

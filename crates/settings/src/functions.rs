@@ -338,7 +338,8 @@ mod tests {
     impl Vars for Asked {
         fn get(&self, name: &str) -> Option<String> {
             self.0.borrow_mut().insert(name.to_owned());
-            let number = ["_PORT", "_MS", "_S", "_DAYS"].iter().any(|end| name.ends_with(end));
+            let number = ["_PORT", "_MS", "_S", "_DAYS", "_LIMIT"].iter().any(|end| name.ends_with(end))
+                || name.starts_with("EAVES_RATE_");
             let value = match name {
                 _ if number => "1",
                 "EAVES_DB_TLS" => "verify-full",

@@ -114,7 +114,7 @@ async fn read(
             Boarding::Pilot(pilot) => {
                 let began = Instant::now();
                 let cached = cached(context, tenant, external_id).await;
-                let young = cached.as_ref().is_some_and(|(_, age)| *age < demand.bound());
+                let young = cached.as_ref().is_some_and(|(_, age)| Lag::AtMost(*age).is_under(demand.bound()));
                 let (row, route, lag) = match young {
                     true => load(context, tenant, external_id, demand, cached).await?,
                     false => leased(context, tenant, external_id, demand, cached).await?,
@@ -163,7 +163,7 @@ async fn leased(
         context.told.wait();
         tokio::time::sleep(LEASE_PAUSE).await;
         known = cached(context, tenant, external_id).await;
-        if known.as_ref().is_some_and(|(_, age)| *age < demand.bound()) {
+        if known.as_ref().is_some_and(|(_, age)| Lag::AtMost(*age).is_under(demand.bound())) {
             break None;
         }
     };

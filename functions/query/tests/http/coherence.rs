@@ -30,25 +30,25 @@ const ATTRIBUTES: [&str; 3] = ["a", "b", "c"];
 /// What is known to be committed: by entity, each version with the time at which its commit had returned.
 #[derive(Default)]
 struct Ledger {
-    done: Mutex<HashMap<EntityId, BTreeMap<i64, Timestamp>>>,
+    done: Mutex<HashMap<EntityId, BTreeMap<i64, (Timestamp, &'static str)>>>,
     /// Odd while the database is down; what was committed is not known then.
     life: AtomicU64,
 }
 
 impl Ledger {
-    fn note(&self, rows: &[HotState]) {
+    fn note(&self, rows: &[HotState], by: &'static str) {
         let now = Timestamp::now();
         let mut done = self.done.lock().unwrap();
         for row in rows {
-            done.entry(row.entity).or_default().entry(row.version).or_insert(now);
+            done.entry(row.entity).or_default().entry(row.version).or_insert((now, by));
         }
     }
 
     /// The first version after `version` that was committed before `at`.
-    fn missed(&self, entity: EntityId, version: i64, at: Timestamp) -> Option<(i64, Timestamp)> {
+    fn missed(&self, entity: EntityId, version: i64, at: Timestamp) -> Option<(i64, Timestamp, &'static str)> {
         let done = self.done.lock().unwrap();
         let later = done.get(&entity)?.range(version + 1..);
-        later.map(|(v, t)| (*v, *t)).find(|(_, t)| *t < at)
+        later.map(|(v, (t, by))| (*v, *t, *by)).find(|(_, t, _)| *t < at)
     }
 
     /// Forgets what a crash undid.
@@ -93,7 +93,8 @@ pub(crate) async fn no_interleaving_makes_the_cache_lie(world: &World) {
         tenant,
         cache: world.cache().await,
         ledger: Ledger::default(),
-        entities: names.into_iter().zip(ids.iter().map(|e| e.id)).collect(),
+        // Not in the order that was asked for.
+        entities: ids.into_iter().map(|e| (e.external_id, e.id)).collect(),
         gate: AsyncMutex::new(()),
         raced: AtomicU64::new(0),
         over: AtomicBool::new(false),
@@ -154,11 +155,13 @@ impl Case<'_> {
             }
             let gate = self.gate.lock().await;
             let wanted: Vec<_> = ATTRIBUTES.iter().map(|name| (*name, ValueType::Integer)).collect();
-            let Ok(attributes) = store.register_attributes(self.tenant.id, &wanted, true).await else {
+            let Ok(mut attributes) = store.register_attributes(self.tenant.id, &wanted, true).await else {
                 drop(gate);
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;
             };
+            // Not in the order that was asked for either; "a" to "c" stand as they are sorted.
+            attributes.sort_by(|a, b| a.name.cmp(&b.name));
             let (mut points, mut hot) = (Vec::new(), Vec::new());
             for (entity, observed_at, values) in &stream[next] {
                 let tenant = self.tenant.id;
@@ -202,7 +205,7 @@ impl Case<'_> {
             let index = |position: &Position| position.sequence().parse::<usize>().unwrap() - 1_000_000 + 1;
             match done {
                 Ok(committed) => {
-                    self.ledger.note(&committed.hot);
+                    self.ledger.note(&committed.hot, "a batch");
                     let taken = Some((place.shard.clone(), position.clone()));
                     let entries: Vec<_> = committed
                         .hot
@@ -264,7 +267,7 @@ impl Case<'_> {
                 let began = Timestamp::now();
                 if let Ok(Some(step)) = flush.hot_step(rng.random_range(1..6), Some(Duration::ZERO)).await {
                     let rows = step.changed_rows();
-                    self.ledger.note(&rows);
+                    self.ledger.note(&rows, "a change of what is hot");
                     let entries: Vec<_> = rows.into_iter().map(|row| self.entry(row, began, None)).collect();
                     drop(self.cache.write_through(&entries).await);
                     parts += 1;

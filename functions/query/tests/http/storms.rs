@@ -145,10 +145,17 @@ async fn take_all(ground: &Ground, port: u16) -> Vec<Client> {
     config.password(superuser.password.expose());
     let (admin, connection) = config.connect(NoTls).await.unwrap();
     tokio::spawn(connection);
-    let hog = settings(port, "eaves_admin", PASSWORD);
+    // Those kept back for superusers, too.
+    let hog = superuser.clone();
     let mut hogs = Vec::new();
     let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'eaves_query'";
     for _ in 0..3 {
+        admin.execute(end, &[]).await.unwrap();
+        // Their places are free when they are gone, not when they are told to go.
+        let left = "select count(*) from pg_stat_activity where usename = 'eaves_query'";
+        while admin.query_one(left, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         loop {
             let mut config = tokio_postgres::Config::new();
             config
@@ -161,8 +168,6 @@ async fn take_all(ground: &Ground, port: u16) -> Vec<Client> {
             tokio::spawn(connection);
             hogs.push(client);
         }
-        admin.execute(end, &[]).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     hogs
 }
