@@ -114,7 +114,8 @@ async fn read(
             Boarding::Pilot(pilot) => {
                 let began = Instant::now();
                 let cached = cached(context, tenant, external_id).await;
-                let young = cached.as_ref().is_some_and(|(_, age)| Lag::AtMost(*age).is_under(demand.bound()));
+                let young =
+                    cached.as_ref().is_some_and(|(_, age)| Lag::AtMost(*age).is_under(demand.bound()));
                 let (row, route, lag) = match young {
                     true => load(context, tenant, external_id, demand, cached).await?,
                     false => leased(context, tenant, external_id, demand, cached).await?,

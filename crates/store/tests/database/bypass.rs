@@ -37,7 +37,8 @@ async fn attempt(client: &Client, tenant: Option<TenantId>, sql: &str) -> Result
         }
         .await;
         client.batch_execute("rollback").await.unwrap();
-        return copied.map_err(|e: tokio_postgres::Error| e.code().map_or(e.to_string(), |c| c.code().to_owned()));
+        return copied
+            .map_err(|e: tokio_postgres::Error| e.code().map_or(e.to_string(), |c| c.code().to_owned()));
     }
     let done = client.simple_query(sql).await;
     client.batch_execute("rollback").await.unwrap();
@@ -216,7 +217,9 @@ async fn functions(server: Arc<Server>) {
         assert!(!found.contains(mark), "{sql}: {found}");
         // Two of these keep to the policies. A test's database is a copy, which does not inherit that
         // nobody may make temporary tables (`schema::public_has_no_rights`).
-        let allowed = ["set row_security", "copy", "select set_config", "create function pg_temp"].iter().any(|s| sql.starts_with(s));
+        let allowed = ["set row_security", "copy", "select set_config", "create function pg_temp"]
+            .iter()
+            .any(|s| sql.starts_with(s));
         assert!(allowed || done.is_err(), "{sql}: {done:?}");
     }
     // A filter is data, whatever stands in it.

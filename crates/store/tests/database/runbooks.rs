@@ -65,7 +65,8 @@ async fn their_statements_run(server: Arc<Server>) {
                 db.one("select pg_create_physical_replication_slot('eaves_olap_runbook')").await;
             }
             // Nobody has this process, and there is no such month.
-            let sql = sql.replace("<pid>", "0").replace("(pid)", "(0)").replace("<name>", "eaves_olap_runbook");
+            let sql =
+                sql.replace("<pid>", "0").replace("(pid)", "(0)").replace("<name>", "eaves_olap_runbook");
             // Other tests on this server have slots of their own.
             let sql = sql.replace("'^eaves_olap_'", "'^eaves_olap_runbook'");
             let sql = sql.replace("$PARTITION", "entity_values_ts_p2019_01");
@@ -81,7 +82,10 @@ async fn their_statements_run(server: Arc<Server>) {
         }
     }
     assert!(count >= 15, "{count} statements were found: are the pages read as they are written?");
-    assert_eq!(db.one("select count(*) from pg_replication_slots where slot_name = 'eaves_olap_runbook'").await, "0");
+    assert_eq!(
+        db.one("select count(*) from pg_replication_slots where slot_name = 'eaves_olap_runbook'").await,
+        "0"
+    );
 }
 
 async fn the_queries_they_name_are_there(_server: Arc<Server>) {

@@ -64,7 +64,12 @@ pub(super) async fn answer(
         if context.guards.looks_at_buckets(window, attributes.len()) {
             let done = server.reader.history_buckets_cost(&query).await;
             let Some((cost, _)) = attempt.take(route, server, done)? else { continue };
-            context.guards.judge(cost, (demand, false), "from", "take a shorter window or fewer attributes")?;
+            context.guards.judge(
+                cost,
+                (demand, false),
+                "from",
+                "take a shorter window or fewer attributes",
+            )?;
         }
         let done = server.reader.history_buckets(&query).await;
         let Some((found, lag)) = attempt.take(route, server, done)? else { continue };

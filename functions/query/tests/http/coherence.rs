@@ -45,7 +45,12 @@ impl Ledger {
     }
 
     /// The first version after `version` that was committed before `at`.
-    fn missed(&self, entity: EntityId, version: i64, at: Timestamp) -> Option<(i64, Timestamp, &'static str)> {
+    fn missed(
+        &self,
+        entity: EntityId,
+        version: i64,
+        at: Timestamp,
+    ) -> Option<(i64, Timestamp, &'static str)> {
         let done = self.done.lock().unwrap();
         let later = done.get(&entity)?.range(version + 1..);
         later.map(|(v, (t, by))| (*v, *t, *by)).find(|(_, t, _)| *t < at)

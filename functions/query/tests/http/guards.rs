@@ -170,7 +170,7 @@ pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: 
     post(&roomy, &tenant, search, &json!({"filter": {"attribute": "hot", "gt": 90}})).await.ok();
     // What is wrong with a filter is told first.
     let wrong = json!({"filter": {"attribute": "nix", "gt": 1}});
-    post(&strict, &tenant, search, &wrong).await.problem(400, Some("filter"), "nix");
+    post(&strict, &tenant, search, &wrong).await.problem(400, Some("filter.attribute"), "nix");
 }
 
 pub(crate) async fn a_noisy_tenant_is_held_back_and_the_others_are_not(world: &World) {

@@ -2,7 +2,7 @@
 //! worked on, connections used up. Everything recovers by itself.
 
 use crate::ground::Ground;
-use crate::world::{Answer, PASSWORD, settings};
+use crate::world::Answer;
 use futures_util::future::join_all;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
