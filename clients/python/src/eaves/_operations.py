@@ -62,7 +62,9 @@ def get_entity(
     there is `NotYet`.
     """
     request = Request(
-        "GET", ("v1", "entities", name("entity_id", entity_id)), demand(consistency, max_staleness, purpose, token, wait)
+        "GET",
+        ("v1", "entities", name("entity_id", entity_id)),
+        demand(consistency, max_staleness, purpose, token, wait),
     )
     return Operation(request, lambda a: build(Entity, a.json["entity"], "entity", metadata=_metadata(a)))
 
