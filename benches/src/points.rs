@@ -31,7 +31,7 @@ pub(crate) async fn measure(rig: &Rig) -> Result<Vec<Figure>> {
         for (at, ((policy, tenant), rates)) in POLICIES.iter().zip(&mut rates).enumerate() {
             // Records of a shard are numbered from the same on: each run has shards of its own.
             let first = FIRST + SHARDS * (POLICIES.len() * round + at);
-            let run = run_of(rig, *tenant, Shape::Device, DEVICES, first, EVENTS).await;
+            let run = run_of(rig, tenant, Shape::Device, DEVICES, first, EVENTS).await;
             rates.push(run.with_context(|| format!("policy {policy}"))?.per_s());
         }
     }

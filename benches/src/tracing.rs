@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        without.push(runtime.block_on(timed(|n| bare(n))));
+        without.push(runtime.block_on(timed(bare)));
         with.push(runtime.block_on(timed(|n| spanned("a-stream", n))));
     }
     let median = |figures: &mut Vec<f64>| crate::results::percentile(figures, 50.0);

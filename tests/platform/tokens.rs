@@ -50,7 +50,6 @@ pub(crate) async fn a_read_has_what_was_just_written(w: &World) -> Result<()> {
         })
         .await?;
     }
-    println!("sources: {sources:?}");
     // Another tenant's token is none.
     let foreign = w.get("acme", &format!("/v1/entities/tok-1?token={token}")).await?;
     ensure!(foreign.status == 400 && foreign.json["field"] == "token", "{}", foreign.text);
@@ -119,7 +118,6 @@ pub(crate) async fn a_silent_redis_only_costs_time(w: &World) -> Result<()> {
     let mut answer = [0; 3];
     redis.read_exact(&mut answer).await?;
     ensure!(&answer == b"+OK", "{answer:?}");
-    let paused = Instant::now();
     let mut slowest = Duration::ZERO;
     for n in 2..12 {
         let token = post(w, "tok-3", n, n).await?;
@@ -129,6 +127,6 @@ pub(crate) async fn a_silent_redis_only_costs_time(w: &World) -> Result<()> {
         ensure!(answer.status == 200, "{} {}", answer.status, answer.text);
         ensure!(answer.json["entity"]["attributes"]["tok_level"]["value"] == n, "{}", answer.text);
     }
-    println!("10 reads in {:?} with Redis silent, the slowest took {slowest:?}", paused.elapsed());
+    ensure!(slowest < Duration::from_secs(10), "with Redis silent a read took {slowest:?}");
     w.until(30, "an answer from the cache again", cached).await
 }

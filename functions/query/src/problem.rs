@@ -34,7 +34,7 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     /// Of a query that would cost too much: what was expected of it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    estimate: Option<Estimate>,
+    estimate: Option<Box<Estimate>>,
     #[serde(skip)]
     retry_after: Option<u8>,
 }
@@ -189,7 +189,7 @@ impl Problem {
 
     pub(crate) fn too_expensive(field: &str, detail: impl Into<String>, estimate: Estimate) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, "too-expensive", detail).at(field);
-        Self { estimate: Some(estimate), ..problem }
+        Self { estimate: Some(Box::new(estimate)), ..problem }
     }
 
     pub(crate) fn rate_limited(detail: impl Into<String>, retry_in: Duration) -> Self {

@@ -129,7 +129,7 @@ impl Rates {
     ) -> Option<Standing> {
         let quota = self.quota(class, own)?;
         let (units, forced) = units;
-        if let (false, Some(standing)) = (forced, self.from_lease(tenant, class, quota, units)) {
+        if let (false, Some(standing)) = (forced, self.leased(tenant, class, quota, units)) {
             return Some(standing);
         }
         let rate = Rate { quota, window: WINDOW };
@@ -162,7 +162,7 @@ impl Rates {
     }
 
     /// From what was taken before, or a refusal that still holds.
-    fn from_lease(&self, tenant: TenantId, class: Class, quota: u64, units: u64) -> Option<Standing> {
+    fn leased(&self, tenant: TenantId, class: Class, quota: u64, units: u64) -> Option<Standing> {
         let now = Instant::now();
         let mut all = self.lock();
         let held = all.get_mut(&(tenant, class))?;

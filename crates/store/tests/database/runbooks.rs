@@ -76,7 +76,7 @@ async fn their_statements_run(server: Arc<Server>) {
                 "{}: {sql}: what stands there?",
                 page.display()
             );
-            println!("{}: {sql}", page.display());
+            eprintln!("{}: {sql}", page.display());
             text(&db.sql, &sql).await;
             count += 1;
         }

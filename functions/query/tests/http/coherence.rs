@@ -27,10 +27,15 @@ const READERS: u64 = 6;
 /// What is hot from the beginning, and what becomes so and ceases to be.
 const ATTRIBUTES: [&str; 3] = ["a", "b", "c"];
 
+/// Versions of an entity: when each was known to be committed, and by whom.
+type Versions = BTreeMap<i64, (Timestamp, &'static str)>;
+/// A reading: of whom, when, and a value for each attribute by its place.
+type Reading = (EntityId, Timestamp, Vec<(usize, i64)>);
+
 /// What is known to be committed: by entity, each version with the time at which its commit had returned.
 #[derive(Default)]
 struct Ledger {
-    done: Mutex<HashMap<EntityId, BTreeMap<i64, (Timestamp, &'static str)>>>,
+    done: Mutex<HashMap<EntityId, Versions>>,
     /// Odd while the database is down; what was committed is not known then.
     life: AtomicU64,
 }
@@ -83,7 +88,7 @@ pub(crate) async fn no_interleaving_makes_the_cache_lie(world: &World) {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or_else(|| u64::try_from(Timestamp::now().as_micros()).unwrap());
-    println!("{most} raced reads, EAVES_SEED={seed}");
+    eprintln!("{most} raced reads, EAVES_SEED={seed}");
     // The third attribute is not hot by itself.
     let tenant = world.tenant(2).await;
     let mut store = IngestStore::connect(&role(world, "eaves_ingest")).await.unwrap();
@@ -120,7 +125,7 @@ pub(crate) async fn no_interleaving_makes_the_cache_lie(world: &World) {
         ending,
     );
     case.settle().await;
-    println!(
+    eprintln!(
         "{} raced reads, {written} batches, {changed} parts of changes, {crashed} crashes in {:.1} s",
         case.raced.load(Ordering::Relaxed),
         began.elapsed().as_secs_f64()
@@ -152,7 +157,7 @@ impl Case<'_> {
             ShardPlace { stream: "tests".into(), shard: "coherence".into(), consumer: "ingest".into() };
         let at = |n: usize| Position::whole(&(1_000_000 + n).to_string()).unwrap();
         // What the stream has: for each record its readings.
-        let mut stream: Vec<Vec<(EntityId, Timestamp, Vec<(usize, i64)>)>> = Vec::new();
+        let mut stream: Vec<Vec<Reading>> = Vec::new();
         let (mut next, mut batches) = (0, 0);
         while !self.is_over() || next < stream.len() {
             if next == stream.len() {
@@ -237,7 +242,7 @@ impl Case<'_> {
     }
 
     /// A record: some readings, one in three of them late.
-    fn record(&self, rng: &mut StdRng) -> Vec<(EntityId, Timestamp, Vec<(usize, i64)>)> {
+    fn record(&self, rng: &mut StdRng) -> Vec<Reading> {
         let reading = |rng: &mut StdRng| {
             let entity = self.entities[rng.random_range(0..ENTITIES)].1;
             let late = if rng.random_range(0..3) == 0 { rng.random_range(1..600) } else { 0 };
@@ -327,7 +332,7 @@ impl Case<'_> {
                 let version = answer.body["entity"]["version"].as_i64().unwrap();
                 let known = began.plus_micros(-(lag * 1_000_000.0) as i64);
                 let missed = self.ledger.missed(*entity, version, known);
-                if self.ledger.life.load(Ordering::SeqCst) == life && life % 2 == 0 {
+                if self.ledger.life.load(Ordering::SeqCst) == life && life.is_multiple_of(2) {
                     assert_eq!(missed, None, "{path} at {began}: {:?} {}", answer.headers, answer.text);
                 }
             }
