@@ -99,7 +99,8 @@ async fn lag_points(server: Arc<Server>) {
     let (e, a) = (w.entity("e").await, w.attribute("a", ValueType::Integer).await);
     let points = [w.point(e, a, 0, Value::Integer(1)), w.point(e, a, 1, Value::Integer(2))];
     w.commit(1, &points, &[]).await.unwrap();
-    let slot = format!("slot_{}", std::process::id());
+    // Of the server, not of the database: another variant of this test has its own.
+    let slot = format!("slot_{}", db.through.database);
     db.sql.execute("select pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot]).await.unwrap();
     let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(5));
     let first = reader.status().await.unwrap().value;
