@@ -117,6 +117,7 @@ impl Rig {
             ttl: Duration::from_secs(600),
             ca_file: None,
             cluster: false,
+            wait: eaves_settings::Cache::WAIT,
         };
         Ok(Cache::connect(&settings)?)
     }

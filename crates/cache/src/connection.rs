@@ -1,6 +1,6 @@
 //! The way to Redis: one server, or a cluster of shards; in plain text or over TLS.
 
-use crate::{CONNECT_TIMEOUT, CacheError, PIPELINE_TIMEOUT};
+use crate::{CacheError, PATIENCE};
 use eaves_settings::Cache as Settings;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClient;
@@ -49,6 +49,7 @@ impl Connection {
     /// Prepares it. Over `rediss://` the server's certificate and name are verified, always.
     pub(crate) fn prepare(settings: &Settings) -> Result<Self, CacheError> {
         let url = settings.url.expose();
+        let patience = settings.wait * PATIENCE;
         // The Redis client would switch verification off.
         if url.contains('#') {
             return Err(CacheError::Unverified);
@@ -59,17 +60,17 @@ impl Connection {
                 return Err(CacheError::ClusterAuthorities);
             }
             let builder = ClusterClient::builder([url])
-                .connection_timeout(CONNECT_TIMEOUT)
-                .response_timeout(PIPELINE_TIMEOUT)
+                .connection_timeout(patience)
+                .response_timeout(patience)
                 .retries(1);
             let client = builder.build().map_err(CacheError::BadUrl)?;
             return Ok(Self::Cluster(Box::new(Cluster { client, ready: Arc::default() })));
         }
         let client = Self::client(settings)?;
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_connection_timeout(Some(patience))
             // Operations have their own limits; this one ends what they gave up.
-            .set_response_timeout(Some(PIPELINE_TIMEOUT))
+            .set_response_timeout(Some(patience))
             .set_number_of_retries(0)
             .set_pipeline_buffer_size(1024);
         client

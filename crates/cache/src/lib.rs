@@ -33,12 +33,8 @@ use redis::{ErrorKind, RedisError, Script, ServerErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Longest wait for one answer.
-const RESPONSE_TIMEOUT: Duration = Duration::from_millis(20);
-/// Longest wait for a pipeline of writes.
-const PIPELINE_TIMEOUT: Duration = Duration::from_millis(200);
-/// Longest wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
+/// A pipeline of writes and a connection may take this many times what one answer may.
+const PATIENCE: u32 = 10;
 /// Entries in one pipeline.
 const PIPELINE: usize = 500;
 
@@ -89,6 +85,7 @@ pub struct Cache {
     subscriber: redis::Client,
     take_script: Arc<Script>,
     ttl: Duration,
+    wait: Duration,
 }
 
 impl std::fmt::Debug for Cache {
@@ -106,7 +103,8 @@ impl Cache {
         let take_script = Arc::new(Script::new(include_str!("take.lua")));
         let release = Arc::new(Script::new(include_str!("release.lua")));
         let (breaker, subscriber) = (Arc::default(), Connection::client(settings)?);
-        Ok(Self { connection, breaker, script, release, take_script, subscriber, ttl: settings.ttl })
+        let (ttl, wait) = (settings.ttl, settings.wait);
+        Ok(Self { connection, breaker, script, release, take_script, subscriber, ttl, wait })
     }
 
     /// Tells `ear` of changes that writers announce, of tenants that [`Listener::heard`] is asked about.
@@ -234,11 +232,11 @@ impl Cache {
     }
 
     async fn read<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, CacheError> {
-        self.guarded(RESPONSE_TIMEOUT, CacheError::Read, self.connection.query(command)).await
+        self.guarded(self.wait, CacheError::Read, self.connection.query(command)).await
     }
 
     async fn write<T>(&self, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, CacheError> {
-        self.guarded(PIPELINE_TIMEOUT, CacheError::Write, work).await
+        self.guarded(self.wait * PATIENCE, CacheError::Write, work).await
     }
 
     async fn guarded<T>(

@@ -5,7 +5,7 @@
 //! algorithm": all that is kept of a bucket is the time at which it will be full again, so an
 //! unused one costs nothing.
 
-use crate::{Cache, CacheError, RESPONSE_TIMEOUT};
+use crate::{Cache, CacheError};
 use eaves_model::TenantId;
 use redis::{ErrorKind, ServerErrorKind};
 use std::time::{Duration, Instant};
@@ -107,7 +107,7 @@ impl Cache {
             }
         };
         let (units, left, full_in, retry_in): (u64, u64, u64, u64) =
-            self.guarded(RESPONSE_TIMEOUT, CacheError::Write, work).await?;
+            self.guarded(self.wait, CacheError::Write, work).await?;
         Ok(Taken {
             units,
             left,

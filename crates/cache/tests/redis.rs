@@ -46,10 +46,14 @@ impl Redis {
     }
 
     fn cache(&self) -> Cache {
-        let url = Secret::new(format!("redis://127.0.0.1:{}", self.port));
-        Cache::connect(&Settings { url, ttl: Duration::from_secs(60), ca_file: None, cluster: false })
-            .unwrap()
+        Cache::connect(&settings(format!("redis://127.0.0.1:{}", self.port))).unwrap()
     }
+}
+
+/// A machine that runs other tests answers slowly: what is tested is what the cache says, not when.
+fn settings(url: String) -> Settings {
+    let wait = Duration::from_secs(5);
+    Settings { url: Secret::new(url), ttl: Duration::from_secs(60), ca_file: None, cluster: false, wait }
 }
 
 impl Drop for Redis {
@@ -280,7 +284,8 @@ async fn a_name_is_remembered_per_tenant() {
 #[tokio::test]
 async fn a_cache_that_is_away_fails_fast_and_comes_back() {
     let mut redis = Redis::start();
-    let cache = redis.cache();
+    let url = format!("redis://127.0.0.1:{}", redis.port);
+    let cache = Cache::connect(&Settings { wait: Settings::WAIT, ..settings(url) }).unwrap();
     until_ok(async || cache.write_through(&[entry(1, 1, 0)]).await).await;
 
     redis.stop();
@@ -348,10 +353,8 @@ async fn tls_is_verified_and_the_password_sent() {
     let redis = Redis { child, port, dir };
     redis.wait();
     let settings = |host: &str, ca: Option<&std::path::Path>| Settings {
-        url: Secret::new(format!("rediss://:pass%20word@{host}:{port}")),
-        ttl: Duration::from_secs(60),
         ca_file: ca.map(|path| path.to_str().unwrap().to_owned()),
-        cluster: false,
+        ..settings(format!("rediss://:pass%20word@{host}:{port}"))
     };
     let cache = Cache::connect(&settings("localhost", Some(&files.ca))).unwrap();
     answers(&cache).await;
@@ -394,8 +397,7 @@ async fn a_cluster_keeps_each_entry_on_its_shard() {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
-    let url = Secret::new(format!("redis://127.0.0.1:{}", nodes[0].port));
-    let settings = Settings { url, ttl: Duration::from_secs(60), ca_file: None, cluster: true };
+    let settings = Settings { cluster: true, ..settings(format!("redis://127.0.0.1:{}", nodes[0].port)) };
     let cache = Cache::connect(&settings).unwrap();
     answers(&cache).await;
     let entries: Vec<Entry> = (0..300).map(|n| entry(n, 2, 2)).collect();

@@ -262,9 +262,14 @@ pub struct Cache {
     pub ca_file: Option<String>,
     /// Whether it is a cluster of shards, found through the URL's host.
     pub cluster: bool,
+    /// Longest wait for one answer; for a pipeline of writes or a connection, ten times that.
+    pub wait: Duration,
 }
 
 impl Cache {
+    /// Longest wait for one answer: a cache that is slower than the database is of no use.
+    pub const WAIT: Duration = Duration::from_millis(20);
+
     /// From `EAVES_REDIS_URL`, `EAVES_REDIS_CA_FILE`, `EAVES_REDIS_CLUSTER` and `EAVES_CACHE_TTL_S`;
     /// `None` without a URL.
     pub fn read(vars: &impl Vars) -> Result<Option<Self>, SettingsError> {
@@ -272,7 +277,8 @@ impl Cache {
         let ttl = parsed(vars, "EAVES_CACHE_TTL_S", "a number of seconds", "600", Some(600))?;
         let cluster = parsed(vars, "EAVES_REDIS_CLUSTER", "true or false", "true", Some(false))?;
         let ca_file = vars.get("EAVES_REDIS_CA_FILE");
-        Ok(Some(Self { url: Secret::new(url), ttl: Duration::from_secs(ttl), ca_file, cluster }))
+        let (url, ttl) = (Secret::new(url), Duration::from_secs(ttl));
+        Ok(Some(Self { url, ttl, ca_file, cluster, wait: Self::WAIT }))
     }
 }
 

@@ -152,7 +152,8 @@ impl World {
     /// The cache as ingest has it.
     pub(crate) async fn cache(&self) -> Cache {
         let url = Secret::new(format!("redis://127.0.0.1:{}", self.redis.lock().unwrap().port));
-        let settings = CacheSettings { url, ttl: Duration::from_secs(60), ca_file: None, cluster: false };
+        let (ttl, wait) = (Duration::from_secs(60), CacheSettings::WAIT);
+        let settings = CacheSettings { url, ttl, ca_file: None, cluster: false, wait };
         let cache = Cache::connect(&settings).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         while cache.ping().await.is_err() {
