@@ -56,11 +56,12 @@ use tokio_postgres::{Client, Row};
 use tracing::Instrument as _;
 
 /// How old what a read saw may be, by the clock of the server that was read, that
-/// clock, and whether the server follows another.
-pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.beat_at) * 1000000)::int8, \
+/// clock, whether the server follows another, and whether it is reading again what a crash took
+/// (`V75__complete_as_of.sql`).
+pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.complete_at) * 1000000)::int8, \
      (case when f.history_as_of = '-infinity' then 9000000000000000 \
       else extract(epoch from clock_timestamp() - f.history_as_of) * 1000000 end)::int8, \
-     (extract(epoch from clock_timestamp()) * 1000000)::int8, pg_is_in_recovery() \
+     (extract(epoch from clock_timestamp()) * 1000000)::int8, pg_is_in_recovery(), staging_recovering() \
      from replication_heartbeat b, flush_state f";
 
 /// Shortest limit of a statement: 0 would mean none.
@@ -163,9 +164,9 @@ pub struct Snapshot<T> {
     pub value: T,
     /// When the read began.
     pub began: Instant,
-    /// Everything the primary committed before `began - beat_age` was seen, if the server
-    /// is a replica. (Assumes that the two servers' clocks agree.)
-    pub beat_age: Duration,
+    /// Everything acknowledged before `began - hot_age` was seen in the hot projection, if the server
+    /// is a replica or recovering. (Assumes that the two servers' clocks agree.)
+    pub hot_age: Duration,
     /// History held everything committed before `began - history_age`.
     pub history_age: Duration,
     /// When the read began, by the server's clock.
@@ -173,6 +174,8 @@ pub struct Snapshot<T> {
     /// The server follows another one, whatever its address promised: after a failover the
     /// primary's name may lead to a replica for a while.
     pub in_recovery: bool,
+    /// It is the primary, and values that were acknowledged before a crash are not read again yet.
+    pub recovering: bool,
     /// Whether the records that were waited for ([`awaiting`]) are in what was read; `None` if there
     /// were none.
     pub reached: Option<Reached>,
@@ -181,13 +184,19 @@ pub struct Snapshot<T> {
 impl<T> Snapshot<T> {
     /// The same ages with another value.
     pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Snapshot<U> {
-        let Self { value, began, beat_age, history_age, at, in_recovery, reached } = self;
-        Snapshot { value: with(value), began, beat_age, history_age, at, in_recovery, reached }
+        let Self { value, began, hot_age, history_age, at, in_recovery, recovering, reached } = self;
+        Snapshot { value: with(value), began, hot_age, history_age, at, in_recovery, recovering, reached }
     }
 
     fn try_map<U>(self, with: impl FnOnce(T) -> Result<U, ReadError>) -> Result<Snapshot<U>, ReadError> {
-        let Self { value, began, beat_age, history_age, at, in_recovery, reached } = self;
-        Ok(Snapshot { value: with(value)?, began, beat_age, history_age, at, in_recovery, reached })
+        let Self { value, began, hot_age, history_age, at, in_recovery, recovering, reached } = self;
+        let value = with(value)?;
+        Ok(Snapshot { value, began, hot_age, history_age, at, in_recovery, recovering, reached })
+    }
+
+    /// How far the hot projection was behind what was acknowledged when the read began, at most.
+    pub fn behind(&self) -> Duration {
+        if self.in_recovery || self.recovering { self.hot_age } else { Duration::ZERO }
     }
 }
 
@@ -317,10 +326,13 @@ impl Reader {
         let age =
             |column| Ok::<_, ReadError>(Duration::from_micros(u64::try_from(micros(column)?).unwrap_or(0)));
         let at = Timestamp::from_micros(micros(2)?).ok_or(ReadError::Unreadable("the server's clock"))?;
-        let in_recovery = ages.first().and_then(|row| row.try_get(3).ok());
-        let in_recovery = in_recovery.ok_or(ReadError::Unreadable("whether it is in recovery"))?;
-        let (beat_age, history_age) = (age(0)?, age(1)?);
-        Ok(Snapshot { value, began, beat_age, history_age, at, in_recovery, reached })
+        let flag = |column: usize| {
+            let flag = ages.first().and_then(|row| row.try_get::<_, bool>(column).ok());
+            flag.ok_or(ReadError::Unreadable("whether it is in recovery"))
+        };
+        let (in_recovery, recovering) = (flag(3)?, flag(4)?);
+        let (hot_age, history_age) = (age(0)?, age(1)?);
+        Ok(Snapshot { value, began, hot_age, history_age, at, in_recovery, recovering, reached })
     }
 }
 

@@ -16,7 +16,7 @@ use eaves_cache::{Entry, Named};
 use eaves_freshness::{Consistency, Demand, Lag, Route, Source};
 use eaves_model::rejection::excerpt;
 use eaves_model::{TenantId, Timestamp};
-use eaves_store::read::EntityRow;
+use eaves_store::read::{EntityRow, Snapshot};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -198,10 +198,7 @@ async fn load(
         };
         let done = server.reader.entity(tenant, external_id).await;
         let at = done.as_ref().map_or_else(|_| Timestamp::now(), |s| s.at);
-        let behind = match (&done, route.source) {
-            (Ok(snapshot), Source::ReadReplica) => snapshot.beat_age,
-            _ => Duration::ZERO,
-        };
+        let behind = done.as_ref().map_or(Duration::ZERO, Snapshot::behind);
         let Some((row, lag)) = attempt.take(route, server, done)? else { continue };
         match &row {
             Some(row) => {
@@ -270,6 +267,9 @@ pub(crate) async fn fill(
         taken: None,
     };
     let entries: Vec<Entry> = rows.iter().map(entry).collect();
+    if let Some(held) = &context.held {
+        entries.iter().for_each(|entry| held.saw(tenant, entry.entity, entry.version));
+    }
     // The cache being away only costs the next reader time.
     drop(cache.fill(&entries).await);
 }

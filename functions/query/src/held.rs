@@ -101,6 +101,11 @@ impl Held {
         self.inner.entries.get(&(tenant, entity))
     }
 
+    /// Lets go of what is older than what this instance has just read: nobody may have announced that.
+    pub(crate) fn saw(&self, tenant: TenantId, entity: EntityId, version: i64) {
+        self.inner.hear(Heard::Changed(tenant, entity, version));
+    }
+
     /// Before an entry is read from the cache.
     pub(crate) fn reading(&self, tenant: TenantId, entity: EntityId) -> Reading {
         let key = (tenant, entity);

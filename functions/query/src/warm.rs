@@ -128,8 +128,7 @@ async fn warm(context: &Context, tenant: TenantId, names: Vec<String>) {
         let done = server.reader.entities_named(tenant, &wanted).await;
         server.note(&done);
         if let Ok(found) = done {
-            let replica = !std::ptr::eq(server, &context.sources.primary);
-            let lag = Lag::AtMost(if replica { found.beat_age } else { Duration::ZERO });
+            let lag = Lag::AtMost(found.behind());
             tracing::info!(tenant.id = %tenant, entities = found.value.len(), "query.cache_warmed");
             for row in &found.value {
                 let named = Named { entity: row.entity, entity_type: row.entity_type.clone() };

@@ -37,7 +37,7 @@ async fn reads(server: Arc<Server>) {
     assert_eq!(reader.tenant("acme").await.unwrap().unwrap().id, db.acme);
     assert!(reader.tenant("nobody").await.unwrap().is_none());
     let ages = reader.ages().await.unwrap();
-    assert!(ages.beat_age < Duration::from_secs(30), "{:?}", ages.beat_age);
+    assert!(ages.hot_age < Duration::from_secs(30), "{:?}", ages.hot_age);
     assert_eq!(reader.quarantine_count(db.acme, &Filter::default()).await.unwrap(), (0, 0));
 }
 

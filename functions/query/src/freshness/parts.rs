@@ -36,6 +36,9 @@ pub(crate) struct PrimaryState {
     pub(super) available: bool,
     /// Seconds since the last heartbeat was written; null if it did not answer.
     pub(super) heartbeat_age_seconds: Option<f64>,
+    /// Whether values that were acknowledged before a crash are still being read again from the stream:
+    /// until then strong reads are refused. Null if it did not answer.
+    pub(super) recovering: Option<bool>,
     /// Heartbeats written so far.
     pub(super) heartbeats: Option<i64>,
     /// Its position in the WAL.
@@ -75,7 +78,7 @@ pub(crate) struct ReplicaState {
     /// `replaying`, `paused`, or `heartbeat` where its position cannot be had; null if it did not
     /// answer.
     pub(super) state: Option<String>,
-    /// At most so far behind the primary, in seconds, by the heartbeat it has.
+    /// At most so far behind what was acknowledged, in seconds, by the heartbeat it has.
     pub(super) lag_seconds: Option<f64>,
     /// The tier of the lag.
     pub(super) tier: &'static str,
@@ -146,7 +149,8 @@ impl PrimaryState {
         let followers = status.iter().flat_map(|s| s.value.of("replica"));
         Self {
             available: status.is_some(),
-            heartbeat_age_seconds: status.as_ref().map(|s| s.beat_age.as_secs_f64()),
+            heartbeat_age_seconds: heartbeat.and_then(|h| h.lag_seconds),
+            recovering: status.as_ref().map(|s| s.recovering),
             heartbeats: heartbeat.and_then(|h| h.lag_rows),
             position: heartbeat.and_then(|h| h.position.clone()),
             followers: followers.map(FollowerState::of).collect(),
@@ -165,7 +169,7 @@ impl FollowerState {
 
 impl ReplicaState {
     pub(super) fn of(place: usize, server: &Server, (status, response_ms): &Said) -> Self {
-        let lag = status.as_ref().map_or(Lag::Unknown, |s| Lag::AtMost(s.beat_age));
+        let lag = status.as_ref().map_or(Lag::Unknown, |s| Lag::AtMost(s.hot_age));
         // After a promotion it is a primary, which has no position to replay up to.
         let point = status.as_ref().filter(|s| s.value.is_replica).and_then(|s| s.value.of("replica").next());
         Self {

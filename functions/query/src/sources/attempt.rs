@@ -5,7 +5,7 @@ use super::{Need, Server, Sources};
 use crate::problem::Problem;
 use crate::{request, token};
 use eaves_freshness::{
-    Availability, Cached, Demand, Lag, NoSource, Route, Source, Sources as Known, replica_matters, route,
+    Availability, Cached, Consistency, Demand, Lag, NoSource, Route, Source, Sources as Known, replica_matters, route,
 };
 use eaves_store::read::{Allowance, Reached, ReadError, Snapshot};
 use eaves_telemetry::span;
@@ -32,6 +32,8 @@ pub(crate) struct Attempt<'a> {
     no_replica: bool,
     /// The primary answered, and its history is older than asked for.
     late: bool,
+    /// The primary answered, and reads again what a crash took: so what it has is older than asked for.
+    recovering: bool,
     /// The last one that answered lacks what the request's token names, and nobody else is left.
     lacking: bool,
     /// A part of the primary's share for reads that belong elsewhere, while this uses it.
@@ -50,6 +52,7 @@ impl<'a> Attempt<'a> {
             replica: None,
             no_replica: false,
             late: false,
+            recovering: false,
             lacking: false,
             share: None,
         }
@@ -150,14 +153,13 @@ impl<'a> Attempt<'a> {
                 Ok(None)
             }
             Ok(snapshot) => {
+                let aged = || {
+                    let age = age(self.need, snapshot.hot_age, snapshot.history_age);
+                    Lag::AtMost(snapshot.began.elapsed() + age)
+                };
                 let lag = match route.source {
-                    Source::ReadReplica => {
-                        let age = age(self.need, snapshot.beat_age, snapshot.history_age);
-                        Lag::AtMost(snapshot.began.elapsed() + age)
-                    }
-                    Source::Primary if self.need == Need::Flushed => {
-                        Lag::AtMost(snapshot.began.elapsed() + snapshot.history_age)
-                    }
+                    Source::ReadReplica => aged(),
+                    Source::Primary if snapshot.recovering || self.need == Need::Flushed => aged(),
                     Source::Primary | Source::Cache => Lag::ZERO,
                 };
                 // It fell behind between measuring and reading: only a bound that the
@@ -165,6 +167,11 @@ impl<'a> Attempt<'a> {
                 let too_old = self.demand.max_staleness.is_some_and(|bound| !lag.is_under(bound));
                 if route.source == Source::ReadReplica && too_old {
                     self.failed.extend(self.replica);
+                    return Ok(None);
+                }
+                let strong = self.demand.consistency == Consistency::Strong;
+                if route.source == Source::Primary && snapshot.recovering && (too_old || strong) {
+                    (self.primary_failures, self.recovering) = (TRIES, true);
                     return Ok(None);
                 }
                 if route.source == Source::Primary && self.need == Need::Flushed && too_old {
@@ -202,6 +209,10 @@ impl<'a> Attempt<'a> {
     }
 
     fn refuse(&self, why: NoSource) -> Problem {
+        if self.recovering {
+            let detail = "after a crash of the database, values that were acknowledged are being read again from the stream";
+            return Problem::unavailable(detail, Duration::from_secs(1));
+        }
         if self.late {
             let detail = "history is older than max_staleness: what came since is not flushed yet";
             return Problem::unavailable(detail, Duration::from_secs(1));

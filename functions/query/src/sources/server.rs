@@ -16,7 +16,7 @@ const MEASURE_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy)]
 struct Seen {
     at: Instant,
-    beat_age: Duration,
+    hot_age: Duration,
     history_age: Duration,
 }
 
@@ -73,7 +73,7 @@ impl Server {
         match done {
             Ok(s) => {
                 locked(&self.health.breaker).succeeded();
-                let seen = Seen { at: s.began, beat_age: s.beat_age, history_age: s.history_age };
+                let seen = Seen { at: s.began, hot_age: s.hot_age, history_age: s.history_age };
                 *locked(&self.health.seen) = Some(seen);
             }
             Err(e) if e.is_away() => {
@@ -91,7 +91,7 @@ impl Server {
     pub(super) fn lag(&self, need: Need) -> Lag {
         match *locked(&self.health.seen) {
             None => Lag::Unknown,
-            Some(seen) => Lag::AtMost(seen.at.elapsed() + age(need, seen.beat_age, seen.history_age)),
+            Some(seen) => Lag::AtMost(seen.at.elapsed() + age(need, seen.hot_age, seen.history_age)),
         }
     }
 
@@ -110,10 +110,10 @@ impl Server {
     }
 }
 
-/// How old what a replica has may be.
-pub(super) fn age(need: Need, beat: Duration, history: Duration) -> Duration {
+/// How old what a server has may be that is no primary, or a primary that lacks something.
+pub(super) fn age(need: Need, hot: Duration, history: Duration) -> Duration {
     match need {
-        Need::Hot => beat,
+        Need::Hot => hot,
         // The flush's own row came through the same replication, so its age covers both.
         Need::History | Need::Flushed => history,
     }

@@ -110,17 +110,21 @@ async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// A planned failover to a replica that is held up: the primary stops in order, its name leads to
-/// the replica before that is promoted.
+/// A failover that nobody prepared, to a replica that is held up: the primary is gone with what was staged
+/// and with its last commits, and its name leads to the replica before that is promoted. Until the stream
+/// was read again, strong reads are refused and others tell how old what they have is.
 async fn promote(ground: &Ground, a: u16) {
+    ground.flushes.store(false, Ordering::SeqCst);
+    let before = ground.known.lock().unwrap().len();
+    while ground.known.lock().unwrap().len() < before + 20 {
+        pause(Duration::from_millis(5)).await;
+    }
     ground.writes.store(false, Ordering::SeqCst);
     while !ground.rests.load(Ordering::SeqCst) {
         pause(Duration::from_millis(5)).await;
     }
-    // What is staged is in no replica: whoever fails over on purpose lets the flush empty it before. (After
-    // a failover without warning the stream is read again, as the drill shows.)
-    ground.drained().await;
-    ground.primary.lock().await.stop().await.unwrap();
+    ground.primary.lock().await.stop_immediately().await.unwrap();
+    ground.flushes.store(true, Ordering::SeqCst);
     ground.leads_to(a);
     // What answers there now is a replica, which no strong read may take for the primary.
     for _ in 0..10 {
@@ -129,8 +133,14 @@ async fn promote(ground: &Ground, a: u16) {
         pause(Duration::from_millis(30)).await;
     }
     ground.a.lock().await.promote().unwrap();
-    ground.until("/v1/entities/e?consistency=strong", |answer| answer.status == 200).await;
+    let lacks = |answer: &Answer| answer.body["primary"]["recovering"] == true;
+    ground.until("/v1/freshness", lacks).await;
+    for path in ["/v1/entities/e?consistency=strong", "/v1/entities/e/history/n?consistency=strong&limit=1"] {
+        ground.get(path).await.problem(503, None, "being read again from the stream");
+    }
     ground.writes.store(true, Ordering::SeqCst);
+    ground.until("/v1/entities/e?consistency=strong", |answer| answer.status == 200).await;
+    ground.get("/v1/entities/e/history/n?consistency=strong&limit=1").await.ok();
 }
 
 async fn read_on(ground: Arc<Ground>, seen: Arc<Seen>, on: Arc<AtomicBool>, reader: usize) {

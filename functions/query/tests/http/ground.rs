@@ -12,11 +12,11 @@ use eaves_pg_server::{PgOptions, PgServer};
 use eaves_settings::{Postgres, Secret};
 use eaves_store::admin::{AdminStore, set_password};
 use eaves_store::flush::FlushStore;
-use eaves_store::ingest::{Commit, HotRow, IngestStore};
+use eaves_store::ingest::{Commit, CommitError, HotRow, IngestStore, ShardPlace};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +24,9 @@ use tokio::sync::Mutex as AsyncMutex;
 
 /// Few enough to be used up by a case.
 const CONNECTIONS: &str = "40";
+
+/// From when on values are observed.
+static FIRST: LazyLock<Timestamp> = LazyLock::new(Timestamp::now);
 
 /// What was committed, and when that was known: by both clocks of the process.
 #[derive(Clone, Copy)]
@@ -43,8 +46,9 @@ pub(crate) struct Ground {
     address: u16,
     pub(crate) tenant: Tenant,
     pub(crate) router: Router,
-    /// Whether values are written, and whether the heartbeat is.
+    /// Whether values are written, staging is flushed, and the heartbeat written.
     pub(crate) writes: Arc<AtomicBool>,
+    pub(crate) flushes: Arc<AtomicBool>,
     pub(crate) beats: Arc<AtomicBool>,
     /// Set by the writer between two commits while it does not write.
     pub(crate) rests: Arc<AtomicBool>,
@@ -99,12 +103,12 @@ impl Ground {
         let stream = Arc::new(Memory::default()) as Arc<dyn Stream>;
         let context = Arc::new(Context::with_stream(&vars, stream).unwrap());
 
-        let (writes, beats, rests) = (flag(false), flag(true), flag(false));
+        let (writes, flushes, beats, rests) = (flag(false), flag(true), flag(true), flag(false));
         let known = Arc::new(Mutex::new(Vec::new()));
         let role = |name: &str| settings(address, name, PASSWORD);
         let tasks = vec![
             tokio::spawn(forward(listener, Arc::clone(&target))),
-            tokio::spawn(flush(role("eaves_flush"))),
+            tokio::spawn(flush(role("eaves_flush"), Arc::clone(&flushes))),
             tokio::spawn(beat(role("eaves_flush"), Arc::clone(&beats))),
             tokio::spawn(write(
                 role("eaves_ingest"),
@@ -123,6 +127,7 @@ impl Ground {
             tenant,
             router: router(context),
             writes,
+            flushes,
             beats,
             rests,
             known,
@@ -151,16 +156,6 @@ impl Ground {
 
     pub(crate) async fn sql(&self, port: u16, sql: &str) {
         execute(&self.superuser(Some(port)), sql).await;
-    }
-
-    /// Waits until nothing is staged.
-    pub(crate) async fn drained(&self) {
-        let store = FlushStore::new(&settings(self.address, "eaves_flush", PASSWORD));
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while store.backlog().await.unwrap().staged_rows > 0 {
-            assert!(Instant::now() < deadline, "staging is not emptied");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -197,10 +192,10 @@ async fn forward(listener: TcpListener, target: Arc<AtomicU16>) {
     }
 }
 
-async fn flush(settings: Postgres) {
+async fn flush(settings: Postgres, on: Arc<AtomicBool>) {
     loop {
         let store = FlushStore::new(&settings);
-        while store.stage_flush(50_000).await.is_ok() {
+        while !on.load(Ordering::SeqCst) || store.stage_flush(50_000).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -218,14 +213,13 @@ async fn beat(settings: Postgres, on: Arc<AtomicBool>) {
 }
 
 /// Commits 1, 2, 3, … as the value of one attribute of one entity, as ingest would. It goes on after a
-/// promotion, and never has a commit under way while it rests.
+/// failover, once it has read again what that took, and never has a commit under way while it rests.
 async fn write(
     settings: Postgres,
     tenant: TenantId,
     (on, rests): (Arc<AtomicBool>, Arc<AtomicBool>),
     known: Arc<Mutex<Vec<Known>>>,
 ) {
-    let mut value = 0i64;
     let mut store: Option<IngestStore> = None;
     loop {
         if !on.load(Ordering::SeqCst) {
@@ -242,19 +236,43 @@ async fn write(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        commit(open, tenant, value + 1).await;
-        value += 1;
-        let done = Known { value, at: Instant::now(), time: Timestamp::now() };
-        known.lock().unwrap().push(done);
+        let last = known.lock().unwrap().last().map_or(0, |k: &Known| k.value);
+        match commit(open, tenant, last + 1).await {
+            Ok(()) => {
+                let done = Known { value: last + 1, at: Instant::now(), time: Timestamp::now() };
+                known.lock().unwrap().push(done);
+            }
+            Err(CommitError::StagingLost { .. } | CommitError::CheckpointMoved { .. }) => {
+                replay(open, tenant, last).await;
+            }
+            Err(e) => panic!("{e:?}"),
+        }
         tokio::time::sleep(Duration::from_millis(4)).await;
     }
 }
 
-async fn commit(store: &mut IngestStore, tenant: TenantId, value: i64) {
+/// Commits everything up to `last` again that a failover took, with a pause in which it is missing.
+async fn replay(store: &mut IngestStore, tenant: TenantId, last: i64) {
+    let place = ShardPlace { stream: "tests".into(), shard: "0".into(), consumer: "tests".into() };
+    let until = Position::whole(&last.to_string()).unwrap();
+    store.rewind(&place, Some(&until)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    loop {
+        let at = store.checkpoint(&place).await.unwrap().position;
+        let at = at.map_or(0, |p| p.sequence().parse::<i64>().unwrap());
+        if at >= last {
+            return;
+        }
+        commit(store, tenant, at + 1).await.unwrap();
+    }
+}
+
+async fn commit(store: &mut IngestStore, tenant: TenantId, value: i64) -> Result<(), CommitError> {
     let entity = store.register_entities(tenant, &[("e", "pump")], true).await.unwrap()[0].id;
     let attribute =
         store.register_attributes(tenant, &[("n", ValueType::Integer)], true).await.unwrap()[0].id;
-    let observed_at = Timestamp::now();
+    // The same each time that the value is committed, and later for a higher one.
+    let observed_at = Timestamp::from_micros(FIRST.as_micros() + value).unwrap();
     let point = Point { tenant, entity, attribute, observed_at, plugin: None, value: Value::Integer(value) };
     let hot = HotRow { tenant, entity, observed_at, attrs_json: format!("{{\"n\":{value}}}") };
     let expected = (value > 1).then(|| Position::whole(&(value - 1).to_string()).unwrap());
@@ -270,5 +288,5 @@ async fn commit(store: &mut IngestStore, tenant: TenantId, value: i64) {
         quarantine: &[],
         redrives: &[],
     };
-    store.commit(&commit).await.unwrap();
+    store.commit(&commit).await.map(drop)
 }

@@ -58,7 +58,7 @@ async fn minute_behind(ground: &Ground) {
     // One that is under way may come after.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let port = ground.primary.lock().await.port();
-    ground.sql(port, "update replication_heartbeat set beat_at = clock_timestamp() - interval '60 s'").await;
+    ground.sql(port, "update replication_heartbeat set complete_at = clock_timestamp() - interval '60 s'").await;
     let all = |a: &Answer| {
         let lags = a.body["replicas"].as_array().unwrap();
         lags.iter().all(|r| r["lag_seconds"].as_f64() >= Some(60.0))

@@ -293,17 +293,11 @@ impl World {
         hot: &[HotRow],
         quarantine: &[Quarantined],
     ) {
-        let place = ShardPlace { stream: "tests".into(), shard: "0".into(), consumer: "ingest".into() };
-        // A crash emptied staging. What was lost of other cases nobody asks for any more.
-        while let Ok(found) = store.checkpoint(&place).await
-            && found.position.is_some()
-            && !found.epoch_current
-        {
-            store.rewind(&place, None).await.unwrap();
-            let found = store.checkpoint(&place).await.unwrap();
-            store.end_replay(&place, found.position.as_ref()).await.unwrap();
-            let last = found.position.map_or(0, |p| p.sequence().parse().unwrap());
-            self.stream.last.store(last, Ordering::SeqCst);
+        let place = place();
+        recovered(store, &place).await;
+        // After a crash it is where the flush was.
+        if let Some(at) = store.checkpoint(&place).await.unwrap().position {
+            self.stream.last.store(at.sequence().parse().unwrap(), Ordering::SeqCst);
         }
         let sequence = self.stream.last.fetch_add(1, Ordering::SeqCst);
         let expected = (sequence > 0).then(|| Position::whole(&sequence.to_string()).unwrap());
@@ -470,10 +464,32 @@ pub(crate) async fn execute(settings: &Postgres, sql: &str) {
     drop(connection.await);
 }
 
-/// The flush function's loop.
+/// The only shard.
+fn place() -> ShardPlace {
+    ShardPlace { stream: "tests".into(), shard: "0".into(), consumer: "ingest".into() }
+}
+
+/// Sees to a crash having emptied staging: the stream has nothing of it any more, and what was lost of other
+/// cases nobody asks for.
+async fn recovered(store: &mut IngestStore, place: &ShardPlace) {
+    while let Ok(found) = store.checkpoint(place).await
+        && found.begin.is_some() | found.position.is_some()
+        && (!found.epoch_current || found.replay_to.is_some())
+    {
+        store.rewind(place, None).await.unwrap();
+        let found = store.checkpoint(place).await.unwrap();
+        store.end_replay(place, found.position.as_ref()).await.unwrap();
+    }
+}
+
+/// The flush function's loop, which also sees to shards that nobody writes to after a crash.
 async fn flush(settings: Postgres, on: Arc<AtomicBool>) {
+    let ingest = Postgres { user: "eaves_ingest".into(), ..settings.clone() };
     loop {
         if let Ok(store) = FlushStore::connect(&settings).await {
+            if let Ok(mut store) = IngestStore::connect(&ingest).await {
+                recovered(&mut store, &place()).await;
+            }
             loop {
                 let flushed = if on.load(Ordering::SeqCst) {
                     store.stage_flush(50_000).await.map(drop)
