@@ -39,7 +39,11 @@ language plpgsql stable security definer
 set search_path = public, pg_temp
 as $$
 begin
-  if pg_is_in_recovery() or exists (select from staging_epoch where complete) then
+  -- Apart from the next condition: a replica cannot even plan a look at staging.
+  if pg_is_in_recovery() then
+    return false;
+  end if;
+  if exists (select from staging_epoch where complete) then
     return false;
   end if;
   return staging_awaits_replay();

@@ -132,6 +132,11 @@ impl ReadError {
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Connect(_) | Self::Away(_))
     }
+
+    /// The server was asked for what is staged, which one that follows another does not have.
+    pub fn is_of_a_follower(&self) -> bool {
+        matches!(self, Self::Away(Some(e)) if e.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED))
+    }
 }
 
 impl From<tokio_postgres::Error> for ReadError {
@@ -146,6 +151,8 @@ impl From<tokio_postgres::Error> for ReadError {
             "EV006" => return Self::TooExpensive(Cost::of_detail(database.detail().unwrap_or_default())),
             _ if *database.code() == SqlState::QUERY_CANCELED => return Self::TooSlow,
             _ if *database.code() == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => return Self::OutOfRange,
+            // Only a server that follows another one says so, of staging.
+            _ if *database.code() == SqlState::FEATURE_NOT_SUPPORTED => return Self::Away(Some(error)),
             // Connection exceptions, a replica's recovery that needs what was read, no resources,
             // shutdown, pooler errors.
             code if ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
@@ -287,6 +294,7 @@ impl Reader {
         // A read waits for others of its instance, and that is no fault of the server.
         let wait = tokio::time::timeout(limit, self.db.slot());
         let Ok(mut slot) = wait.await else { return Err(ReadError::Busy) };
+        let whole = limit;
         let limit = limit.saturating_sub(asked.elapsed()).max(LEAST_LIMIT);
         let awaited = reached::awaited();
         let work = async {
@@ -316,6 +324,8 @@ impl Reader {
         };
         let (began, ages, value, reached) = match done {
             Err(ReadError::TooSlow) if left < self.limit => return Err(ReadError::NoTime),
+            // It waited for longer than it was let run.
+            Err(ReadError::TooSlow) if limit < whole / 2 => return Err(ReadError::Busy),
             done => done?,
         };
         let micros = |column: usize| {

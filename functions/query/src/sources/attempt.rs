@@ -5,7 +5,8 @@ use super::{Need, Server, Sources};
 use crate::problem::Problem;
 use crate::{request, token};
 use eaves_freshness::{
-    Availability, Cached, Consistency, Demand, Lag, NoSource, Route, Source, Sources as Known, replica_matters, route,
+    Availability, Cached, Consistency, Demand, Lag, NoSource, Route, Source, Sources as Known,
+    replica_matters, route,
 };
 use eaves_store::read::{Allowance, Reached, ReadError, Snapshot};
 use eaves_telemetry::span;
@@ -139,6 +140,10 @@ impl<'a> Attempt<'a> {
             Ok(snapshot) if route.source == Source::Primary && snapshot.in_recovery => {
                 server.reader.reconnect();
                 Err(ReadError::Away(None))
+            }
+            Err(e) if e.is_of_a_follower() => {
+                server.reader.reconnect();
+                Err(e)
             }
             done => done,
         };

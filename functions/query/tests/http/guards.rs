@@ -17,10 +17,11 @@ pub(crate) async fn windows_are_the_tenants_own(world: &World) {
     let (tenant, usual) = (world.tenant(1).await, world.tenant(1).await);
     let change = GuardChange { longest_window_days: Some(3), default_window_days: Some(2), ..<_>::default() };
     guards(world, &tenant, change).await;
+    let old = ago(3 * DAY);
     for tenant in [&tenant, &usual] {
         let values = [("hot", Value::Float(1.0)), ("cold", Value::Float(2.0))];
         world.take(tenant.id, "p", ago(5), &values).await;
-        world.take(tenant.id, "p", ago(3 * DAY), &values).await;
+        world.take(tenant.id, "p", old, &values).await;
     }
     let told = world.get(&tenant, "/v1/tenant?consistency=strong").await.ok();
     let days = |answer: &Json| {
@@ -63,7 +64,7 @@ pub(crate) async fn windows_are_the_tenants_own(world: &World) {
     };
     assert_eq!(days(&set(json!(3)).await.ok().body), (json!(3), json!(3)));
     assert_eq!(points(&tenant, history).await, 1, "three days and a moment ago");
-    let further = format!("{history}&from={}&to={}", ago(3 * DAY), ago(0));
+    let further = format!("{history}&from={old}&to={}", old.plus_micros(3 * DAY * 1_000_000));
     assert_eq!(points(&tenant, &further).await, 2);
     for days in [0, 4, 400] {
         set(json!(days)).await.problem(400, Some("default_window_days"), "from 1 to 3");
