@@ -105,6 +105,12 @@ impl Context {
         self.sources.reads.load(Ordering::Relaxed)
     }
 
+    /// How many requests were told to come back, and how many answers missed their budget, for tests.
+    #[doc(hidden)]
+    pub fn shed_and_missed(&self) -> (u64, u64) {
+        self.told.shed_and_missed()
+    }
+
     /// The tenant of this name, if it is registered.
     pub(crate) async fn tenant(&self, name: &str) -> Result<Option<Tenant>, Problem> {
         let old = match self.memory.tenant(name) {

@@ -5,7 +5,8 @@ use super::{Need, Server, Sources};
 use crate::problem::Problem;
 use crate::{request, token};
 use eaves_freshness::{
-    Availability, Cached, Consistency, Demand, Lag, NoSource, Route, Source, Sources as Known, replica_matters, route,
+    Availability, Cached, Consistency, Demand, Lag, NoSource, Route, Source, Sources as Known,
+    replica_matters, route,
 };
 use eaves_store::read::{Allowance, Reached, ReadError, Snapshot};
 use eaves_telemetry::span;
@@ -216,6 +217,9 @@ impl<'a> Attempt<'a> {
         if self.late {
             let detail = "history is older than max_staleness: what came since is not flushed yet";
             return Problem::unavailable(detail, Duration::from_secs(1));
+        }
+        if matches!(why, NoSource::PrimaryBusy) {
+            return Problem::shed(why.to_string());
         }
         Problem::unavailable(why.to_string(), self.sources.primary.retry_in())
     }
