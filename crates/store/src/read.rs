@@ -33,7 +33,7 @@ pub use distribution::{Distribution, DistributionQuery, HistogramBucket, TopValu
 pub use entities::EntitiesQuery;
 pub use entity::{AttributeRow, EntityRow};
 pub(crate) use guards::tenant_guards;
-pub use guards::{Cost, TenantGuards, TenantRates};
+pub use guards::{Cost, TenantGuards};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use hot::{DecidingPlugin, HeldProposal, HotDecision, HotRun, LastHotRun, RunDecision};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
