@@ -148,7 +148,7 @@ async fn functions(server: Arc<Server>) {
     // Functions find tenants by name, and all that are decided for; the others tell how far the platform is.
     assert_eq!(
         careless,
-        "check_replication_lag, health_check, hot_tenants, lag_points, pipeline_status, positions_reached, tenants_by_name, \
+        "check_replication_lag, health_check, hot_tenants, lag_points, pipeline_status, positions_reached, staging_recovering, tenants_by_name, \
          unacknowledged_losses"
     );
     // Called with nothing and with everything, as one tenant, without a tenant, and as a ticketless
