@@ -54,7 +54,7 @@ functions = {
         "EAVES_REPLICA_AUTH": "password", "EAVES_STREAM": platform["stream"],
     },
     # Starts no backtests here: it would invoke itself over an address that only `eaves local` has.
-    "PluginAdminFunction": database("eaves_query") | plugins | aws | {
+    "PluginAdminFunction": database("eaves_query") | cache | plugins | aws | {
         "EAVES_DB_PASSWORD_SECRET": "", "EAVES_REPLICA_HOST": host, "EAVES_REPLICA_PORT": str(platform["replica_port"]),
         "EAVES_REPLICA_AUTH": "password",
     },

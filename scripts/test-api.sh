@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fuzzes the running API by its own description (schemathesis): no 5xx, and every answer is one that
-# /openapi.json describes. Starts a platform of its own in a temporary folder.
+# Fuzzes the running API by its own descriptions (schemathesis): no 5xx, and every answer is one that
+# /openapi.json or, for plugins, /v1/plugins/openapi.json describes. Starts a platform of its own in a temporary folder.
 #
 #   scripts/test-api.sh                      a bounded look with a fixed seed (under 90 s); needs what `make build` makes
 #   EAVES_API_EXAMPLES=500 scripts/test-api.sh   the long one; EAVES_API_SEED=… another seed
@@ -52,12 +52,20 @@ for _ in $(seq 120); do
   curl -sS -o /dev/null --fail -H "Authorization: Bearer $token" "$api/v1/entities/pump-7" 2>/dev/null && break
   sleep 0.25
 done
+component="${EAVES_BIN:-$PWD/target/debug}/../plugins/standard.wasm"
+for version in 1.0.0 1.1.0; do
+  curl -sS -o /dev/null --fail -H "Authorization: Bearer $token" "$api/v1/plugins" \
+    -F name=limits -F "version=$version" -F "wasm=@$component"
+done
 config=$PWD/scripts/test-api.toml
 # It keeps notes in the folder that it runs in.
 cd "$data"
-EAVES_API_TOKEN=$token "$venv/bin/schemathesis" --config-file "$config" run "$api/openapi.json" \
-  --max-examples "${EAVES_API_EXAMPLES:-6}" --seed "${EAVES_API_SEED:-20260301}" "$@" || {
-  status=$?
-  grep -h '"ERROR"' "$data"/platform/logs/*query*.log 2>/dev/null | tail -20 >&2 || true
-  exit "$status"
-}
+for description in /openapi.json /v1/plugins/openapi.json; do
+  EAVES_API_TOKEN=$token "$venv/bin/schemathesis" --config-file "$config" run "$api$description" \
+    --max-examples "${EAVES_API_EXAMPLES:-6}" --seed "${EAVES_API_SEED:-20260301}" "$@" || {
+    status=$?
+    grep -h '"ERROR"' "$data"/platform/logs/*query*.log "$data"/platform/logs/*plugin-admin*.log 2>/dev/null \
+      | tail -20 >&2 || true
+    exit "$status"
+  }
+done

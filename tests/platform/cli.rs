@@ -1,6 +1,6 @@
 //! The command line, as a user types it.
 
-use crate::world::{World, at};
+use crate::world::{World, at, said};
 use anyhow::{Result, ensure};
 
 /// NDJSON from standard input, then the entity as a table and as JSON.
@@ -45,5 +45,18 @@ pub(crate) async fn a_csv_with_mapped_columns_is_sent(w: &World) -> Result<()> {
     ensure!(sent.status.success(), "{sent:?}");
     let answer = w.entity("acme", "csv-1", "csv_temperature").await?;
     ensure!(answer.json["attributes"]["csv_temperature"]["value"] == 21.5, "{}", answer.text);
+    Ok(())
+}
+
+/// Advice has statements and attributes of all tenants in it: the command line leaves a note, too.
+pub(crate) async fn who_asks_for_advice_is_noted(w: &World) -> Result<()> {
+    let args = ["advise", "--operator", "jane@example.org", "--reason", "weekly look at slow queries"];
+    let advised = w.eaves(&args, "").await?;
+    ensure!(advised.status.success(), "{}", said(&advised));
+    let reads = w.eaves(&["admin", "reads", "--json"], "").await?;
+    let told = said(&reads);
+    ensure!(told.contains("jane@example.org") && told.contains("weekly look at slow queries"), "{told}");
+    let short = w.eaves(&["advise", "--operator", "jane@example.org", "--reason", "why?"], "").await?;
+    ensure!(!short.status.success() && said(&short).contains("give 8 to 500"), "{}", said(&short));
     Ok(())
 }

@@ -83,6 +83,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         plugin_engine::an_artefact_of_another_engine_is_compiled_anew,
         plugin_upload::a_form_and_base64_are_taken,
         plugin_upload::a_large_component_goes_through_the_bucket,
+        plugin_upload::requests_are_counted_with_all_others,
         plugin_backtest::a_cancelled_one_stops,
         plugin_backtest::the_rate_is_kept,
         plugin_backtest::previous_values_come_from_history,
@@ -106,6 +107,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         cli::a_file_is_sent_and_asked_for,
         cli::bad_lines_are_told_by_line_and_field,
         cli::a_csv_with_mapped_columns_is_sent,
+        cli::who_asks_for_advice_is_noted,
     );
     let mut conclusion = libtest_mimic::run(arguments, shared);
     // These change what others rely on: a plugin's settings, the ledger.

@@ -18,11 +18,13 @@ mod entry;
 mod lease;
 mod listen;
 mod rate;
+mod tenant_rates;
 
 pub use entry::{Entry, Named};
 pub use lease::Lease;
 pub use listen::{Heard, Listener};
 pub use rate::{Bucket, Rate, Taken, Wanted};
+pub use tenant_rates::{Class, RATE_HEADERS, Rates, Standing};
 
 use connection::Connection;
 use eaves_freshness::Breaker;

@@ -1,17 +1,22 @@
 //! `eaves advise`: what could be done about slow queries.
 
+use crate::out;
 use crate::target::{Data, Target};
-use crate::{out, tenant};
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail, ensure};
 use eaves_store::advice::Advice;
+use eaves_store::superadmin::{Purpose, Superadmin};
 
 const EXAMPLES: &str = "\
 Examples:
   eaves advise
   eaves advise --slow 50 --filters 5 --json
+  eaves advise --reason 'weekly look at slow queries'
 
 From pg_stat_statements, from what queries ask of attributes, and from the statistics of indexes.
+Statements and attributes of all tenants are in it, so who looks is noted (`eaves admin reads`).
 Operators can have the same over HTTP: GET /v1/admin/advice.";
+/// Why somebody looks who gives no reason.
+const USUAL: &str = "a look at slow queries (eaves advise)";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -22,6 +27,12 @@ pub(crate) struct Args {
     /// Tell attributes that are not hot and by which so many queries filter
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     filters: u32,
+    /// Who looks, for the note [default: your user name]
+    #[arg(long, value_name = "WHO", env = "USER")]
+    operator: Option<String>,
+    /// Why, for the note: 8 to 500 characters
+    #[arg(long, default_value = USUAL)]
+    reason: String,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -30,8 +41,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let admin = tenant::admin(&Target::find(&args.data)?).await?;
-    let found = admin.advice(args.slow.into(), args.filters).await?;
+    let Some(who) = args.operator.as_deref().filter(|who| !who.is_empty()) else {
+        bail!("who looks? Give --operator WHO: it is noted");
+    };
+    let length = args.reason.trim().chars().count();
+    ensure!((8..=500).contains(&length), "--reason has {length} characters: give 8 to 500");
+    let settings = Target::find(&args.data)?.postgres("eaves_admin")?;
+    let purpose = Purpose { who, reason: &args.reason };
+    let found = Superadmin::new(&settings)
+        .advice(purpose, args.slow.into(), args.filters)
+        .await
+        .context("read what there is to advise")?;
     if args.json {
         return out::line(serde_json::to_string_pretty(&found)?);
     }

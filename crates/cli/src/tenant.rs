@@ -5,9 +5,9 @@ use crate::target::{Data, Target};
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use eaves_model::point::Limit;
+use eaves_model::tenant::TenantRates;
 use eaves_model::{PointPolicy, TenantId};
 use eaves_store::admin::{AdminStore, GuardChange, LimitChange, TenantChange};
-use eaves_store::read::TenantRates;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -69,7 +69,7 @@ impl Functions {
         let hot = vec![e.registry_vars(), e.aws_vars()];
         let olap = vec![e.archive_vars(), e.aws_vars(), timeout];
         let shards = usize::try_from(options.shards).unwrap_or(1);
-        let admin = vec![e.replica_vars(), e.registry_vars(), e.aws_vars(), invoke_vars];
+        let admin = vec![e.replica_vars(), e.cache_vars(), e.registry_vars(), e.aws_vars(), invoke_vars];
         let (ingest, flush, query, maintain, hot_projection, olap_load, plugin_admin) = tokio::join!(
             start(config(
                 "eaves-ingest",

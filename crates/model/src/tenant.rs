@@ -3,6 +3,17 @@
 use crate::TenantId;
 use serde::{Deserialize, Serialize};
 
+/// A tenant's own rates, a minute; 0: no limit, `None`: those of the function's settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TenantRates {
+    /// Requests that read little or change something.
+    pub reads: Option<u64>,
+    /// Requests that may read much: searches, aggregates, distributions.
+    pub expensive: Option<u64>,
+    /// Values sent over HTTP.
+    pub values: Option<u64>,
+}
+
 /// A tenant as registered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tenant {

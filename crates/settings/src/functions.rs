@@ -94,7 +94,9 @@ pub const FUNCTIONS: [Function; 7] = [
         groups: &[
             &COMMON,
             &["EAVES_DB_TIMEOUT_MS", "EAVES_REPLICA_HOST", "EAVES_REPLICA_PORT", "EAVES_REPLICA_AUTH"],
+            &CACHE,
             &REGISTRY,
+            &["EAVES_RATE_READS", "EAVES_RATE_EXPENSIVE"],
         ],
     },
 ];
@@ -257,14 +259,21 @@ pub struct Rates {
 impl Rates {
     /// From `EAVES_RATE_READS`, `EAVES_RATE_EXPENSIVE` and `EAVES_RATE_VALUES`.
     fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
-        let rate =
-            |name, default| parsed(vars, name, "a number a minute, 0 for no limit", "60000", Some(default));
+        Ok(Self { values: rate(vars, "EAVES_RATE_VALUES", 6_000_000)?, ..Self::of_requests(vars)? })
+    }
+
+    /// Of a function that takes no values.
+    fn of_requests(vars: &impl Vars) -> Result<Self, SettingsError> {
         Ok(Self {
-            reads: rate("EAVES_RATE_READS", 600_000)?,
-            expensive: rate("EAVES_RATE_EXPENSIVE", 60_000)?,
-            values: rate("EAVES_RATE_VALUES", 6_000_000)?,
+            reads: rate(vars, "EAVES_RATE_READS", 600_000)?,
+            expensive: rate(vars, "EAVES_RATE_EXPENSIVE", 60_000)?,
+            values: 0,
         })
     }
+}
+
+fn rate(vars: &impl Vars, name: &'static str, default: u32) -> Result<u32, SettingsError> {
+    parsed(vars, name, "a number a minute, 0 for no limit", "60000", Some(default))
 }
 
 /// The primary with the role that reads across tenants.
@@ -312,6 +321,10 @@ pub struct PluginAdmin {
     pub primary: Postgres,
     /// A read replica, for backtests.
     pub replica: Option<Postgres>,
+    /// Where rates are counted for all instances.
+    pub cache: Option<Cache>,
+    /// Requests a minute of a tenant, of those counted by query the same.
+    pub rates: Rates,
 }
 
 impl PluginAdmin {
@@ -321,6 +334,8 @@ impl PluginAdmin {
             registry: Registry::read(vars)?,
             primary: Postgres::primary(vars)?,
             replica: Postgres::replica(vars)?,
+            cache: Cache::read(vars)?,
+            rates: Rates::of_requests(vars)?,
         })
     }
 }

@@ -33,7 +33,7 @@ pub use distribution::{Distribution, DistributionQuery, HistogramBucket, TopValu
 pub use entities::EntitiesQuery;
 pub use entity::{AttributeRow, EntityRow};
 pub(crate) use guards::tenant_guards;
-pub use guards::{Cost, TenantGuards, TenantRates};
+pub use guards::{Cost, TenantGuards};
 pub use history::{HistoryPoint, HistoryQuery, Superseded};
 pub use hot::{DecidingPlugin, HeldProposal, HotDecision, HotRun, LastHotRun, RunDecision};
 pub use plugins::{AttributeInfoRow, PluginEvent, PluginHour, StoredRefusal, StoredValue};
@@ -57,11 +57,12 @@ use tracing::Instrument as _;
 
 /// How old what a read saw may be, by the clock of the server that was read, that
 /// clock, whether the server follows another, and whether it is reading again what a crash took
-/// (`V75__complete_as_of.sql`).
+/// (`V75__complete_as_of.sql`). The function is a query of its own: both tables have one row, but where
+/// they were never analysed the planner expects a million pairs, and would compile (JIT) for calling it so often.
 pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.complete_at) * 1000000)::int8, \
      (case when f.history_as_of = '-infinity' then 9000000000000000 \
       else extract(epoch from clock_timestamp() - f.history_as_of) * 1000000 end)::int8, \
-     (extract(epoch from clock_timestamp()) * 1000000)::int8, pg_is_in_recovery(), staging_recovering() \
+     (extract(epoch from clock_timestamp()) * 1000000)::int8, pg_is_in_recovery(), (select staging_recovering()) \
      from replication_heartbeat b, flush_state f";
 
 /// Shortest limit of a statement: 0 would mean none.

@@ -1,6 +1,7 @@
 //! Reads across tenants, each noted before it is made (`V61__superadmin.sql`).
 //!
 //! Logs in as `eaves_superadmin`, which can read two views and no table. Row-level security stays on.
+//! Advice is also there for `eaves_admin`, noted likewise.
 
 use crate::StoreError;
 use crate::advice::{self, Advice};
@@ -156,7 +157,8 @@ impl Superadmin {
         Ok(rows.iter().map(entity).collect())
     }
 
-    /// What could be done about slow queries of any tenant: see [`crate::admin::AdminStore::advice`].
+    /// What could be done about slow queries of any tenant: statements that take `slow_ms` on average,
+    /// attributes by which `least_filters` queries filter.
     pub async fn advice(
         &self,
         purpose: Purpose<'_>,

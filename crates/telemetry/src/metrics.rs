@@ -34,6 +34,11 @@ pub const CACHE_WAITS: &str = "cache_waits";
 pub const CACHE_STALENESS_MS: &str = "cache_staleness_ms";
 /// The longest time from a miss to the entry being there, milliseconds.
 pub const CACHE_FILL_MS: &str = "cache_fill_ms";
+/// Requests that were told to come back (503) because an instance, its connections or the primary's
+/// share for such reads were in use, count.
+pub const REQUESTS_SHED: &str = "requests_shed";
+/// Answers that were older than the budget they are measured against (`sla_met: false`), count.
+pub const BUDGETS_MISSED: &str = "budgets_missed";
 /// Rows moved from staging to history, count.
 pub const ROWS_FLUSHED: &str = "rows_flushed";
 /// Rows left in staging after a flush, count.
@@ -86,6 +91,8 @@ pub const METRICS: &[Metric] = &[
     Metric { name: CACHE_WAITS, unit: Unit::Count, functions: &["query"] },
     Metric { name: CACHE_STALENESS_MS, unit: Unit::Milliseconds, functions: &["query"] },
     Metric { name: CACHE_FILL_MS, unit: Unit::Milliseconds, functions: &["query"] },
+    Metric { name: REQUESTS_SHED, unit: Unit::Count, functions: &["query"] },
+    Metric { name: BUDGETS_MISSED, unit: Unit::Count, functions: &["query"] },
     Metric { name: ROWS_FLUSHED, unit: Unit::Count, functions: &["flush"] },
     Metric { name: STAGING_BACKLOG, unit: Unit::Count, functions: &["flush"] },
     Metric { name: FLUSH_LAG_MS, unit: Unit::Milliseconds, functions: &["flush"] },

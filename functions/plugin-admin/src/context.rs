@@ -2,7 +2,9 @@
 
 use crate::backtest::Ask;
 use crate::problem::Problem;
+use eaves_cache::{CacheError, Rates};
 use eaves_model::TenantId;
+use eaves_model::tenant::TenantRates;
 use eaves_plugin_host::{BadKey, Host, HostConfig, Plugin, RunnerCommand};
 use eaves_registry::{Registry, RegistryError, Version};
 use eaves_settings::functions::PluginAdmin as Settings;
@@ -17,6 +19,9 @@ use std::time::{Duration, Instant};
 const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
 /// How long a tenant is believed without looking again.
 const TENANT_FOR: Duration = Duration::from_secs(60);
+
+/// How long a tenant's own rates are.
+const RATES_FOR: Duration = Duration::from_secs(10);
 
 /// Why the function cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +38,9 @@ pub enum StartError {
     /// The registry cannot be used.
     #[error("the plugin registry cannot be used: {0}")]
     Registry(#[from] RegistryError),
+    /// The cache's settings cannot be used.
+    #[error("the cache cannot be used: {0}")]
+    Cache(#[from] CacheError),
     /// The program's own path is not known.
     #[error("the running program is not to be found: {0}")]
     Program(#[from] std::io::Error),
@@ -86,6 +94,10 @@ pub struct Context {
     /// What compiles uploads: this program, called for that.
     pub(crate) compiler: PathBuf,
     tenants: Cache<Box<str>, (TenantId, Instant)>,
+    /// Where rates are counted for all instances.
+    pub(crate) counted: Option<eaves_cache::Cache>,
+    pub(crate) rates: Rates,
+    own_rates: Cache<TenantId, (TenantRates, Instant)>,
 }
 
 impl Context {
@@ -107,6 +119,9 @@ impl Context {
             invoker,
             compiler: std::env::current_exe()?,
             tenants: Cache::new(10_000),
+            counted: settings.cache.as_ref().map(eaves_cache::Cache::connect).transpose()?,
+            rates: Rates::new(settings.rates),
+            own_rates: Cache::new(10_000),
         })
     }
 
@@ -122,6 +137,25 @@ impl Context {
             self.tenants.insert(name.into(), (tenant.id, Instant::now()));
         }
         Ok(found.map(|t| t.id))
+    }
+
+    /// The tenant's own rates, as far as they can be had: what is not known costs nobody an answer.
+    pub(crate) async fn own_rates(&self, tenant: TenantId) -> TenantRates {
+        let old = match self.own_rates.get(&tenant) {
+            Some((rates, since)) if since.elapsed() < RATES_FOR => return rates,
+            old => old.map(|(rates, _)| rates),
+        };
+        match self.primary.tenant_guards(tenant).await {
+            Ok(Some(guards)) => {
+                self.own_rates.insert(tenant, (guards.rates, Instant::now()));
+                guards.rates
+            }
+            Ok(None) => old.unwrap_or_default(),
+            Err(e) => {
+                tracing::warn!(error = %e, "plugin_admin.rates_unread");
+                old.unwrap_or_default()
+            }
+        }
     }
 
     /// Starts the worker of a backtest.

@@ -16,6 +16,7 @@ mod openapi;
 mod plugins;
 mod policy;
 mod problem;
+mod rate;
 pub mod recompile;
 mod router;
 mod simulate;

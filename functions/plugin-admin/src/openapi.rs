@@ -1,10 +1,14 @@
 //! The description of the API, made from the handlers.
 
 use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
+use eaves_cache::RATE_HEADERS;
 use std::sync::Arc;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::content::ContentBuilder;
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Object, ObjectBuilder, OpenApi, Ref, RefOr, Response, Type};
 use utoipa::{Modify, OpenApi as _};
 
 #[derive(utoipa::OpenApi)]
@@ -42,11 +46,61 @@ pub(crate) fn head() -> OpenApi {
     Head::openapi()
 }
 
-/// The whole document.
-pub fn document() -> OpenApi {
-    crate::router::described().into_openapi()
+/// Adds what every request can meet: no token, a tenant that has had its requests, a source that is
+/// away.
+pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in all.into_iter().flatten() {
+            let answers = &mut operation.responses.responses;
+            for (status, description) in [
+                ("400", "A parameter or the body is wrong"),
+                ("401", "No valid token"),
+                ("403", "The token does not allow this"),
+                ("429", "The tenant's rate limit is reached"),
+                ("503", "The database or the registry does not answer"),
+            ] {
+                answers.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(status, description)));
+            }
+            for (status, answer) in answers.iter_mut() {
+                let RefOr::T(answer) = answer else { continue };
+                if status != "401" {
+                    for (name, description) in RATE_HEADERS {
+                        answer.headers.insert(name.to_owned(), text_header(description).into());
+                    }
+                }
+            }
+        }
+    }
+    document
 }
 
-pub(crate) async fn serve(document: Arc<str>) -> Response {
+fn problem(status: &str, description: &str) -> Response {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let answer = ResponseBuilder::new().description(description).content("application/problem+json", problem);
+    match status {
+        "429" | "503" => answer.header("Retry-After", text_header("Seconds until it is worth asking again")),
+        // Who has no token that holds meets the gateway, which answers in its own words.
+        "401" => answer.content("application/json", ContentBuilder::new().schema(Some(message())).build()),
+        _ => answer,
+    }
+    .build()
+}
+
+fn message() -> Object {
+    let text = Object::with_type(Type::String);
+    ObjectBuilder::new().schema_type(Type::Object).property("message", text).required("message").build()
+}
+
+fn text_header(description: &str) -> Header {
+    HeaderBuilder::new().schema(Some(Object::with_type(Type::String))).description(Some(description)).build()
+}
+
+/// The whole document.
+pub fn document() -> OpenApi {
+    complete(crate::router::described().into_openapi())
+}
+
+pub(crate) async fn serve(document: Arc<str>) -> axum::response::Response {
     ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
 }

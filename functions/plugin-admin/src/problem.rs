@@ -80,6 +80,14 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this", detail)
     }
 
+    /// The tenant has had its requests of this minute.
+    pub(crate) fn rate_limited(detail: impl Into<String>, retry_in: std::time::Duration) -> Self {
+        let title = "The tenant's rate limit is reached";
+        let seconds = retry_in.as_secs_f64().ceil().clamp(1.0, 60.0) as u32;
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", title, detail);
+        Self { retry_after: Some(seconds), ..problem }
+    }
+
     pub(crate) fn not_found(field: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail).at(field)
     }

@@ -2,10 +2,11 @@
 
 use crate::context::Context;
 use crate::problem::Problem;
-use crate::{backtests, force, invite, openapi, plugins, policy, simulate, upload, watch};
+use crate::{backtests, force, invite, openapi, plugins, policy, rate, simulate, upload, watch};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
+use axum::middleware;
 use axum::routing::get;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
@@ -38,8 +39,9 @@ pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
 /// The whole API.
 pub fn router(context: Arc<Context>) -> Router {
     let (routes, description) = described().split_for_parts();
-    let description: Arc<str> = description.to_json().unwrap_or_default().into();
+    let description: Arc<str> = openapi::complete(description).to_json().unwrap_or_default().into();
     routes
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&context), rate::limit))
         .route("/v1/plugins/openapi.json", get(move || openapi::serve(Arc::clone(&description))))
         .fallback(async |uri: Uri| Problem::no_route(uri.path()))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| Problem::no_method(&method, uri.path()))

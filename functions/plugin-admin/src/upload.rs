@@ -71,10 +71,12 @@ enum Component {
         (status = 201, description = "The version, checked", body = VersionBody),
         (status = 400, description = "The body is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no upload of that number", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The version is in use with another component, or there are too many", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The component is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is neither JSON nor a form", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "It is no plugin, or not signed as it must be", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many uploads in this hour", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many uploads in this hour, or the tenant's rate limit is reached", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post_plugin(

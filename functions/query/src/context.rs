@@ -5,7 +5,6 @@ use crate::guard::Guards;
 use crate::held::Held;
 use crate::memory::{Memory, Recall};
 use crate::problem::Problem;
-use crate::rate::Rates;
 use crate::request::MOST_AT_ONCE;
 use crate::sources::{Server, Sources};
 use crate::stream::{Kinesis, Stream};
@@ -13,7 +12,7 @@ use crate::token::Tokens;
 use crate::told::Told;
 use crate::usage::Usage;
 use crate::warm::Warm;
-use eaves_cache::{Cache, CacheError, Named};
+use eaves_cache::{Cache, CacheError, Named, Rates};
 use eaves_model::TenantId;
 use eaves_model::tenant::Tenant;
 use eaves_settings::functions::Query as Settings;
@@ -103,6 +102,12 @@ impl Context {
     #[doc(hidden)]
     pub fn database_reads(&self) -> u64 {
         self.sources.reads.load(Ordering::Relaxed)
+    }
+
+    /// How many requests were told to come back, and how many answers missed their budget, for tests.
+    #[doc(hidden)]
+    pub fn shed_and_missed(&self) -> (u64, u64) {
+        self.told.shed_and_missed()
     }
 
     /// The tenant of this name, if it is registered.

@@ -73,7 +73,6 @@ pub(crate) async fn get_entity(
 
     warm::note(&context, tenant, external_id);
     let (row, route, lag) = read(&context, tenant, external_id, demand).await?;
-    context.told.write();
     let Some(row) = row else {
         let detail = format!("no entity {} is registered", excerpt(external_id));
         return Err(Problem::not_found("external_id", detail));

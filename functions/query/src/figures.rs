@@ -49,15 +49,6 @@ fn demand(params: &Params) -> Result<Demand, Problem> {
     Ok(demand)
 }
 
-/// Whether figures that cost too much may be read from the sources of analytics.
-fn may_move(params: &Params) -> Result<bool, Problem> {
-    match params.get("on_expensive") {
-        None | Some("refuse") => Ok(false),
-        Some("analytics") => Ok(true),
-        Some(_) => Err(Problem::bad_parameter("on_expensive", "is neither refuse nor analytics")),
-    }
-}
-
 fn is_number(value_type: ValueType) -> bool {
     matches!(value_type, ValueType::Integer | ValueType::Float | ValueType::Decimal)
 }

@@ -51,9 +51,9 @@ impl Guards {
         self.known.remove(&tenant);
     }
 
-    /// Most that a search may cost.
-    pub(crate) fn most(&self) -> Option<f64> {
-        self.most
+    /// Most that what is demanded may cost.
+    pub(crate) fn most(&self, demand: Demand) -> Option<f64> {
+        self.most.map(|most| if demand.is_analytics() { most * ANALYTICS } else { most })
     }
 
     /// Whether figures over a window are worth a look at the plan.
@@ -76,20 +76,32 @@ impl Guards {
         field: &str,
         add: &str,
     ) -> Result<Judged, Problem> {
-        let Some(most) = self.most else { return Ok(Judged::Run) };
-        let most = if demand.is_analytics() { most * ANALYTICS } else { most };
-        if cost.total <= most {
-            return Ok(Judged::Run);
-        }
-        match demand.redirected_to_analytics() {
-            Some(moved) if may_move && !demand.is_analytics() => Ok(Judged::Elsewhere(moved)),
-            _ => Err(refuse(cost, most, field, add)),
+        match self.most(demand) {
+            Some(most) if cost.total > most => {
+                self.elsewhere(cost, (demand, may_move), field, add).map(Judged::Elsewhere)
+            }
+            _ => Ok(Judged::Run),
         }
     }
 
-    /// What to say of a search that would cost too much.
-    pub(crate) fn refuse(&self, cost: Cost, field: &str, add: &str) -> Problem {
-        refuse(cost, self.most.unwrap_or_default(), field, add)
+    /// The demand with which a query that costs too much may be asked all the same.
+    pub(crate) fn elsewhere(
+        &self,
+        cost: Cost,
+        (demand, may_move): (Demand, bool),
+        field: &str,
+        add: &str,
+    ) -> Result<Demand, Problem> {
+        let most = self.most(demand).unwrap_or_default();
+        match demand.redirected_to_analytics().filter(|_| !demand.is_analytics()) {
+            Some(moved) if may_move => Ok(moved),
+            Some(_) => {
+                let add =
+                    format!("{add}; with on_expensive=analytics it may cost {}", grouped(most * ANALYTICS));
+                Err(refuse(cost, most, field, &add))
+            }
+            None => Err(refuse(cost, most, field, add)),
+        }
     }
 }
 
@@ -157,7 +169,12 @@ mod tests {
         let cost = Cost { total: 2_400_000.4, rows: 48_123_456.0 };
         let refused = format!("{:?}", judge(cost, Demand::EVENTUAL, false).unwrap_err());
         assert!(refused.contains("48,123,456 rows at a cost of 2,400,000, at most 1,000,000"), "{refused}");
-        assert!(refused.contains("shorten the window"), "{refused}");
+        assert!(
+            refused.contains("shorten the window; with on_expensive=analytics it may cost 10,000,000"),
+            "{refused}"
+        );
+        let strong = format!("{:?}", judge(cost, Demand::STRONG, true).unwrap_err());
+        assert!(strong.contains("shorten the window") && !strong.contains("on_expensive"), "{strong}");
         // Analytics may spend more, and not everything.
         let moved = judge(cost, Demand::EVENTUAL, true).unwrap();
         assert!(matches!(moved, Judged::Elsewhere(demand) if demand.is_analytics() && demand.redirected));

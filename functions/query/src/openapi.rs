@@ -2,6 +2,7 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use eaves_cache::RATE_HEADERS;
 use eaves_freshness::{Consistency, Purpose};
 use std::sync::Arc;
 use utoipa::openapi::content::ContentBuilder;
@@ -116,15 +117,6 @@ fn tells_freshness(path: &str) -> bool {
         && !["/promote", "/demote", "/pin"].iter().any(|end| path.ends_with(end))
 }
 
-/// Headers of every answer to a tenant's token, where its rate is limited.
-const RATE: [(&str, &str); 2] = [
-    (
-        "RateLimit-Policy",
-        "`\"reads\";q=600000;w=60`: what the request was counted as, and how much may be had in how many seconds",
-    ),
-    ("RateLimit", "`\"reads\";r=599999;t=1`: what is left, and the seconds until all is there again"),
-];
-
 fn text_header(description: &str) -> Header {
     HeaderBuilder::new().schema(Some(Object::with_type(Type::String))).description(Some(description)).build()
 }
@@ -141,7 +133,7 @@ fn limited(operation: &mut Operation) {
     for (status, answer) in &mut operation.responses.responses {
         let RefOr::T(answer) = answer else { continue };
         if status != "401" {
-            for (name, description) in RATE {
+            for (name, description) in RATE_HEADERS {
                 answer.headers.insert(name.to_owned(), text_header(description).into());
             }
         }

@@ -125,6 +125,18 @@ impl Params {
         })
     }
 
+    /// Whether what costs too much may be read from the sources of analytics.
+    pub(crate) fn may_move(&self) -> Result<bool, Problem> {
+        match self.get("on_expensive") {
+            None | Some("refuse") => Ok(false),
+            Some("analytics") => Ok(true),
+            Some(other) => {
+                let detail = format!("{} is neither refuse nor analytics", excerpt(other));
+                Err(Problem::bad_parameter("on_expensive", detail))
+            }
+        }
+    }
+
     /// What is asked of the answer's age.
     pub(crate) fn demand(&self) -> Result<Demand, Problem> {
         let consistency = self.get("consistency").map(str::parse::<Consistency>).transpose();

@@ -1,6 +1,7 @@
 //! Errors as problem details (RFC 9457). What a database or an AWS service said stays
 //! in the log.
 
+use crate::told::Shed;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eaves_model::rejection::excerpt;
@@ -37,6 +38,9 @@ pub(crate) struct Problem {
     estimate: Option<Box<Estimate>>,
     #[serde(skip)]
     retry_after: Option<u8>,
+    /// There is enough to do: counted apart from sources that are away.
+    #[serde(skip)]
+    shed: bool,
 }
 
 /// What the planner expects of a query.
@@ -159,6 +163,7 @@ impl Problem {
             errors: Vec::new(),
             estimate: None,
             retry_after: None,
+            shed: false,
         }
     }
 
@@ -253,6 +258,11 @@ impl Problem {
         }
     }
 
+    /// There is enough to do: come back in a second.
+    pub(crate) fn shed(detail: impl Into<String>) -> Self {
+        Self { shed: true, ..Self::unavailable(detail, Duration::from_secs(1)) }
+    }
+
     /// What the request's token names was waited for in vain.
     pub(crate) fn not_yet(waited: Duration) -> Self {
         let detail = format!(
@@ -294,8 +304,7 @@ impl From<ReadError> for Problem {
             return Self::out_of_time();
         }
         if matches!(error, ReadError::Busy) {
-            let detail = "all connections of this instance to the database are in use";
-            return Self::unavailable(detail, Duration::from_secs(1));
+            return Self::shed("all connections of this instance to the database are in use");
         }
         if matches!(error, ReadError::OutOfRange) {
             let detail = "a figure is beyond the range of a float";
@@ -320,6 +329,9 @@ impl IntoResponse for Problem {
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
+        }
+        if self.shed {
+            response.extensions_mut().insert(Shed);
         }
         response
     }

@@ -52,10 +52,20 @@ pub(crate) async fn bounded(State(context): State<Arc<Context>>, request: Reques
     if !request.uri().path().starts_with("/v1/") {
         return next.run(request).await;
     }
-    let Ok(_place) = context.places.try_acquire() else {
-        let detail = format!("this instance works on {MOST_AT_ONCE} requests already");
-        return Problem::unavailable(detail, Duration::from_secs(1)).into_response();
+    let response = match context.places.try_acquire() {
+        Ok(_place) => within_its_time(request, next).await,
+        Err(_) => {
+            let detail = format!("this instance works on {MOST_AT_ONCE} requests already");
+            Problem::shed(detail).into_response()
+        }
     };
+    context.told.answer(&response);
+    context.told.write();
+    response
+}
+
+/// Answers in the time that the request's reads may take, and says what they took.
+async fn within_its_time(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let (mut parts, body) = request.into_parts();
     let time = time(&mut parts).await;
@@ -80,7 +90,9 @@ pub(crate) async fn bounded(State(context): State<Arc<Context>>, request: Reques
 /// What it asks for wrongly is told later.
 async fn time(parts: &mut Parts) -> Duration {
     let Ok(params) = Params::from_request_parts(parts, &()).await else { return TIME };
-    let analytics = params.demand().is_ok_and(|demand: Demand| demand.is_analytics());
+    // What is moved to the sources of analytics has their time, too.
+    let analytics = params.demand().is_ok_and(|demand: Demand| demand.is_analytics())
+        || params.may_move().is_ok_and(|may_move| may_move);
     let wait = params.get("wait").and_then(staleness).unwrap_or_default();
     (if analytics { ANALYTICS_TIME } else { TIME }).saturating_add(wait).min(LONGEST)
 }

@@ -31,6 +31,9 @@ use utoipa::ToSchema;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MOST_ENTITIES: u32 = 500;
+/// What to add to a search that costs too much.
+const NARROW: &str = "add an equality of a hot attribute (or in) that few entities have, give a shorter cold_within, \
+     or have the attributes that are not hot made so (POST /v1/attributes/{name}/promote)";
 
 /// What to search for.
 #[derive(Deserialize, ToSchema)]
@@ -75,6 +78,7 @@ pub(crate) struct SearchBody<'a> {
     params(
         ("consistency" = Option<String>, Query, description = "`strong`: from the primary; the filter names hot attributes only. `eventual` (default)"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
+        ("on_expensive" = Option<String>, Query, description = "What becomes of a search that costs too much: `refuse` (default), or `analytics`: it is read as with `consistency=analytics`, which may cost ten times as much"),
     ),
     request_body(content = SearchBody, content_type = "application/json"),
     responses(
@@ -96,7 +100,8 @@ pub(crate) async fn search_entities(
     body: Bytes,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
-    let demand = params.only(&["consistency", "max_staleness"])?.demand()?;
+    let params = params.only(&["consistency", "max_staleness", "on_expensive"])?;
+    let (demand, may_move) = (params.demand()?, params.may_move()?);
     let body: SearchBody<'_> = body::object(&body, "{\"filter\": …}")?;
     let filter = body.filter.map(|f| Filter::parse(f.get())).transpose()?;
     let limit = match body.limit {
@@ -123,12 +128,13 @@ pub(crate) async fn search_entities(
         descending,
         after: EntityId(cursor.as_ref().map_or(0, |c| c.after)),
         after_key: cursor.and_then(|c| c.key),
-        most_cost: context.guards.most(),
+        most_cost: context.guards.most(demand),
         // One more, to know whether there is a next page.
         ..SearchQuery::new(tenant, filter.as_ref().map_or("{}", Filter::json), limit + 1)
     };
     let filtered = filter.as_ref();
-    let search = Search { context: &context, tenant, filter: filtered, fields: &fields, demand, format };
+    let fields = &fields;
+    let search = Search { context: &context, tenant, filter: filtered, fields, demand, may_move, format };
     let cold_from = Timestamp::now().plus_micros(-within);
 
     // What is asked in vain is asked: an attribute that is not hot may be worth making so.
@@ -147,12 +153,14 @@ struct Search<'a> {
     filter: Option<&'a Filter>,
     fields: &'a Fields,
     demand: Demand,
+    /// It may be asked of the sources of analytics if it costs too much.
+    may_move: bool,
     format: Format,
 }
 
 impl Search<'_> {
     async fn run(
-        &self,
+        mut self,
         mut query: SearchQuery,
         cold_from: Timestamp,
         limit: u32,
@@ -169,6 +177,12 @@ impl Search<'_> {
                     if !strong && query.cold_from.is_none() && self.filters_by(&subject) =>
                 {
                     query.cold_from = Some(cold_from);
+                    continue;
+                }
+                Err(Failed::Read(ReadError::TooExpensive(cost))) => {
+                    let guards = &self.context.guards;
+                    self.demand = guards.elsewhere(cost, (self.demand, self.may_move), "filter", NARROW)?;
+                    query.most_cost = guards.most(self.demand);
                     continue;
                 }
                 Err(Failed::Read(error)) => Err(self.refused(error, &query.sort)),
@@ -217,11 +231,6 @@ impl Search<'_> {
     }
 
     fn refused(&self, error: ReadError, sort: &SearchSort) -> Problem {
-        if let ReadError::TooExpensive(cost) = error {
-            let add = "add an equality of a hot attribute (or in) that few entities have, give a shorter cold_within, \
-                       or have the attributes that are not hot made so (POST /v1/attributes/{name}/promote)";
-            return self.context.guards.refuse(cost, "filter", add);
-        }
         let ReadError::Filter { refusal, subject } = error else { return error.into() };
         let name = excerpt(&subject);
         // The filter is looked at before the order.

@@ -233,6 +233,8 @@ class SlotState:
     state: str
     #: Bytes of WAL that its consumer has not confirmed.
     lag_bytes: int | None
+    #: Nothing committed longer ago than that waits to be confirmed; `None` if nobody knows.
+    lag_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ pub(super) fn parts(answer: &Value) -> Vec<String> {
         ]);
     }
     for slot in list(&answer["slots"]) {
-        let behind = format!("{} bytes behind", slot["lag_bytes"]);
+        let behind = format!("lag {}, {} bytes behind", seconds(&slot["lag_seconds"]), slot["lag_bytes"]);
         rows.push(vec![format!("slot {}", cell(&slot["name"])), cell(&slot["state"]), behind]);
     }
     if !staging.is_null() {

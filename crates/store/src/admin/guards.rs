@@ -2,7 +2,6 @@
 
 use super::AdminStore;
 use crate::StoreError;
-use crate::advice::{self, Advice};
 use crate::db::Parameter;
 use crate::micros::Micros;
 use eaves_model::{TenantId, Timestamp};
@@ -84,14 +83,5 @@ impl AdminStore {
             reason: r.get(5),
         };
         Ok(rows.iter().map(read).collect())
-    }
-
-    /// What could be done about slow queries: statements that take `slow_ms` on average, attributes
-    /// by which `least_filters` queries filter.
-    pub async fn advice(&self, slow_ms: f64, least_filters: u32) -> Result<Vec<Advice>, StoreError> {
-        let least = i64::from(least_filters);
-        let parameters: &[Parameter<'_>] = &[(&slow_ms, Type::FLOAT8), (&least, Type::INT8)];
-        let rows = self.db.query("looking at the statements", advice::SQL, parameters).await?;
-        rows.iter().map(advice::advice).collect::<Result<_, _>>().map_err(StoreError::of("advice"))
     }
 }

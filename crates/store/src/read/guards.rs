@@ -2,6 +2,7 @@
 
 use super::{Parameter, ReadError, Reader, Statement};
 use eaves_model::TenantId;
+use eaves_model::tenant::TenantRates;
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -21,17 +22,6 @@ pub struct TenantGuards {
     pub longest_window_days: u32,
     /// The tenant's own rates.
     pub rates: TenantRates,
-}
-
-/// A tenant's own rates, a minute; 0: no limit, `None`: those of the function's settings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TenantRates {
-    /// Requests that read little or change something.
-    pub reads: Option<u64>,
-    /// Requests that may read much: searches, aggregates, distributions.
-    pub expensive: Option<u64>,
-    /// Values sent over HTTP.
-    pub values: Option<u64>,
 }
 
 impl Default for TenantGuards {

@@ -1,7 +1,7 @@
 //! What functions ask before they read: what a query would cost, what a tenant may spend, whether records
 //! are there, how long a fill should rest; and what a superadmin is advised. Directly and through a pooler.
 
-use crate::support::{Database, Server, Suite, position, time};
+use crate::support::{Database, Server, Suite, connect, position, refused, time};
 use eaves_model::{ConsistencyToken, Value, ValueType};
 use eaves_store::flush::Pace;
 use eaves_store::read::{
@@ -115,4 +115,12 @@ async fn advice(server: Arc<Server>) {
     let why = Purpose { who: "somebody", reason: "a test of what is advised" };
     superadmin.advice(why, 1000.0, 1).await.unwrap();
     assert!(superadmin.advice(Purpose { reason: "", ..why }, 1000.0, 1).await.is_err());
+    // From the command line it is noted likewise, and there is no other way.
+    let admin = Superadmin::new(&db.role("eaves_admin"));
+    admin.advice(Purpose { who: "jane", ..why }, 1000.0, 1).await.unwrap();
+    let noted = "select who, what, role_name from admin_reads order by opened_at";
+    assert_eq!(db.one(noted).await, "somebody|advice|eaves_superadmin\njane|advice|eaves_admin");
+    let client = connect(&db.role("eaves_admin")).await;
+    assert_eq!(refused(&client, "select * from query_advice()").await, "EV008");
+    assert_eq!(refused(&client, "select * from query_advice_found()").await, "42501");
 }

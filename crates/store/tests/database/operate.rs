@@ -11,6 +11,7 @@ pub fn add(suite: &mut Suite) {
     suite.test("operate::statistics", statistics);
     suite.test("operate::what_history_holds", history_as_of);
     suite.test("operate::lag_at_each_point", lag_points);
+    suite.test("operate::a_slots_lag_in_seconds", slot_lag);
     suite.test("operate::reads_of_a_request_share_its_time", shared_time);
     suite.test("operate::monitoring_sql_runs", monitoring_sql);
     suite.test("operate::what_is_old_is_forgotten", forgotten);
@@ -118,8 +119,8 @@ async fn lag_points(server: Arc<Server>) {
     assert_eq!((found.name.as_str(), found.state.as_str()), (slot.as_str(), "inactive"));
     assert!(found.lag_bytes >= Some(0), "{found:?}");
     let listed =
-        db.one("select source, replica, state, lag_seconds is null from check_replication_lag()").await;
-    assert_eq!(listed, format!("slot|{slot}|inactive|t"));
+        db.one("select source, replica, state, coalesce(lag_seconds, 0) from check_replication_lag()").await;
+    assert_eq!(listed, format!("slot|{slot}|inactive|0"), "it was just made");
     db.sql.execute("select pg_drop_replication_slot($1)", &[&slot]).await.unwrap();
 
     db.drain().await;
@@ -130,6 +131,48 @@ async fn lag_points(server: Arc<Server>) {
     assert_eq!((lag(&beaten, "staging"), beaten.of("slot").count()), (0.0, 0));
     assert!(lag(&beaten, "flush") >= 0.0);
     assert_eq!(beaten.of("heartbeat").next().unwrap().lag_rows, Some(1));
+}
+
+async fn slot_lag(server: Arc<Server>) {
+    let db = server.database().await;
+    let flusher = db.flusher().await;
+    let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(5));
+    let remembered = "select count(*) from wal_positions";
+    flusher.heartbeat().await.unwrap();
+    assert_eq!(db.one(remembered).await, "0", "there is no slot to remember it for");
+    let slot = format!("slot_lag_{}", db.through.database);
+    db.sql.execute("select pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot]).await.unwrap();
+    let lag = async || reader.status().await.unwrap().value.of("slot").next().unwrap().lag_seconds;
+    db.sql.batch_execute("create table written ()").await.unwrap();
+    assert_eq!(lag().await, None, "nothing is remembered yet");
+
+    let before = Instant::now();
+    flusher.heartbeat().await.unwrap();
+    let after = Instant::now();
+    assert_eq!(db.one(remembered).await, "1");
+    flusher.heartbeat().await.unwrap();
+    assert_eq!(db.one(remembered).await, "1", "once a second");
+    assert_eq!(lag().await, None, "what it has not confirmed is older");
+    let advance = "select pg_replication_slot_advance($1, pg_current_wal_flush_lsn())";
+    db.sql.batch_execute("drop table written").await.unwrap();
+    db.sql.execute(advance, &[&slot]).await.unwrap();
+    db.sql.batch_execute("create table written ()").await.unwrap();
+    // What came after the heartbeat is not known to be confirmed.
+    let (least, first) = (after.elapsed().as_secs_f64(), lag().await.unwrap());
+    assert!(first >= least && first <= before.elapsed().as_secs_f64(), "{least} {first}");
+    let later = lag().await.unwrap();
+    assert!(later > first, "it goes on while nothing is written: {first} {later}");
+
+    // Of what is over ten minutes old one of each minute is kept, of a week nothing.
+    let old =
+        "insert into wal_positions select date_trunc('minute', now()) - d + s * interval '1 s', '0/1'::pg_lsn
+               from unnest('{20 min, 8 d}'::interval[]) d, generate_series(10, 40) s;
+               update wal_positions set at = at - interval '2 min' where at > now() - interval '10 min'";
+    db.sql.batch_execute(old).await.unwrap();
+    flusher.heartbeat().await.unwrap();
+    let kept = "select date_trunc('minute', now()) - interval '20 min' + interval '10 s' = min(at), count(*) from wal_positions";
+    assert_eq!(db.one(kept).await, "t|3");
+    db.sql.execute("select pg_drop_replication_slot($1)", &[&slot]).await.unwrap();
 }
 
 async fn shared_time(server: Arc<Server>) {

@@ -129,7 +129,7 @@ pub(crate) async fn post_aggregates(
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
     let params = params.only(&["consistency", "max_staleness", "on_expensive"])?;
-    let (mut demand, may_move) = (super::demand(&params)?, super::may_move(&params)?);
+    let (mut demand, may_move) = (super::demand(&params)?, params.may_move()?);
     let body: AggregatesBody = body::object(&body, "{\"attributes\": [\"temperature\"]}")?;
     let window = Window::of(body.from, body.to, Timestamp::now(), caller.windows())?;
     let names = names(&body.attributes)?;

@@ -111,7 +111,7 @@ pub(crate) async fn get_distribution(
     caller.need(QUERY_READ)?;
     let known = ["from", "to", "type", "buckets", "top", "consistency", "max_staleness", "on_expensive"];
     let params = params.only(&known)?;
-    let (mut demand, may_move) = (super::demand(&params)?, super::may_move(&params)?);
+    let (mut demand, may_move) = (super::demand(&params)?, params.may_move()?);
     let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now(), caller.windows())?;
     let name = checked("name", &name)?;
     let entity_type = match params.get("type") {

@@ -103,6 +103,9 @@ pub(crate) struct SlotState {
     /// `active` while somebody reads it, else `inactive`.
     #[schema(example = "active")]
     pub(super) state: String,
+    /// Nothing that was committed longer ago than that waits for its consumer to confirm it; null if
+    /// it is behind all that is remembered (a week), or was just made.
+    pub(super) lag_seconds: Option<f64>,
     /// Bytes of WAL that its consumer has not confirmed.
     pub(super) lag_bytes: Option<i64>,
 }
@@ -189,7 +192,8 @@ impl ReplicaState {
 
 impl SlotState {
     pub(super) fn of(point: &LagPoint) -> Self {
-        Self { name: point.name.clone(), state: point.state.clone(), lag_bytes: point.lag_bytes }
+        let (name, state) = (point.name.clone(), point.state.clone());
+        Self { name, state, lag_seconds: point.lag_seconds, lag_bytes: point.lag_bytes }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::answer::{Provenance, figure};
 use crate::caller::Caller;
 use crate::context::Context;
 use crate::format::Format;
+use crate::guard::Judged;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
@@ -19,6 +20,8 @@ use std::time::Instant;
 
 /// Most buckets of one answer, over all attributes.
 const MOST_BUCKETS: i64 = 10_000;
+/// What to add to a question that costs too much.
+const NARROW: &str = "take a shorter window or fewer attributes";
 const AGGREGATES: [&str; 6] = ["count", "min", "max", "avg", "first", "last"];
 
 pub(super) async fn answer(
@@ -27,7 +30,7 @@ pub(super) async fn answer(
     external_id: &str,
     names: &[&str],
     (params, format): (&Params, Format),
-    demand: Demand,
+    mut demand: Demand,
 ) -> Result<Response, Problem> {
     for other in ["order", "limit", "cursor"] {
         if params.get(other).is_some() {
@@ -40,7 +43,7 @@ pub(super) async fn answer(
     let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now(), caller.windows())?;
     let Some(bucket) = params.span("bucket")? else { return Err(Problem::internal()) };
     check_number(window, bucket, names.len())?;
-    let wanted = wanted(params)?;
+    let (wanted, may_move) = (wanted(params)?, params.may_move()?);
 
     let began = Instant::now();
     let (entity, attributes) = context.identified(tenant, external_id, names).await?;
@@ -64,12 +67,13 @@ pub(super) async fn answer(
         if context.guards.looks_at_buckets(window, attributes.len()) {
             let done = server.reader.history_buckets_cost(&query).await;
             let Some((cost, _)) = attempt.take(route, server, done)? else { continue };
-            context.guards.judge(
-                cost,
-                (demand, false),
-                "from",
-                "take a shorter window or fewer attributes",
-            )?;
+            if let Judged::Elsewhere(moved) =
+                context.guards.judge(cost, (demand, may_move), "from", NARROW)?
+            {
+                demand = moved;
+                attempt = context.sources.attempt(demand, Need::History, None);
+                continue;
+            }
         }
         let done = server.reader.history_buckets(&query).await;
         let Some((found, lag)) = attempt.take(route, server, done)? else { continue };

@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 const DEFAULT_LIMIT: u32 = 1000;
 const MOST_POINTS: u32 = 10_000;
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "attributes",
     "from",
     "to",
@@ -35,6 +35,7 @@ const KNOWN: [&str; 10] = [
     "aggregates",
     "consistency",
     "max_staleness",
+    "on_expensive",
 ];
 
 /// One value of a series.
@@ -170,6 +171,7 @@ pub(crate) struct SeriesMetadata {
         ("aggregates" = Option<String>, Query, description = "With `bucket`: which of `count`, `min`, `max`, `avg`, `first`, `last` (default: all)", example = "min,max,avg"),
         ("consistency" = Option<String>, Query, description = "`strong`: from the primary, with what is acknowledged but not flushed yet. `eventual` (default)"),
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
+        ("on_expensive" = Option<String>, Query, description = "With `bucket`, what becomes of buckets that cost too much: `refuse` (default), or `analytics`: they are read as with `consistency=analytics`, which may cost ten times as much"),
     ),
     responses(
         (status = 200, description = "The series, as one object, as lines (`Accept: application/x-ndjson`) or as a table (`Accept: text/csv`)", content(
@@ -199,8 +201,10 @@ pub(crate) async fn get_series(
     if params.get("bucket").is_some() {
         return buckets::answer(&context, &caller, external_id, &names, (&params, format), demand).await;
     }
-    if params.get("aggregates").is_some() {
-        return Err(Problem::bad_parameter("aggregates", "goes with bucket: add one, such as bucket=5m"));
+    for other in ["aggregates", "on_expensive"] {
+        if params.get(other).is_some() {
+            return Err(Problem::bad_parameter(other, "goes with bucket: add one, such as bucket=5m"));
+        }
     }
     let limit = params.limit(DEFAULT_LIMIT, MOST_POINTS)?;
     let page = match params.get("cursor") {

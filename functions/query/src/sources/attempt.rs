@@ -222,6 +222,9 @@ impl<'a> Attempt<'a> {
             let detail = "history is older than max_staleness: what came since is not flushed yet";
             return Problem::unavailable(detail, Duration::from_secs(1));
         }
+        if matches!(why, NoSource::PrimaryBusy) {
+            return Problem::shed(why.to_string());
+        }
         Problem::unavailable(why.to_string(), self.sources.primary.retry_in())
     }
 }

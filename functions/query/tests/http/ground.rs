@@ -46,6 +46,7 @@ pub(crate) struct Ground {
     address: u16,
     pub(crate) tenant: Tenant,
     pub(crate) router: Router,
+    pub(crate) context: Arc<Context>,
     /// Whether values are written, staging is flushed, and the heartbeat written.
     pub(crate) writes: Arc<AtomicBool>,
     pub(crate) flushes: Arc<AtomicBool>,
@@ -125,7 +126,8 @@ impl Ground {
             target,
             address,
             tenant,
-            router: router(context),
+            router: router(Arc::clone(&context)),
+            context,
             writes,
             flushes,
             beats,

@@ -1,6 +1,6 @@
 //! What a tenant's queries may cost.
 
-use crate::world::{World, ago, claims, send};
+use crate::world::{Answer, World, ago, claims, send};
 use axum::http::Method;
 use eaves_model::Value;
 use eaves_model::tenant::Tenant;
@@ -101,6 +101,17 @@ async fn filled(world: &World, tenant: &Tenant) {
         .await;
 }
 
+/// It was read for analytics, and says why.
+#[track_caller]
+fn moved(answer: Answer) -> Answer {
+    let answer = answer.ok();
+    let freshness = &answer.body["metadata"]["freshness"];
+    assert_eq!(freshness["consistency"], "analytics", "{freshness}");
+    let reason = freshness["route_reason"].as_str().unwrap();
+    assert!(reason.starts_with("redirected to analytics because of its cost"), "{reason}");
+    answer
+}
+
 pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: &World) {
     let (tenant, small) = (world.tenant(1).await, world.tenant(1).await);
     filled(world, &tenant).await;
@@ -134,16 +145,8 @@ pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: 
     );
     post(&open, &tenant, "/v1/aggregates", &aggregates).await.ok();
     // Analytics may spend more, where the caller lets the question be moved there.
-    for moved in [
-        get(&strict, &tenant, &format!("{distribution}&on_expensive=analytics")).await,
-        post(&strict, &tenant, "/v1/aggregates?on_expensive=analytics", &aggregates).await,
-    ] {
-        let moved = moved.ok();
-        let freshness = &moved.body["metadata"]["freshness"];
-        assert_eq!(freshness["consistency"], "analytics", "{freshness}");
-        let reason = freshness["route_reason"].as_str().unwrap();
-        assert!(reason.starts_with("redirected to analytics because of its cost"), "{reason}");
-    }
+    moved(get(&strict, &tenant, &format!("{distribution}&on_expensive=analytics")).await);
+    moved(post(&strict, &tenant, "/v1/aggregates?on_expensive=analytics", &aggregates).await);
     let path = "/v1/aggregates?on_expensive=ignore";
     post(&strict, &tenant, path, &aggregates).await.problem(400, Some("on_expensive"), "neither");
     // The same question about little.
@@ -152,6 +155,20 @@ pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: 
     let buckets = |window: &str| format!("/v1/entities/p/history?attributes=cold&bucket=1h&{window}");
     get(&strict, &tenant, &buckets(&day)).await.problem(400, Some("from"), "shorter window");
     get(&strict, &tenant, &buckets(&hour)).await.ok();
+    let moving = format!("{}&on_expensive=analytics", buckets(&day));
+    let cheap = get(&open, &tenant, &moving).await.ok();
+    assert_eq!(
+        cheap.body["metadata"]["freshness"]["consistency"], "eventual",
+        "it costs too much for nobody"
+    );
+    let found = moved(get(&strict, &tenant, &moving).await);
+    assert_eq!(found.body["series"], cheap.body["series"]);
+    // A strong read is moved nowhere, and nothing is said of what it cannot have.
+    let strong = get(&strict, &tenant, &format!("{moving}&consistency=strong")).await;
+    strong.problem(400, Some("from"), "shorter window");
+    assert!(!strong.text.contains("on_expensive"), "{}", strong.text);
+    let path = format!("/v1/entities/p/history?attributes=cold&{day}&on_expensive=analytics");
+    get(&strict, &tenant, &path).await.problem(400, Some("on_expensive"), "goes with bucket");
     // A page of a history is bounded by its limit.
     get(&strict, &tenant, &format!("/v1/entities/p/history/cold?{day}&limit=10")).await.ok();
 
@@ -159,7 +176,22 @@ pub(crate) async fn what_would_cost_too_much_is_refused_before_it_is_run(world: 
     let cold = json!({"filter": {"attribute": "cold", "gt": 1}});
     let refused = post(&strict, &tenant, search, &cold).await;
     refused.problem(400, Some("filter"), "an equality of a hot attribute");
-    assert!(refused.body["estimate"]["rows"].as_f64().unwrap() >= 1000.0, "{}", refused.text);
+    let estimate = &refused.body["estimate"];
+    assert!(estimate["rows"].as_f64().unwrap() >= 1000.0, "{}", refused.text);
+    // Moved to analytics it may cost ten times as much, and not more.
+    let cost = estimate["cost"].as_f64().unwrap();
+    let limited = |limit: f64| world.instance(&[("EAVES_QUERY_COST_LIMIT", &format!("{limit:.0}"))]);
+    let moving = "/v1/entities/search?on_expensive=analytics";
+    let found = moved(post(&limited(cost / 5.0), &tenant, moving, &cold).await);
+    assert_eq!(found.body["entities"][0]["external_id"], "p");
+    let again =
+        post(&limited(cost / 5.0), &tenant, "/v1/entities/search?consistency=analytics", &cold).await.ok();
+    assert_eq!(again.body["entities"], found.body["entities"]);
+    for asked in [moving, "/v1/entities/search?consistency=analytics"] {
+        let refused = post(&limited(cost / 20.0), &tenant, asked, &cold).await;
+        refused.problem(400, Some("filter"), "an equality of a hot attribute");
+        assert!(!refused.text.contains("on_expensive"), "{}", refused.text);
+    }
     let narrowed =
         json!({"filter": {"and": [{"attribute": "cold", "gt": 1}, {"attribute": "hot", "eq": 1}]}});
     let found = post(&open, &tenant, search, &narrowed).await.ok();

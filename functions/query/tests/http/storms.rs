@@ -76,7 +76,9 @@ async fn the_primarys_own_reads_pass(ground: &Ground) {
         2 | 3 => "/v1/entities?max_staleness=1s&limit=1",
         _ => "/v1/entities?purpose=operational&limit=1",
     };
+    let before = ground.context.shed_and_missed();
     let answers = join_all((0..100).map(|i| async move { (i, ground.get(path(i)).await) })).await;
+    let counted = ground.context.shed_and_missed();
     let mut shed = 0;
     for (i, answer) in &answers {
         match i % 5 {
@@ -101,6 +103,8 @@ async fn the_primarys_own_reads_pass(ground: &Ground) {
         }
     }
     assert!(shed > 0, "all of them found a place");
+    let missed = answers.iter().filter(|(_, a)| a.header("x-sla-met") == "false").count() as u64;
+    assert_eq!((counted.0 - before.0, counted.1 - before.1), (shed, missed), "counted for the metrics");
     let after = ground.get(path(2)).await.ok();
     assert_eq!(told(&after).0, "primary", "the share is free again");
 }
@@ -108,8 +112,10 @@ async fn the_primarys_own_reads_pass(ground: &Ground) {
 pub(crate) async fn what_is_too_much_is_told_to_come_back(ground: &Ground) {
     written(ground).await;
     let path = format!("{ENTITY}?consistency=strong");
+    let before = ground.context.shed_and_missed();
     let answers = join_all((0..400).map(|_| ground.get(&path))).await;
-    let (mut done, mut shed) = (0, 0);
+    let counted = ground.context.shed_and_missed();
+    let (mut done, mut shed, mut door) = (0, 0, 0);
     for answer in &answers {
         match answer.status.as_u16() {
             200 => done += 1,
@@ -118,10 +124,12 @@ pub(crate) async fn what_is_too_much_is_told_to_come_back(ground: &Ground) {
                 assert_eq!(answer.status, 503, "{}", answer.text);
                 assert_eq!(answer.header("retry-after"), "1");
                 shed += 1;
+                door += u64::from(answer.text.contains("requests already"));
             }
         }
     }
     assert!(done > 0 && shed >= 100, "{done} answered, {shed} told to come back");
+    assert_eq!((counted.0 - before.0, counted.1 - before.1), (door, 0), "counted for the metrics");
     // Whether it runs is not a question of how much it has to do.
     ground.get(ENTITY).await.ok();
 }
