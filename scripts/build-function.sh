@@ -14,6 +14,8 @@ esac
 # Paths of this machine stay out of the binary, so that builds can be compared.
 RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/eaves --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 export RUSTFLAGS
+# With line tables a function is larger than the 250 MiB that Lambda takes; names stay in backtraces.
+export CARGO_PROFILE_RELEASE_DEBUG=none
 # OpenSSL is built along: the image has another one than the machine that builds.
 cargo lambda build --release --locked --bin "eaves-$function" --features vendored-tls "$arch"
 mkdir -p "$out"
