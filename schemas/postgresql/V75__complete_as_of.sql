@@ -8,10 +8,10 @@ alter table replication_heartbeat add column complete_at timestamptz;
 update replication_heartbeat set complete_at = beat_at;
 alter table replication_heartbeat alter column complete_at set not null;
 
--- Whether nothing waits to be read again in this life of staging. Once true it stays so until the
+-- Since when nothing waits to be read again in this life of staging. Once set it stays so until the
 -- crash that empties the table, so that a read looks at one row and not at all shards.
-alter table staging_epoch add column complete bool not null default false;
-grant update (complete) on staging_epoch to eaves_pipeline;
+alter table staging_epoch add column complete_since timestamptz;
+grant update (complete_since) on staging_epoch to eaves_pipeline;
 
 grant create on schema public to eaves_pipeline;
 set local role eaves_pipeline;
@@ -43,13 +43,28 @@ begin
   if pg_is_in_recovery() then
     return false;
   end if;
-  if exists (select from staging_epoch where complete) then
+  if exists (select from staging_epoch where complete_since is not null) then
     return false;
   end if;
   return staging_awaits_replay();
 end
 $$;
 grant execute on function staging_recovering() to eaves_query, eaves_admin;
+
+-- Whether nothing waits to be read again; the first to find that out notes it.
+create function staging_completed() returns bool
+language plpgsql security definer
+set search_path = public, pg_temp
+as $$
+begin
+  if staging_recovering() then
+    return false;
+  end if;
+  perform current_epoch();
+  update staging_epoch set complete_since = clock_timestamp() where complete_since is null;
+  return true;
+end
+$$;
 
 -- See V27; also says how far everything is complete.
 create or replace function heartbeat() returns int8
@@ -65,11 +80,7 @@ begin
   where beat_at < clock_timestamp() - interval '10 seconds'
   on conflict do nothing;
   delete from outages where ended_at < now() - interval '30 days';
-  perform current_epoch();
-  v_complete := not staging_recovering();
-  if v_complete then
-    update staging_epoch set complete = true where not complete;
-  end if;
+  v_complete := staging_completed();
   update replication_heartbeat
   set beat_at = clock_timestamp(), sequence = sequence + 1,
       complete_at = case when v_complete then clock_timestamp() else complete_at end
@@ -79,7 +90,8 @@ begin
 end
 $$;
 
--- See V27; history stays as old as it was until all shards were looked at.
+-- See V27; history stays as old as it was until all shards were looked at, and what was read again
+-- is in it as well: those batches begin later than their values were acknowledged.
 create or replace function stage_flush(p_limit int4 default 50000) returns int8
 language plpgsql security definer
 set search_path = public, pg_temp
@@ -88,6 +100,7 @@ declare
   v_began timestamptz := clock_timestamp();
   v_moved int8 := 0;
   v_slot  int2;
+  v_complete bool;
 begin
   -- With an older snapshot rows would be truncated that were never seen.
   if current_setting('transaction_isolation') <> 'read committed' then
@@ -113,6 +126,8 @@ begin
     exit when v_moved >= p_limit;
   end loop;
 
+  -- Last, since the row it may change is locked until this commits.
+  v_complete := staging_completed();
   update flush_state set
     last_flush_at = now(),
     last_rows = v_moved,
@@ -122,7 +137,9 @@ begin
     -- A batch committed before this began is moved, or still listed with the start of its
     -- transaction, hence an earlier time.
     history_as_of = case
-      when staging_recovering() then history_as_of
+      when not v_complete
+        or exists (select from staging_batches b join staging_epoch e on b.ingested_at < e.complete_since)
+        then history_as_of
       else greatest(history_as_of, least(now(), (select min(b.ingested_at) from staging_batches b)))
     end;
   return v_moved;

@@ -1,6 +1,6 @@
 //! What an operator and the schedules ask for.
 
-use crate::support::{Server, Suite};
+use crate::support::{Server, Suite, place, position};
 use eaves_model::{Value, ValueType};
 use eaves_store::read::{Allowance, ReadError, Reader, SourceStatus};
 use std::sync::Arc;
@@ -92,6 +92,19 @@ async fn history_as_of(server: Arc<Server>) {
     let before = db.one(held).await;
     flusher.stage_flush(1).await.unwrap();
     assert_eq!(db.one(held).await, before);
+    // Nor does it move on before what was read again is flushed, though newer values are.
+    w.store.rewind(&place("s"), None).await.unwrap();
+    w.at = Some(position(1));
+    w.commit(2, &points, &[]).await.unwrap();
+    flusher.heartbeat().await.unwrap();
+    db.sql.batch_execute("select nextval('staging_slot')").await.unwrap();
+    let mut other = db.writer("t").await;
+    other.commit(1, &[w.point(e, a, 2, Value::Integer(1))], &[]).await.unwrap();
+    assert_eq!(flusher.stage_flush(1).await.unwrap(), Some(1), "the newer one");
+    assert_eq!(flusher.backlog().await.unwrap().staged_rows, 1);
+    assert_eq!(db.one(held).await, before);
+    flusher.stage_flush(1).await.unwrap();
+    assert_ne!(db.one(held).await, before);
 }
 
 async fn lag_points(server: Arc<Server>) {
