@@ -203,6 +203,8 @@ class PrimaryState:
     followers: tuple[FollowerState, ...] = ()
     #: `closed`, `open` (reads are kept away) or `half-open`.
     breaker: str | None = None
+    #: Whether what a crash took is still being read again: strong reads are refused until then.
+    recovering: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

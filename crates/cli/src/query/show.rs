@@ -83,10 +83,11 @@ pub(super) fn parts(answer: &Value) -> Vec<String> {
     let list = |v: &Value| v.as_array().cloned().unwrap_or_default();
     let primary = &answer["primary"];
     let (staging, flush, cache) = (&answer["staging"], &answer["flush"], &answer["cache"]);
+    let again = if primary["recovering"] == true { ", reads again what a crash took" } else { "" };
     let mut rows = vec![vec![
         "primary".into(),
         up(&primary["available"]),
-        format!("heartbeat {} ago", seconds(&primary["heartbeat_age_seconds"])),
+        format!("heartbeat {} ago{again}", seconds(&primary["heartbeat_age_seconds"])),
     ]];
     for replica in list(&answer["replicas"]) {
         let state = replica["state"].as_str().filter(|s| *s == "paused").map_or("", |_| ", replay is paused");
