@@ -22,6 +22,7 @@ mod hot;
 mod hot_decided;
 mod misses;
 mod operators;
+mod pipeline;
 mod quarantine;
 mod search;
 mod series;

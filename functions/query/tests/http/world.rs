@@ -1,6 +1,7 @@
 //! Servers, tenants and requests for the cases.
 
 use crate::doubles::{Memory, Redis};
+use crate::pipeline::{flush, place, recovered};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -13,7 +14,7 @@ use eaves_pg_server::{PgOptions, PgServer};
 use eaves_settings::{Cache as CacheSettings, Postgres, Secret, Tls};
 use eaves_store::admin::{AdminStore, set_password};
 use eaves_store::flush::FlushStore;
-use eaves_store::ingest::{Commit, HotRow, IngestStore, QuarantineKind, Quarantined, ShardPlace};
+use eaves_store::ingest::{Commit, HotRow, IngestStore, QuarantineKind, Quarantined};
 use eaves_store::quarantine::Filter;
 use http_body_util::BodyExt as _;
 use lambda_http::request::RequestContext;
@@ -462,49 +463,6 @@ pub(crate) async fn execute(settings: &Postgres, sql: &str) {
     client.batch_execute(sql).await.unwrap();
     drop(client);
     drop(connection.await);
-}
-
-/// The only shard.
-fn place() -> ShardPlace {
-    ShardPlace { stream: "tests".into(), shard: "0".into(), consumer: "ingest".into() }
-}
-
-/// Sees to a crash having emptied staging: the stream has nothing of it any more, and what was lost of other
-/// cases nobody asks for.
-async fn recovered(store: &mut IngestStore, place: &ShardPlace) {
-    while let Ok(found) = store.checkpoint(place).await
-        && found.begin.is_some() | found.position.is_some()
-        && (!found.epoch_current || found.replay_to.is_some())
-    {
-        store.rewind(place, None).await.unwrap();
-        let found = store.checkpoint(place).await.unwrap();
-        store.end_replay(place, found.position.as_ref()).await.unwrap();
-    }
-}
-
-/// The flush function's loop, which also sees to shards that nobody writes to after a crash.
-async fn flush(settings: Postgres, on: Arc<AtomicBool>) {
-    let ingest = Postgres { user: "eaves_ingest".into(), ..settings.clone() };
-    loop {
-        if let Ok(store) = FlushStore::connect(&settings).await {
-            if let Ok(mut store) = IngestStore::connect(&ingest).await {
-                recovered(&mut store, &place()).await;
-            }
-            loop {
-                let flushed = if on.load(Ordering::SeqCst) {
-                    store.stage_flush(50_000).await.map(drop)
-                } else {
-                    Ok(())
-                };
-                let folded = store.fold_statistics().await;
-                if flushed.is_err() || folded.is_err() || store.heartbeat().await.is_err() {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 /// Sends a request to an instance of the function.
