@@ -56,8 +56,8 @@ impl fmt::Display for Source {
     }
 }
 
-/// How far behind the primary data is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far behind the primary data is; ordered, with the unknown last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lag {
     /// At most this much.
     AtMost(Duration),

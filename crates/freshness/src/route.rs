@@ -245,12 +245,8 @@ pub fn pick(lags: &[Option<Lag>], bound: Duration, turn: usize) -> Option<usize>
     if let Some(chosen) = near.get(turn % near.len().max(1)) {
         return Some(*chosen);
     }
-    let age = |lag: &Lag| match lag {
-        Lag::AtMost(lag) => *lag,
-        Lag::Unknown => Duration::MAX,
-    };
-    let known = lags.iter().enumerate().filter_map(|(i, lag)| lag.as_ref().map(|lag| (i, age(lag))));
-    known.min_by_key(|(_, age)| *age).map(|(i, _)| i)
+    let known = lags.iter().enumerate().filter_map(|(i, lag)| lag.map(|lag| (i, lag)));
+    known.min_by_key(|(_, lag)| *lag).map(|(i, _)| i)
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub(crate) struct Attempt<'a> {
     /// The replica that is being read.
     replica: Option<usize>,
     no_replica: bool,
+    /// The least lag of those replicas that answered and were too far behind.
+    behind: Option<Lag>,
     /// The primary answered, and its history is older than asked for.
     late: bool,
     /// The primary answered, and reads again what a crash took: so what it has is older than asked for.
@@ -52,6 +54,7 @@ impl<'a> Attempt<'a> {
             failed: Vec::new(),
             replica: None,
             no_replica: false,
+            behind: None,
             late: false,
             recovering: false,
             lacking: false,
@@ -88,7 +91,8 @@ impl<'a> Attempt<'a> {
         if !self.no_replica && !sources.replicas.is_empty() && replica_matters(self.demand, known) {
             let picked = sources.pick(self.demand, self.need, &self.failed).await;
             self.replica = picked.map(|(i, _)| i);
-            known.replica = picked.map(|(_, lag)| lag);
+            // One that turned out to be too old is no answer, and a reason all the same.
+            known.replica = picked.map(|(_, lag)| lag).or(self.behind);
         }
         let mut chosen = route(self.demand, known);
         // Where there is no replica at all, every read is the primary's own.
@@ -172,6 +176,7 @@ impl<'a> Attempt<'a> {
                 let too_old = self.demand.max_staleness.is_some_and(|bound| !lag.is_under(bound));
                 if route.source == Source::ReadReplica && too_old {
                     self.failed.extend(self.replica);
+                    self.behind = self.behind.into_iter().chain([lag]).min();
                     return Ok(None);
                 }
                 let strong = self.demand.consistency == Consistency::Strong;
