@@ -6,9 +6,10 @@ use crate::ingest::IngestError;
 use crate::meter::Meter;
 use bytes::Bytes;
 use eaves_model::{Code, Rejection, TenantId};
-use eaves_plugin_host::{Host, LoadError, Lock, Plugin};
+use eaves_plugin_host::{Artefact, Host, LoadError, Lock, Plugin};
 use eaves_registry::{Activation, Pointer, Registry};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -197,15 +198,22 @@ impl Rules {
         if let Some(plugin) = self.loaded.get(&activation.artefact_key) {
             return Ok(Ok(plugin.clone()));
         }
-        let loaded = match self.registry.artefact(activation).await {
-            Ok(artefact) => self.start(&artefact),
+        // It is verified while it comes.
+        let mut arrival = self.host.arrival();
+        let mut taken = Ok(());
+        let came = self.registry.artefact_in_parts(activation, |part| {
+            taken = arrival.push(part);
+            if taken.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        let loaded = match came.await {
+            Ok(()) => taken.and_then(|()| self.start(&arrival.finish()?)),
             Err(e) if e.is_retryable() => return Err(e.into()),
             Err(e) => return Ok(Err(unavailable(activation, &e.to_string()))),
         };
         let loaded = match loaded {
             Err(e @ LoadError::OtherEngine { .. }) => {
                 match self.for_this_engine(tenant, activation, e).await? {
-                    Ok(artefact) => self.start(&artefact),
+                    Ok(bytes) => self.host.arrived(&bytes).and_then(|artefact| self.start(&artefact)),
                     Err(why) => return Ok(Err(unavailable(activation, &why))),
                 }
             }
@@ -223,9 +231,9 @@ impl Rules {
         }
     }
 
-    fn start(&self, artefact: &Bytes) -> Result<Plugin, LoadError> {
+    fn start(&self, artefact: &Artefact) -> Result<Plugin, LoadError> {
         let before = self.host.lock();
-        let plugin = self.host.load_shared(artefact)?;
+        let plugin = self.host.load_arrived(artefact)?;
         if before.is_none() && self.host.lock() == Some(Lock::LimitsOnly) {
             tracing::warn!("the kernel takes no filter of system calls: see docs/security.md");
         }

@@ -4,135 +4,220 @@
 //! it that this platform did not sign, and nothing that another engine made.
 //!
 //! ```text
-//! magic 8 | nonce 12 | tag 16 | digest of the wasm 32 | engine identity 32 | n 1 | engine name n | machine code
+//! magic 8 | tag of the head 32 | length of the head 4 | head | machine code
+//! head: digest of the wasm 32 | engine identity 32 | salt 32 | length of the code 8 | n 1 | engine name n
+//!       | a tag of 16 for each 64 KiB of the code
 //! ```
 //!
-//! The signature is AES-256-GCM over data that is not encrypted (GMAC), because it is checked over every
-//! byte at each cold load, and an interpreter comes as 50 MB: GMAC is five times as fast as HMAC-SHA256
-//! where that has hardware of its own. Its key is derived from the signing key and used for nothing else.
-//! What GMAC must never see is one nonce for two texts: the nonce is derived from the text.
+//! The head is signed with HMAC-SHA256. The code is signed piece by piece with AES-256-GCM over data
+//! that is not encrypted (GMAC), so that it can be checked while it arrives ([`crate::Arrival`]): an
+//! interpreter comes as 32 MB, and GMAC is five times as fast as HMAC-SHA256 where that has hardware of
+//! its own. What GMAC must never see is one nonce for two texts under one key: here the key belongs
+//! to the text (it is derived from the salt, an HMAC of the whole), and the nonce is the piece's number.
 
 use crate::engine;
+use crate::memory_file::Code;
 use crate::{LoadError, SigningKey};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use wasmtime::Engine;
 
-const MAGIC: &[u8; 8] = b"EAVESPL2";
-/// Signed otherwise: it is made anew from the component, like that of another engine.
-const EARLIER_MAGIC: &[u8; 8] = b"EAVESPL1";
+pub(crate) const MAGIC: &[u8; 8] = b"EAVESPL3";
+/// Signed otherwise: they are made anew from the component, like those of another engine.
+const EARLIER: [&[u8; 8]; 2] = [b"EAVESPL1", b"EAVESPL2"];
+/// What is signed, and checked, at once.
+pub(crate) const PIECE: usize = 64 << 10;
 const TAG_LEN: usize = 16;
-const SIGNED_FROM: usize = MAGIC.len() + NONCE_LEN + TAG_LEN;
+/// Magic, tag and length.
+pub(crate) const PREFIX: usize = MAGIC.len() + 32 + 4;
+/// The head of 4 GiB of code has this length.
+const MAX_HEAD: usize = 1 << 20;
 
-/// A signed artefact whose signature has been verified.
-#[derive(Debug)]
-pub struct Artefact<'a> {
+/// A compiled plugin whose signature was verified, for this very engine. It is in memory where nobody can
+/// change it any more. A clone is the same one.
+#[derive(Clone, Debug)]
+pub struct Artefact {
+    pub(crate) digest: String,
+    pub(crate) code: Arc<Code>,
+}
+
+impl Artefact {
+    /// SHA-256 of the component it was compiled from, in hex: the version's name everywhere.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+/// What is before the head.
+pub(crate) struct Prefix {
+    tag: [u8; 32],
+    pub(crate) head: usize,
+}
+
+impl Prefix {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, LoadError> {
+        let (magic, rest) = bytes.split_first_chunk::<8>().ok_or(LoadError::NotAnArtefact)?;
+        if EARLIER.contains(&magic) {
+            return Err(LoadError::OtherEngine { artefact: "an earlier Eaves".into(), host: engine_name() });
+        }
+        if magic != MAGIC {
+            return Err(LoadError::NotAnArtefact);
+        }
+        let (tag, rest) = rest.split_first_chunk().ok_or(LoadError::BadSignature)?;
+        let length: [u8; 4] = rest.try_into().map_err(|_| LoadError::BadSignature)?;
+        let head = u32::from_le_bytes(length) as usize;
+        if head > MAX_HEAD {
+            return Err(LoadError::BadSignature);
+        }
+        Ok(Self { tag: *tag, head })
+    }
+}
+
+/// The head, its signature verified.
+pub(crate) struct Head {
     wasm_digest: [u8; 32],
-    engine_name: &'a str,
     identity: [u8; 32],
-    body: &'a [u8],
+    salt: [u8; 32],
+    pub(crate) code_len: usize,
+    engine_name: String,
+    tags: Vec<[u8; TAG_LEN]>,
+}
+
+impl Head {
+    pub(crate) fn open(key: &SigningKey, prefix: &Prefix, head: &[u8]) -> Result<Self, LoadError> {
+        head_mac(key, head).verify_slice(&prefix.tag).map_err(|_| LoadError::BadSignature)?;
+        Self::parts(head).ok_or(LoadError::NotAnArtefact)
+    }
+
+    fn parts(head: &[u8]) -> Option<Self> {
+        let (wasm_digest, rest) = head.split_first_chunk()?;
+        let (identity, rest) = rest.split_first_chunk()?;
+        let (salt, rest) = rest.split_first_chunk()?;
+        let (code_len, rest) = rest.split_first_chunk()?;
+        let code_len = usize::try_from(u64::from_le_bytes(*code_len)).ok()?;
+        let (length, rest) = rest.split_first()?;
+        let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+        let engine_name = String::from_utf8(name.to_vec()).ok()?;
+        let (tags, rest) = rest.as_chunks();
+        let whole = rest.is_empty() && tags.len() == code_len.div_ceil(PIECE);
+        whole.then(|| Self {
+            wasm_digest: *wasm_digest,
+            identity: *identity,
+            salt: *salt,
+            code_len,
+            engine_name,
+            tags: tags.to_vec(),
+        })
+    }
+
+    pub(crate) fn digest(&self) -> String {
+        hex::encode(self.wasm_digest)
+    }
+
+    /// Whether the code is for the engine with this identity.
+    pub(crate) fn is_for(&self, identity: &[u8; 32]) -> Result<(), LoadError> {
+        if self.identity == *identity {
+            return Ok(());
+        }
+        let (artefact, host) = (self.engine_name.clone(), engine_name());
+        let same = artefact == host;
+        let host = if same { format!("{host} with other settings") } else { host };
+        Err(LoadError::OtherEngine { artefact, host })
+    }
+
+    /// How long the piece with this number is; none after the last.
+    pub(crate) fn piece_len(&self, number: usize) -> usize {
+        self.code_len.saturating_sub(number * PIECE).min(PIECE)
+    }
+
+    pub(crate) fn pieces(&self, key: &SigningKey) -> Pieces {
+        Pieces::of(key, &self.salt)
+    }
+
+    /// Verifies a piece of the code.
+    pub(crate) fn verify(&self, pieces: &Pieces, number: usize, piece: &[u8]) -> Result<(), LoadError> {
+        let mut tag = *self.tags.get(number).ok_or(LoadError::BadSignature)?;
+        let opened = pieces.0.open_in_place(nonce(number), Aad::from(piece), &mut tag);
+        opened.map(drop).map_err(|_| LoadError::BadSignature)
+    }
+}
+
+/// The key of one artefact's pieces.
+pub(crate) struct Pieces(LessSafeKey);
+
+impl Pieces {
+    fn of(key: &SigningKey, salt: &[u8; 32]) -> Self {
+        let key = derived(key, b"pieces of a plugin", &[salt]).finalize().into_bytes();
+        #[expect(clippy::expect_used, reason = "the key has the length of the algorithm's")]
+        Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).expect("32 bytes")))
+    }
+
+    fn tag(&self, number: usize, piece: &[u8]) -> [u8; TAG_LEN] {
+        #[expect(clippy::expect_used, reason = "only more than 2^61 bytes are refused")]
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce(number), Aad::from(piece), &mut [])
+            .expect("not that long");
+        let mut bytes = [0; TAG_LEN];
+        bytes.copy_from_slice(tag.as_ref());
+        bytes
+    }
+}
+
+fn nonce(number: usize) -> Nonce {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    Nonce::assume_unique_for_key(nonce)
+}
+
+/// Signs what the compiler made of `wasm` for `engine`.
+pub(crate) fn seal(key: &SigningKey, engine: &Engine, wasm: &[u8], code: &[u8]) -> Vec<u8> {
+    sign(key, Sha256::digest(wasm).into(), engine::identity(engine), &engine_name(), code)
+}
+
+fn sign(key: &SigningKey, digest: [u8; 32], identity: [u8; 32], name: &str, code: &[u8]) -> Vec<u8> {
+    let length = (code.len() as u64).to_le_bytes();
+    let of = [name.len() as u8];
+    let text: [&[u8]; 6] = [&digest, &identity, &length, &of, name.as_bytes(), code];
+    let salt: [u8; 32] = derived(key, b"text of a plugin", &text).finalize().into_bytes().into();
+    let pieces = Pieces::of(key, &salt);
+    let mut head = [&digest[..], &identity, &salt, &length, &of, name.as_bytes()].concat();
+    for (number, piece) in code.chunks(PIECE).enumerate() {
+        head.extend_from_slice(&pieces.tag(number, piece));
+    }
+    let tag = head_mac(key, &head).finalize().into_bytes();
+    [MAGIC, &tag[..], &(head.len() as u32).to_le_bytes(), &head, code].concat()
+}
+
+/// The same artefact, signed, as if another engine had made it.
+pub(crate) fn of_another_engine(key: &SigningKey, bytes: &[u8]) -> Option<Vec<u8>> {
+    let (prefix, rest) = bytes.split_at_checked(PREFIX)?;
+    let (head, code) = rest.split_at_checked(Prefix::read(prefix).ok()?.head)?;
+    let Head { wasm_digest, mut identity, engine_name, .. } = Head::parts(head)?;
+    identity[0] ^= 1;
+    Some(sign(key, wasm_digest, identity, &engine_name, code))
 }
 
 fn engine_name() -> String {
     format!("wasmtime {} on {}", engine::WASMTIME, engine::target())
 }
 
-impl<'a> Artefact<'a> {
-    /// Signs what the compiler made of `wasm` for `engine`.
-    pub(crate) fn seal(key: &SigningKey, engine: &Engine, wasm: &[u8], body: &[u8]) -> Vec<u8> {
-        let name = engine_name();
-        let mut bytes = Vec::with_capacity(SIGNED_FROM + 65 + name.len() + body.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&[0; NONCE_LEN + TAG_LEN]);
-        bytes.extend_from_slice(&Sha256::digest(wasm));
-        bytes.extend_from_slice(&engine::identity(engine));
-        bytes.push(name.len() as u8);
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(body);
-        sign(key, &mut bytes);
-        bytes
-    }
-
-    /// Verifies the signature and takes the parts apart.
-    pub fn open(key: &SigningKey, bytes: &'a [u8]) -> Result<Self, LoadError> {
-        let (magic, rest) = bytes.split_at_checked(MAGIC.len()).ok_or(LoadError::NotAnArtefact)?;
-        if magic == EARLIER_MAGIC {
-            return Err(LoadError::OtherEngine { artefact: "an earlier Eaves".into(), host: engine_name() });
-        }
-        if magic != MAGIC {
-            return Err(LoadError::NotAnArtefact);
-        }
-        let (nonce, rest) = rest.split_first_chunk().ok_or(LoadError::BadSignature)?;
-        let (tag, signed) = rest.split_first_chunk::<TAG_LEN>().ok_or(LoadError::BadSignature)?;
-        gmac(key)
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(signed), &mut tag.clone())
-            .map_err(|_| LoadError::BadSignature)?;
-        Self::parts(signed).ok_or(LoadError::NotAnArtefact)
-    }
-
-    /// The same artefact, signed, as if another engine had made it.
-    pub(crate) fn of_another_engine(key: &SigningKey, bytes: &[u8]) -> Option<Vec<u8>> {
-        let mut bytes = bytes.to_vec();
-        // The engine's identity stands behind the digest of the wasm.
-        *bytes.get_mut(SIGNED_FROM + 32)? ^= 1;
-        sign(key, &mut bytes);
-        Some(bytes)
-    }
-
-    fn parts(signed: &'a [u8]) -> Option<Self> {
-        let (wasm_digest, rest) = signed.split_first_chunk()?;
-        let (identity, rest) = rest.split_first_chunk()?;
-        let (length, rest) = rest.split_first()?;
-        let (name, body) = rest.split_at_checked(usize::from(*length))?;
-        let engine_name = std::str::from_utf8(name).ok()?;
-        Some(Self { wasm_digest: *wasm_digest, engine_name, identity: *identity, body })
-    }
-
-    /// SHA-256 of the component it was compiled from, in hex: the version's name everywhere.
-    pub fn digest(&self) -> String {
-        hex::encode(self.wasm_digest)
-    }
-
-    /// The machine code, if it is for this engine.
-    pub(crate) fn body_for(&self, engine: &Engine) -> Result<&'a [u8], LoadError> {
-        if self.identity == engine::identity(engine) {
-            return Ok(self.body);
-        }
-        let (artefact, host) = (self.engine_name.into(), engine_name());
-        let same = artefact == host;
-        let host = if same { format!("{host} with other settings") } else { host };
-        Err(LoadError::OtherEngine { artefact, host })
-    }
+fn head_mac(key: &SigningKey, head: &[u8]) -> Hmac<Sha256> {
+    derived(key, b"head of a plugin", &[MAGIC, head])
 }
 
-/// Fills in nonce and tag.
-fn sign(key: &SigningKey, bytes: &mut [u8]) {
-    let (head, signed) = bytes.split_at_mut(SIGNED_FROM);
-    let mut nonce = [0; NONCE_LEN];
-    nonce.copy_from_slice(&derived(key, b"nonce of a plugin", signed)[..NONCE_LEN]);
-    #[expect(clippy::expect_used, reason = "only more than 2^61 bytes are refused")]
-    let tag = gmac(key)
-        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(&*signed), &mut [])
-        .expect("not that long");
-    head[MAGIC.len()..][..NONCE_LEN].copy_from_slice(&nonce);
-    head[MAGIC.len() + NONCE_LEN..].copy_from_slice(tag.as_ref());
-}
-
-fn gmac(key: &SigningKey) -> LessSafeKey {
-    let key = derived(key, b"tag of a plugin", MAGIC);
-    #[expect(clippy::expect_used, reason = "the key has the length of the algorithm's")]
-    LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key).expect("32 bytes"))
-}
-
-/// 32 bytes that only who has the signing key can know.
-fn derived(key: &SigningKey, purpose: &[u8], of: &[u8]) -> [u8; 32] {
+/// 32 bytes that only who has the signing key can know, for one purpose.
+fn derived(key: &SigningKey, purpose: &[u8], of: &[&[u8]]) -> Hmac<Sha256> {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
     let mut mac = Hmac::<Sha256>::new_from_slice(key.bytes()).expect("any key length");
     mac.update(purpose);
     mac.update(&[0]);
-    mac.update(of);
-    mac.finalize().into_bytes().into()
+    for part in of {
+        mac.update(part);
+    }
+    mac
 }
 
 #[cfg(test)]
@@ -140,12 +225,23 @@ mod tests {
     use super::*;
     use crate::{Host, HostConfig};
 
+    fn key() -> SigningKey {
+        SigningKey::from_hex(&"5a".repeat(32)).unwrap()
+    }
+
+    fn sealed(code: &[u8]) -> Vec<u8> {
+        seal(&key(), &engine::compiler().unwrap(), b"wasm", code)
+    }
+
+    fn head(bytes: &[u8]) -> Head {
+        let prefix = Prefix::read(&bytes[..PREFIX]).unwrap();
+        Head::open(&key(), &prefix, &bytes[PREFIX..][..prefix.head]).unwrap_or_else(|e| panic!("{e}"))
+    }
+
     #[test]
     fn an_artefact_of_another_engine_is_refused_by_name() {
         let config = HostConfig::new(&"5a".repeat(32)).unwrap();
-        let engine = engine::compiler().unwrap();
-        let bytes = Artefact::seal(&config.signing_key, &engine, b"wasm", b"code");
-        let bytes = Artefact::of_another_engine(&config.signing_key, &bytes).unwrap();
+        let bytes = of_another_engine(&config.signing_key, &sealed(b"code")).unwrap();
         let error = Host::new(config).unwrap().load(&bytes).unwrap_err();
         assert!(matches!(error, LoadError::OtherEngine { .. }), "{error}");
         assert!(error.to_string().contains("with other settings"), "{error}");
@@ -153,20 +249,40 @@ mod tests {
 
     #[test]
     fn an_artefact_of_an_earlier_eaves_is_to_be_made_anew() {
-        let key = SigningKey::from_hex(&"5a".repeat(32)).unwrap();
-        let mut bytes = Artefact::seal(&key, &engine::compiler().unwrap(), b"wasm", b"code");
-        assert!(Artefact::open(&key, &bytes).is_ok());
-        bytes[..8].copy_from_slice(EARLIER_MAGIC);
-        let error = Artefact::open(&key, &bytes).unwrap_err();
-        assert!(matches!(error, LoadError::OtherEngine { .. }), "{error}");
+        let host = Host::new(HostConfig::new(&"5a".repeat(32)).unwrap()).unwrap();
+        for magic in EARLIER {
+            let mut bytes = sealed(b"code");
+            bytes[..8].copy_from_slice(magic);
+            let error = host.load(&bytes).unwrap_err();
+            assert!(matches!(error, LoadError::OtherEngine { .. }), "{error}");
+        }
     }
 
     #[test]
-    fn a_nonce_belongs_to_one_text() {
-        let (key, engine) = (SigningKey::from_hex(&"5a".repeat(32)).unwrap(), engine::compiler().unwrap());
-        let nonce = |code| Artefact::seal(&key, &engine, b"wasm", code)[8..20].to_vec();
-        assert_eq!(nonce(b"code"), nonce(b"code"));
-        assert_ne!(nonce(b"code"), nonce(b"cove"));
+    fn a_key_of_pieces_belongs_to_one_text() {
+        let salt = |code| head(&sealed(code)).salt;
+        assert_eq!(salt(b"code"), salt(b"code"));
+        assert_ne!(salt(b"code"), salt(b"cove"));
+        let other = of_another_engine(&key(), &sealed(b"code")).unwrap();
+        assert_ne!(salt(b"code"), head(&other).salt);
+    }
+
+    #[test]
+    fn a_piece_is_good_in_its_place_and_in_its_artefact_only() {
+        let code = vec![7; 2 * PIECE + 1];
+        let (bytes, mut other) = (sealed(&code), code.clone());
+        other[2 * PIECE] = 8;
+        let (one, other) = (head(&bytes), head(&sealed(&other)));
+        let (pieces, others) = (one.pieces(&key()), other.pieces(&key()));
+        assert_eq!([0, 1, 2, 3].map(|n| one.piece_len(n)), [PIECE, PIECE, 1, 0]);
+        let same = &code[..PIECE];
+        assert!(one.verify(&pieces, 0, same).is_ok() && one.verify(&pieces, 1, same).is_ok());
+        // The pieces are equal, and their tags are not.
+        assert_ne!(one.tags[0], one.tags[1]);
+        assert_ne!(one.tags[0], other.tags[0]);
+        assert!(one.verify(&others, 0, same).is_err() && other.verify(&pieces, 0, same).is_err());
+        assert!(one.verify(&pieces, 0, &same[1..]).is_err());
+        assert!(one.verify(&pieces, 3, &[]).is_err());
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub enum LoadError {
         /// What runs here.
         host: String,
     },
+    /// There was no memory, or no descriptor, for it.
+    #[error("keep the compiled plugin in memory")]
+    Keep(#[source] std::io::Error),
     /// wasmtime does not take it.
     #[error("load the compiled plugin")]
     Load(#[source] wasmtime::Error),
@@ -144,7 +147,11 @@ impl CompileError {
 impl LoadError {
     /// Whether it says nothing of the plugin, and the same may succeed a little later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Runner(error) | Self::Describe(error) if error.is_retryable())
+        match self {
+            Self::Keep(_) => true,
+            Self::Runner(error) | Self::Describe(error) => error.is_retryable(),
+            _ => false,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The host: one per process.
 
-use crate::artefact::Artefact;
+use crate::arrival::Arrival;
+use crate::artefact::{self, Artefact};
 use crate::engine::Pool;
 use crate::guest::{Guest, Machine};
 use crate::lockdown::Lock;
@@ -8,12 +9,10 @@ use crate::plugin::{Backend, Plugin};
 use crate::remote::{Runner, RunnerCommand};
 use crate::ticker::Ticker;
 use crate::worker::{self, WorkerLimits};
-use crate::{CompileError, HostConfig, LoadError, PluginError, StartError, engine, scan};
-use bytes::Bytes;
+use crate::{CompileError, HostConfig, LoadError, PluginError, StartError, engine, mapped, scan};
 use std::path::Path;
 use std::sync::Arc;
 use wasmtime::Engine;
-use wasmtime::component::Component;
 
 /// How often a plugin may try to describe itself in time before it is refused for good.
 const DESCRIBE_TRIES: u32 = 3;
@@ -93,10 +92,11 @@ impl Host {
 
     /// Signs the machine code of `wasm`, and tries whether it is a plugin.
     pub fn seal(&self, wasm: &[u8], code: &[u8]) -> Result<Vec<u8>, CompileError> {
-        let artefact = Artefact::seal(&self.config.signing_key, &self.engine, wasm, code);
+        let artefact = artefact::seal(&self.config.signing_key, &self.engine, wasm, code);
+        let arrived = self.arrived(&artefact)?;
         let mut tries = 1;
         loop {
-            match self.load(&artefact) {
+            match self.load_arrived(&arrived) {
                 Ok(_) => return Ok(artefact),
                 // The deadline is by the clock: on a busy machine a good plugin may be late, once.
                 Err(LoadError::Describe(PluginError::Deadline { .. })) if tries < DESCRIBE_TRIES => {
@@ -107,36 +107,41 @@ impl Host {
         }
     }
 
+    /// Takes an artefact that comes bit by bit, and verifies it meanwhile.
+    pub fn arrival(&self) -> Arrival {
+        Arrival::new(self.config.signing_key.clone(), engine::identity(&self.engine))
+    }
+
     /// Loads an artefact and asks the plugin what it is.
     pub fn load(&self, artefact: &[u8]) -> Result<Plugin, LoadError> {
-        self.load_keeping(artefact, Bytes::copy_from_slice)
+        self.load_arrived(&self.arrived(artefact)?)
     }
 
-    /// The same without a copy: where plugins run in a process of their own, the machine code is kept
-    /// for the process after it.
-    pub fn load_shared(&self, artefact: &Bytes) -> Result<Plugin, LoadError> {
-        self.load_keeping(artefact, |body| artefact.slice_ref(body))
+    /// An artefact whose bytes are all there.
+    pub fn arrived(&self, artefact: &[u8]) -> Result<Artefact, LoadError> {
+        let mut arrival = self.arrival();
+        arrival.push(artefact)?;
+        arrival.finish()
     }
 
-    fn load_keeping(&self, artefact: &[u8], keep: impl FnOnce(&[u8]) -> Bytes) -> Result<Plugin, LoadError> {
-        let artefact = Artefact::open(&self.config.signing_key, artefact)?;
-        let body = artefact.body_for(&self.engine)?;
+    /// Loads what has arrived, and was verified: it is mapped where it runs, and read as it is used.
+    pub fn load_arrived(&self, artefact: &Artefact) -> Result<Plugin, LoadError> {
         let backend = match &self.place {
             Place::Here(machine) => {
                 #[expect(
                     unsafe_code,
-                    reason = "the body is what this platform compiled and signed, for this very engine"
+                    reason = "the code is what this platform compiled and signed, for this very engine"
                 )]
-                // SAFETY: `Artefact::open` verified the signature over the body and over the
-                // identity of the engine it was compiled for, and `body_for` compared that with
-                // this engine.
+                // SAFETY: only `Arrival` makes an `Artefact`: it verified the signature of the code and of
+                // the identity of the engine it was compiled for, and compared that with the
+                // engine of this program, which has one.
                 let component =
-                    unsafe { Component::deserialize(&machine.engine, body) }.map_err(LoadError::Load)?;
+                    unsafe { mapped::component(&machine.engine, &artefact.code) }.map_err(LoadError::Load)?;
                 Backend::Here(Guest::new(machine.clone(), &component)?)
             }
-            Place::Runner(runner) => Backend::Away(runner.load(keep(body))?),
+            Place::Runner(runner) => Backend::Away(runner.load(artefact.code.clone())?),
         };
-        Plugin::start(backend, artefact.digest(), self.config.describe_deadline)
+        Plugin::start(backend, artefact.digest().to_owned(), self.config.describe_deadline)
     }
 }
 
@@ -144,7 +149,7 @@ impl HostConfig {
     /// For tests: the artefact, signed, as if another engine had made it.
     #[doc(hidden)]
     pub fn of_another_engine(&self, artefact: &[u8]) -> Option<Vec<u8>> {
-        Artefact::of_another_engine(&self.signing_key, artefact)
+        artefact::of_another_engine(&self.signing_key, artefact)
     }
 
     fn pool(&self) -> Pool {

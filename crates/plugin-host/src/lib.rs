@@ -11,6 +11,7 @@
 
 mod answer;
 mod answers;
+mod arrival;
 mod artefact;
 mod bindings;
 #[doc(hidden)]
@@ -19,12 +20,17 @@ mod columns;
 pub mod component;
 mod config;
 mod description;
+mod descriptor;
 mod engine;
 mod error;
 mod guest;
 mod host;
 mod lockdown;
+mod mapped;
+mod memory_file;
 mod message;
+#[cfg(target_os = "linux")]
+mod offer;
 mod plugin;
 mod previous;
 mod promotion;
@@ -36,6 +42,7 @@ mod ticker;
 mod wire;
 pub mod worker;
 
+pub use arrival::Arrival;
 pub use artefact::Artefact;
 pub use component::componentize;
 pub use config::{BadKey, HostConfig, SigningKey};

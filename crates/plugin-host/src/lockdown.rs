@@ -52,6 +52,17 @@ pub(crate) fn close_inherited() {
 
 /// Limits and locks this process.
 pub(crate) fn lock_down(limits: Limits) -> Lock {
+    limit(limits);
+    filter(false)
+}
+
+/// The same for a process that is handed files, which libraries open by name: [`crate::offer`].
+pub(crate) fn lock_down_but_for_offers(limits: Limits) -> Lock {
+    limit(limits);
+    filter(true)
+}
+
+fn limit(limits: Limits) {
     let set = |resource, value: Option<u64>| {
         // Best effort: each limit stands beside others, and the parent holds the clock.
         let _ = value.map(|v| setrlimit(resource, Rlimit { current: Some(v), maximum: Some(v) }));
@@ -64,20 +75,29 @@ pub(crate) fn lock_down(limits: Limits) -> Lock {
     // No process or thread can be started. Root may: the filter refuses it.
     set(Resource::Nproc, Some(0));
     set(Resource::Nofile, Some(limits.descriptors));
-    filter()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn filter() -> Lock {
+fn filter(_: bool) -> Lock {
     Lock::LimitsOnly
 }
 
 #[cfg(target_os = "linux")]
-fn filter() -> Lock {
+fn filter(offers: bool) -> Lock {
     use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
     // A process that was started by another user's setuid program would gain rights: none here.
     if rustix::thread::set_no_new_privs(true).is_err() {
         return Lock::LimitsOnly;
+    }
+    // Before the other one, which lets no further filter through. Of two that speak of a call the kernel heeds
+    // the trap. Without it code is copied where it would be mapped.
+    if offers && crate::offer::answer_calls().is_ok() {
+        let calls = crate::offer::calls().into_iter().map(|call| (call, Vec::new())).collect();
+        let filter = std::env::consts::ARCH
+            .try_into()
+            .and_then(|arch| SeccompFilter::new(calls, SeccompAction::Allow, SeccompAction::Trap, arch))
+            .and_then(BpfProgram::try_from);
+        let _ = filter.map(|program| apply_filter_all_threads(&program));
     }
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     let filter = std::env::consts::ARCH
@@ -103,6 +123,9 @@ fn rules() -> Result<std::collections::BTreeMap<i64, Vec<seccompiler::SeccompRul
         libc::SYS_write,
         libc::SYS_writev,
         libc::SYS_recvfrom,
+        // A plugin's code comes as a file that is open.
+        libc::SYS_recvmsg,
+        libc::SYS_fstat,
         libc::SYS_sendto,
         libc::SYS_close,
         // Memory. Code is made executable when it is loaded.

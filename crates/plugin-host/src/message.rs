@@ -11,10 +11,10 @@ pub(crate) type Id = u64;
 
 /// A request.
 pub(crate) enum Request<'a> {
-    /// Machine code whose signature was verified.
+    /// Machine code whose signature was verified, so many bytes: the file comes with the request.
     Load {
         id: Id,
-        body: &'a [u8],
+        bytes: u64,
     },
     /// The plugin is not needed any more. There is no reply.
     Drop {
@@ -69,9 +69,9 @@ impl Put for Request<'_> {
             Sink::list(sink, &[time.left.as_nanos() as u64, time.limit.as_nanos() as u64]);
         };
         match self {
-            Self::Load { id, body } => {
+            Self::Load { id, bytes } => {
                 head(sink, none, LOAD, *id);
-                sink.list(body);
+                sink.number(*bytes);
             }
             Self::Drop { id } => head(sink, none, DROP, *id),
             Self::Describe { id, time } => {
@@ -115,7 +115,7 @@ impl<'a> Request<'a> {
             _ => Err(BadFrame("a time is not two numbers")),
         };
         let request = match what {
-            LOAD => Self::Load { id, body: r.list()? },
+            LOAD => Self::Load { id, bytes: r.number()? },
             DROP => Self::Drop { id },
             DESCRIBE => Self::Describe { id, time: time(&mut r)? },
             CONFIGURE => Self::Configure { id, time: time(&mut r)?, settings: r.text()? },

@@ -5,17 +5,16 @@ use crate::bindings::{promotion, validation};
 use crate::engine::Pool;
 use crate::guest::{Time, Usage};
 use crate::lockdown::Lock;
+use crate::memory_file::{self, Code};
 use crate::message::{Answer, Id, Loaded, Reply, Request};
 use crate::runner::{Greeting, Head, INLINE, MAX_FRAME, SHARED, SHARED_BYTES, read_frame};
 use crate::wire::{Put, Writer};
-use crate::{LoadError, PluginError};
-use bytes::Bytes;
+use crate::{LoadError, PluginError, descriptor};
 use memmap2::MmapMut;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -84,7 +83,7 @@ pub(crate) struct RemoteGuest {
     runner: Arc<Runner>,
     id: Id,
     /// Its code, for the process after this one.
-    body: Bytes,
+    code: Arc<Code>,
     promotes: bool,
 }
 
@@ -110,14 +109,14 @@ impl Runner {
     }
 
     /// Loads code whose signature was verified.
-    pub(crate) fn load(self: &Arc<Self>, body: Bytes) -> Result<RemoteGuest, LoadError> {
+    pub(crate) fn load(self: &Arc<Self>, code: Arc<Code>) -> Result<RemoteGuest, LoadError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut place = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         let promotes = self
             .ready(&mut place)
-            .and_then(|process| process.load(id, &body, self.pool.memory_bytes))
+            .and_then(|process| process.load(id, &code, self.pool.memory_bytes))
             .unwrap_or_else(|failed| Err(LoadError::Runner(failed.end(&mut place, START))))?;
-        Ok(RemoteGuest { runner: self.clone(), id, body, promotes })
+        Ok(RemoteGuest { runner: self.clone(), id, code, promotes })
     }
 
     /// The process, started if need be, rid of plugins that are not needed any more.
@@ -186,7 +185,7 @@ impl RemoteGuest {
         let called = runner.ready(&mut place).and_then(|process| {
             if !process.loaded.contains(&self.id) {
                 // It loaded before: a process that does not take it now is broken.
-                process.load(self.id, &self.body, memory_bytes)?.map_err(|_| Failed::Nonsense("load"))?;
+                process.load(self.id, &self.code, memory_bytes)?.map_err(|_| Failed::Nonsense("load"))?;
             }
             let start = Instant::now();
             let left = end.saturating_duration_since(start);
@@ -197,7 +196,7 @@ impl RemoteGuest {
                 });
             }
             let until = start + left + GRACE;
-            process.send(&request(self.id, Time { left, ..time }), until)?;
+            process.send(&request(self.id, Time { left, ..time }), None, until)?;
             let mut reply: Reply<T> = process.receive(until, time.limit, memory_bytes)?;
             reply.usage.duration = start.elapsed();
             Ok(reply)
@@ -261,7 +260,7 @@ impl Process {
         // through ptrace, not through /proc. Linux refuses that for a process without dumps.
         #[cfg(target_os = "linux")]
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-        let (file, shared) = shared_file()?;
+        let (file, shared) = memory_file::shared(SHARED_BYTES)?;
         let (socket, theirs) = UnixStream::pair()?;
         let child = Command::new(&command.program)
             .args(&command.args)
@@ -299,9 +298,9 @@ impl Process {
         Ok(if filtered == [1] { Lock::Filter } else { Lock::LimitsOnly })
     }
 
-    fn load(&mut self, id: Id, body: &[u8], memory_bytes: usize) -> Result<Result<bool, LoadError>, Failed> {
+    fn load(&mut self, id: Id, code: &Code, memory_bytes: usize) -> Result<Result<bool, LoadError>, Failed> {
         let until = Instant::now() + START;
-        self.send(&Request::Load { id, body }, until)?;
+        self.send(&Request::Load { id, bytes: code.len as u64 }, Some(code.file.as_fd()), until)?;
         let reply: Reply<Loaded> = self.receive(until, START, memory_bytes)?;
         let loaded = reply.said.map_err(|_| Failed::Nonsense("an error that loading does not have"))?.0;
         if loaded.is_ok() {
@@ -310,14 +309,21 @@ impl Process {
         Ok(loaded)
     }
 
-    fn send(&mut self, request: &Request<'_>, until: Instant) -> io::Result<()> {
+    /// Sends a request, and a file with it.
+    fn send(
+        &mut self,
+        request: &Request<'_>,
+        file: Option<BorrowedFd<'_>>,
+        until: Instant,
+    ) -> io::Result<()> {
         let size = request.size();
         self.socket.set_write_timeout(Some(left(until)?))?;
         if let Some(place) = self.shared.get_mut(..size) {
             request.put(&mut Writer(place));
             let head: Head = [SHARED, size as u64];
-            return self.socket.write_all(bytemuck::cast_slice(&head));
+            return descriptor::send(&self.socket, bytemuck::cast_slice(&head), file);
         }
+        debug_assert!(file.is_none(), "requests with files are small");
         self.send_inline(request)
     }
 
@@ -386,29 +392,4 @@ impl Read for Timed<'_> {
         self.socket.set_read_timeout(Some(left(self.until)?))?;
         (&mut &*self.socket).read(into)
     }
-}
-
-/// A file in memory, mapped here, that whoever gets it can read and not change.
-fn shared_file() -> io::Result<(File, MmapMut)> {
-    #[cfg(target_os = "linux")]
-    let file = {
-        use rustix::fs::{MemfdFlags, memfd_create};
-        File::from(memfd_create("eaves-columns", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
-    };
-    #[cfg(not(target_os = "linux"))]
-    let file = tempfile::tempfile()?;
-    file.set_len(SHARED_BYTES as u64)?;
-    #[expect(unsafe_code, reason = "a file is mapped that another process has open")]
-    // SAFETY: its size is sealed and, from here on, no other process can write it. (macOS has
-    // no seals: there the runner could, and this process never reads what it wrote.)
-    let mapped = unsafe { MmapMut::map_mut(&file) }?;
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{SealFlags, fcntl_add_seals};
-        fcntl_add_seals(
-            &file,
-            SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL,
-        )?;
-    }
-    Ok((file, mapped))
 }

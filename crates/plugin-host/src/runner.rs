@@ -7,20 +7,20 @@
 
 use crate::engine::Pool;
 use crate::guest::{Guest, Machine, Usage};
-use crate::lockdown::{Limits, Lock, close_inherited, lock_down};
+use crate::lockdown::{Limits, Lock, close_inherited, lock_down_but_for_offers};
+use crate::memory_file::Code;
 use crate::message::{Answer, Id, Loaded, Reply, Request, Types};
 use crate::wire::Put;
-use crate::{LoadError, PluginError};
+use crate::{LoadError, PluginError, descriptor, mapped};
 use memmap2::Mmap;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use wasmtime::component::Component;
 
 /// What the asking side says first: how large the pool is, and the tick in nanoseconds.
 pub(crate) type Greeting = [u64; 4];
@@ -73,7 +73,7 @@ fn serve() -> io::Result<()> {
 /// The engine, set up while that is allowed, and then the lock.
 fn locked_machine(pool: &Pool, tick: Duration) -> io::Result<(Machine, Lock)> {
     let machine = Machine::start(pool, tick).map_err(io::Error::other)?;
-    let lock = lock_down(Limits {
+    let lock = lock_down_but_for_offers(Limits {
         // The pool reserves far more addresses than it uses.
         address_space: None,
         data: Some(1 << 30),
@@ -108,14 +108,14 @@ impl Served {
         let mut types = Types::default();
         loop {
             let mut head = Head::default();
-            match self.socket.read_exact(bytemuck::cast_slice_mut(&mut head)) {
+            let file = match descriptor::receive(&self.socket, bytemuck::cast_slice_mut(&mut head)) {
                 Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(()),
                 other => other?,
-            }
+            };
             let [place, length] = head;
             let reply = if place == SHARED {
                 let frame = self.shared.get(..length as usize).ok_or(ErrorKind::InvalidData)?;
-                answer(&self.machine, &mut self.guests, frame, &mut types)?
+                answer(&self.machine, &mut self.guests, frame, &mut types, file)?
             } else {
                 let frame = read_frame(&mut self.socket, length)?;
                 answer(
@@ -123,6 +123,7 @@ impl Served {
                     &mut self.guests,
                     &bytemuck::cast_slice(&frame)[..length as usize],
                     &mut types,
+                    file,
                 )?
             };
             if let Some(reply) = reply {
@@ -149,6 +150,7 @@ fn answer(
     guests: &mut HashMap<Id, Guest>,
     frame: &[u8],
     types: &mut Types,
+    file: Option<OwnedFd>,
 ) -> io::Result<Option<Vec<u64>>> {
     let request = Request::read(frame, types).map_err(io::Error::other)?;
     let guest = |id: Id| guests.get(&id).ok_or(ErrorKind::NotFound);
@@ -157,8 +159,9 @@ fn answer(
             guests.remove(&id);
             return Ok(None);
         }
-        Request::Load { id, body } => {
-            let loaded = load(machine, body);
+        Request::Load { id, bytes } => {
+            let file = File::from(file.ok_or(ErrorKind::InvalidInput)?);
+            let loaded = load(machine, Code { file, len: bytes as usize });
             let promotes = loaded.as_ref().map(Guest::promotes);
             let said = Loaded(match promotes {
                 Ok(promotes) => Ok(promotes),
@@ -190,11 +193,11 @@ fn frame_of<T: Answer>((said, usage): (Result<T, PluginError>, Usage)) -> Vec<u6
     Reply { said, usage }.frame()
 }
 
-fn load(machine: &Arc<Machine>, body: &[u8]) -> Result<Guest, LoadError> {
-    #[expect(unsafe_code, reason = "the asking side has verified who made these bytes")]
-    // SAFETY: `Host::load` verified the signature over the body and over the identity of the
-    // engine, and compared that with the engine of this same program, before it sent the body.
-    // Nobody else holds the other end of the socket, and the shared file is written by it alone.
-    let component = unsafe { Component::deserialize(&machine.engine, body) }.map_err(LoadError::Load)?;
+fn load(machine: &Arc<Machine>, code: Code) -> Result<Guest, LoadError> {
+    #[expect(unsafe_code, reason = "the asking side has verified who made this code")]
+    // SAFETY: `Arrival` verified the signature of the code and of the identity of the engine, and
+    // compared that with the engine of this same program, before the code was sealed and sent.
+    // Nobody else holds the other end of the socket.
+    let component = unsafe { mapped::component_in_lock(&machine.engine, code) }.map_err(LoadError::Load)?;
     Guest::new(machine.clone(), &component)
 }

@@ -160,8 +160,13 @@ fn the_process_holds_nothing() {
     let opened: Vec<String> = (std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap())
         .map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap().display().to_string())
         .collect();
-    let known = ["socket:", "/memfd:eaves-columns", "/memfd:wasm-memory-image", "/dev/null", "/proc/"];
+    let known = ["socket:", "/memfd:eaves-columns", "/memfd:eaves-plugin", "/dev/null", "/proc/"];
     assert!(opened.iter().all(|fd| known.iter().any(|k| fd.starts_with(k))), "{opened:?}");
+    // The plugin's code, which it was handed: it is mapped, and its memory has no copy of its own.
+    assert!(opened.iter().any(|fd| fd.starts_with("/memfd:eaves-plugin")), "{opened:?}");
+    let mapped = String::from_utf8(read("maps")).unwrap();
+    let code = mapped.lines().find(|line| line.contains("/memfd:eaves-plugin") && line.contains(" r-xp "));
+    assert!(code.is_some(), "{mapped}");
     // Its socket, twice: as standard input and as the descriptor in use. No other.
     assert_eq!(opened.iter().filter(|fd| fd.starts_with("socket:")).count(), 2, "{opened:?}");
 }

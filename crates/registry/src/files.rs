@@ -6,8 +6,10 @@ use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential};
 use object_store::{CredentialProvider, ObjectStoreExt, RetryConfig, path::Path};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -112,6 +114,22 @@ impl Files {
     pub(crate) async fn put(&self, key: &str, bytes: Bytes) -> Result<(), RegistryError> {
         let put = self.bucket.put(&Path::from(key), bytes.into()).await;
         put.map(drop).map_err(|source| RegistryError::Files { doing: "store", key: key.into(), source })
+    }
+
+    /// Hands an object to `take` bit by bit as it comes, as long as that says to go on.
+    pub(crate) async fn each(
+        &self,
+        key: &str,
+        mut take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), RegistryError> {
+        let failed = |source| RegistryError::Files { doing: "fetch", key: key.into(), source };
+        let mut parts = self.bucket.get(&Path::from(key)).await.map_err(failed)?.into_stream();
+        while let Some(part) = parts.try_next().await.map_err(failed)? {
+            if take(&part).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Bytes, RegistryError> {

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use eaves_model::TenantId;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 /// Most bytes of settings: they travel with every call of the plugin.
 const MAX_SETTINGS: usize = 64 << 10;
@@ -131,6 +132,15 @@ impl Registry {
     /// The compiled plugin of an activation, as the plugin host signed it.
     pub async fn artefact(&self, activation: &Activation) -> Result<Bytes, RegistryError> {
         self.files.get(&activation.artefact_key).await
+    }
+
+    /// The same bit by bit as it comes: to `take`, as long as that says to go on.
+    pub async fn artefact_in_parts(
+        &self,
+        activation: &Activation,
+        take: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), RegistryError> {
+        self.files.each(&activation.artefact_key, take).await
     }
 
     /// The component with this digest.
