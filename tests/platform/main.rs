@@ -13,6 +13,7 @@ mod plugin_backtest;
 mod plugin_engine;
 mod plugin_life;
 mod plugin_many;
+mod plugin_sweep;
 mod plugin_upload;
 mod plugins;
 mod points;
@@ -84,6 +85,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         plugin_upload::a_form_and_base64_are_taken,
         plugin_upload::a_large_component_goes_through_the_bucket,
         plugin_upload::requests_are_counted_with_all_others,
+        plugin_sweep::another_tenants_names_and_ids_find_nothing,
         plugin_backtest::a_cancelled_one_stops,
         plugin_backtest::the_rate_is_kept,
         plugin_backtest::previous_values_come_from_history,

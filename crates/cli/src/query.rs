@@ -87,6 +87,10 @@ enum Command {
         /// Only these attributes, separated by commas
         #[arg(long, value_delimiter = ',', value_name = "NAMES")]
         fields: Option<Vec<String>>,
+        /// What becomes of a search that costs too much; analytics may cost ten times as much, and
+        /// be minutes old
+        #[arg(long, value_enum, value_name = "WHAT")]
+        on_expensive: Option<OnExpensive>,
         #[command(flatten)]
         demand: Demand,
         #[command(flatten)]
@@ -122,6 +126,12 @@ enum Command {
 enum Consistency {
     Strong,
     Eventual,
+    Analytics,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OnExpensive {
+    Refuse,
     Analytics,
 }
 
@@ -209,26 +219,21 @@ pub(crate) struct Common {
 
 impl Demand {
     fn add(&self, url: &mut Url) {
-        let mut query = url.query_pairs_mut();
-        // As they are called on the command line.
-        let name = |value: Option<clap::builder::PossibleValue>| value.map(|v| v.get_name().to_owned());
-        let named = [
-            ("consistency", name(self.consistency.and_then(|c| c.to_possible_value()))),
-            ("purpose", name(self.purpose.and_then(|p| p.to_possible_value()))),
-        ];
-        for (parameter, value) in named {
+        add_choice(url, "consistency", self.consistency);
+        add_choice(url, "purpose", self.purpose);
+        let given = [("max_staleness", &self.max_staleness), ("token", &self.after), ("wait", &self.wait)];
+        for (name, value) in given {
             if let Some(value) = value {
-                query.append_pair(parameter, &value);
+                url.query_pairs_mut().append_pair(name, value);
             }
         }
-        if let Some(bound) = &self.max_staleness {
-            query.append_pair("max_staleness", bound);
-        }
-        for (name, value) in [("token", &self.after), ("wait", &self.wait)] {
-            if let Some(value) = value {
-                query.append_pair(name, value);
-            }
-        }
+    }
+}
+
+/// Adds one of several choices, as it is called on the command line.
+fn add_choice(url: &mut Url, parameter: &str, choice: Option<impl ValueEnum>) {
+    if let Some(value) = choice.and_then(|c| c.to_possible_value()) {
+        url.query_pairs_mut().append_pair(parameter, value.get_name());
     }
 }
 
@@ -261,11 +266,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             let answer = api.get(url).await?;
             print(&common, &answer, history)
         }
-        Command::Search { filter, entity_type, limit, fields, demand, common } => {
+        Command::Search { filter, entity_type, limit, fields, on_expensive, demand, common } => {
             let filter = expression::filter(&filter)?;
             let api = Api::find(&common).await?;
             let mut url = api.url(&["v1", "entities", "search"])?;
             demand.add(&mut url);
+            add_choice(&mut url, "on_expensive", on_expensive);
             let mut body = json!({"filter": filter, "limit": limit});
             if let Some(entity_type) = entity_type {
                 body["type"] = entity_type.into();
