@@ -115,18 +115,26 @@ pub(crate) async fn what_is_too_much_is_told_to_come_back(ground: &Ground) {
     let before = ground.context.shed_and_missed();
     let answers = join_all((0..400).map(|_| ground.get(&path))).await;
     let counted = ground.context.shed_and_missed();
-    let (mut done, mut shed) = (0, 0);
+    let (mut done, mut shed, mut door) = (0, 0, 0);
     for answer in &answers {
         match answer.status.as_u16() {
             200 => done += 1,
             _ => {
-                answer.problem(503, None, "requests already");
+                // At the door; on a busy machine also after a wait for a connection.
+                assert_eq!(answer.status, 503, "{}", answer.text);
                 assert_eq!(answer.header("retry-after"), "1");
                 shed += 1;
+                let at_the_door = answer.text.contains("requests already");
+                assert!(
+                    at_the_door || answer.text.contains("all connections of this instance"),
+                    "{}",
+                    answer.text
+                );
+                door += u64::from(at_the_door);
             }
         }
     }
-    assert!(done >= 100 && shed >= 100, "{done} answered, {shed} told to come back");
+    assert!(done > 0 && door >= 100, "{done} answered, {door} of {shed} turned away at the door");
     assert_eq!((counted.0 - before.0, counted.1 - before.1), (shed, 0), "counted for the metrics");
     // Whether it runs is not a question of how much it has to do.
     ground.get(ENTITY).await.ok();
