@@ -37,6 +37,7 @@ from .filters import Attr, Filter, attr
 from .freshness import (
     CacheState,
     Consistency,
+    Demand,
     FlushState,
     FollowerState,
     FreshnessReport,
@@ -90,6 +91,7 @@ __all__ = [
     "ConnectionFailed",
     "Consistency",
     "DayFigures",
+    "Demand",
     "EavesError",
     "Entity",
     "FarTimestamp",

@@ -40,6 +40,11 @@ class Request:
         """A POST of JSON."""
         return cls("POST", path, query, write_json(body, "body").encode())
 
+    @classmethod
+    def patch(cls, path: tuple[str, ...], body: Any) -> Request:
+        """A PATCH of JSON."""
+        return cls("PATCH", path, body=write_json(body, "body").encode())
+
     def target(self) -> str:
         """Path and query. Names are escaped twice: API Gateway decodes a path once before the
         function splits it, and a slash in a name must survive that."""

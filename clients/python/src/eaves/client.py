@@ -16,6 +16,7 @@ from . import _operations as operations
 from ._core import AnyToken, Core, Effect, Fetch, Flow, Operation, Pause, Response, Send
 from ._paging import AsyncPages, Listing, Page, Pages
 from .errors import BadInput, ConnectionFailed, TimedOut
+from .freshness import Demand
 from .readings import MOST_READINGS, AnyReading, SendResult, send
 from .retry import Retry
 
@@ -34,11 +35,21 @@ _ARGUMENTS = """
 
 
 def _documented(method: Any, operation: Callable[..., Any]) -> None:
-    """Shows the operation's parameters in `help`, after `self`."""
+    """Shows the operation's parameters in `help`, after `self`; those of every read by name."""
     functools.update_wrapper(method, operation)
-    own = inspect.signature(operation)
+    own = list(inspect.signature(operation).parameters.values())
+    if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        own[-1:] = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=getattr(hint, "__forward_arg__", hint),
+            )
+            for name, hint in Demand.__annotations__.items()
+        ]
     me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    method.__signature__ = inspect.Signature([me, *own.parameters.values()])
+    method.__signature__ = inspect.Signature([me, *own])
 
 
 def _call(operation: Callable[A, Operation[T]]) -> Callable[Concatenate[Client, A], T]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -204,3 +204,34 @@ def check_name(field: str, name: object) -> str:
     if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name):
         raise BadInput(field, f"{name!r} has control characters")
     return name
+
+
+def check_choice(field: str, value: object, known: Iterable[str]) -> str:
+    """One of the words that the platform knows there."""
+    words = list(known)
+    if value not in words:
+        raise BadInput(field, f"{value!r:.80} is none of {', '.join(words)}")
+    return str(value)
+
+
+def check_number(field: str, value: object, most: int | None = None) -> int:
+    """A number from 1 on, to `most` if there is one."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
+        raise BadInput(field, f"{value!r:.80} is not a number from 1" + (f" to {most}" if most else ""))
+    return value
+
+
+def check_names(field: str, given: Iterable[str], least: int, most: int, *, what: str) -> list[str]:
+    """So many names, each once."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        kind = "a text" if isinstance(given, (str, bytes)) else repr(given)[:80]
+        raise BadInput(field, f"is {kind}: give a list of {what}")
+    names = [check_name(field, name) for name in given]
+    if not least <= len(names) <= most:
+        raise BadInput(field, f"has {len(names)} names: give {least} to {most}")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise BadInput(field, f"names {name!r} twice")
+        seen.add(name)
+    return names
