@@ -33,7 +33,7 @@ from .errors import (
     Unauthorized,
     Unavailable,
 )
-from .filters import Attr, Filter, attr
+from .filters import Attr, Filter, at_least, attr
 from .freshness import (
     CacheState,
     Consistency,
@@ -56,8 +56,11 @@ from .models import (
     AttributeQueries,
     AttributeValue,
     AttributeWrites,
+    BatchItem,
+    BatchPage,
     DayFigures,
     Entity,
+    EntityPage,
     Health,
     HistoryPage,
     NotSent,
@@ -65,8 +68,8 @@ from .models import (
     Quarantined,
     QuarantineItem,
     QuarantinePage,
+    Reason,
     Redriven,
-    SearchPage,
     Superseded,
 )
 from .readings import Reading, SendResult
@@ -85,6 +88,8 @@ __all__ = [
     "AttributeWrites",
     "BadInput",
     "BadRequest",
+    "BatchItem",
+    "BatchPage",
     "CacheState",
     "Client",
     "Conflict",
@@ -94,6 +99,7 @@ __all__ = [
     "Demand",
     "EavesError",
     "Entity",
+    "EntityPage",
     "FarTimestamp",
     "FieldError",
     "Filter",
@@ -118,11 +124,11 @@ __all__ = [
     "Quarantined",
     "RateLimited",
     "Reading",
+    "Reason",
     "Redriven",
     "Rejected",
     "ReplicaState",
     "Retry",
-    "SearchPage",
     "SendResult",
     "ServerError",
     "SlotState",
@@ -138,5 +144,6 @@ __all__ = [
     "Value",
     "ValueType",
     "__version__",
+    "at_least",
     "attr",
 ]

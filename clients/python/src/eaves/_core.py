@@ -284,7 +284,6 @@ def failure_of(request: Request, response: Response) -> ApiError | None:
 def name(field_name: str, value: object) -> Name:
     """A name for a path."""
     checked = check_name(field_name, value)
-    write_json(checked, field_name)
     if checked in (".", ".."):
         # Also if they are escaped, as the platform's own URL parser reads them.
         raise BadInput(field_name, f"{checked!r} cannot stand in a path, which takes it for a way up")

@@ -85,6 +85,8 @@ class Client:
         self._http = httpx.Client(timeout=timeout, transport=transport)
 
     get_entity = _call(operations.get_entity)
+    get_entities = _pages(operations.get_entities)
+    list_entities = _pages(operations.list_entities)
     search = _pages(operations.search)
     history = _pages(operations.history)
     list_attributes = _pages(operations.list_attributes)
@@ -187,6 +189,8 @@ class AsyncClient:
         self._http = httpx.AsyncClient(timeout=timeout, transport=transport)
 
     get_entity = _async_call(operations.get_entity)
+    get_entities = _async_pages(operations.get_entities)
+    list_entities = _async_pages(operations.list_entities)
     search = _async_pages(operations.search)
     history = _async_pages(operations.history)
     list_attributes = _async_pages(operations.list_attributes)

@@ -21,7 +21,7 @@ from .values import FarTimestamp
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .models import HistoryPage, SearchPage
+    from .models import BatchPage, Entity, EntityPage, HistoryPage
 
 _TIME = "datetime64[us, UTC]"
 _COLUMNS = {
@@ -74,13 +74,24 @@ def of_history(pages: Sequence[HistoryPage]) -> pd.DataFrame:
     return frame
 
 
-def of_entities(pages: Sequence[SearchPage]) -> pd.DataFrame:
+def of_entities(pages: Sequence[EntityPage]) -> pd.DataFrame:
     """A column for each attribute, by `external_id`."""
-    entities = [e for page in pages for e in page.entities]
-    types = {name: a.type for e in entities for name, a in e.attributes.items()}
-    index = _pandas().Index([e.external_id for e in entities], name="external_id", dtype="string")
+    return _by_name([(e.external_id, e) for page in pages for e in page.entities], pages)
+
+
+def of_batches(pages: Sequence[BatchPage]) -> pd.DataFrame:
+    """A column for each attribute, by `external_id`; without values where there is no entity."""
+    return _by_name([(item.external_id, item.entity) for page in pages for item in page.items], pages)
+
+
+def _by_name(
+    found: Sequence[tuple[str, Entity | None]], pages: Sequence[EntityPage] | Sequence[BatchPage]
+) -> pd.DataFrame:
+    types = {name: a.type for _, e in found if e is not None for name, a in e.attributes.items()}
+    index = _pandas().Index([external_id for external_id, _ in found], name="external_id", dtype="string")
     columns = {
-        name: column([e.get(name) for e in entities], kind).set_axis(index) for name, kind in types.items()
+        name: column([None if e is None else e.get(name) for _, e in found], kind).set_axis(index)
+        for name, kind in types.items()
     }
     frame: pd.DataFrame = _pandas().DataFrame(columns, index=index)
     frame.attrs = {"lag_seconds": max(page.metadata.lag_seconds for page in pages)}

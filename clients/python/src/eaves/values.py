@@ -188,11 +188,15 @@ def write_json(value: Any, field: str) -> str:
 def _text(value: Any, field: str) -> str:
     if not isinstance(value, str):
         raise BadInput(field, f"{value!r} is not a text")
+    _check_unicode(field, value)
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _check_unicode(field: str, value: str) -> None:
     try:
         str.encode(value)
     except UnicodeEncodeError as e:
         raise BadInput(field, "has half a surrogate pair, which UTF-8 cannot say") from e
-    return json.dumps(str(value), ensure_ascii=False)
 
 
 def check_name(field: str, name: object) -> str:
@@ -203,6 +207,7 @@ def check_name(field: str, name: object) -> str:
         raise BadInput(field, f"has {len(name)} characters: give a name of 1 to 255")
     if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name):
         raise BadInput(field, f"{name!r} has control characters")
+    _check_unicode(field, name)
     return name
 
 
@@ -221,14 +226,15 @@ def check_number(field: str, value: object, most: int | None = None) -> int:
     return value
 
 
-def check_names(field: str, given: Iterable[str], least: int, most: int, *, what: str) -> list[str]:
+def check_names(field: str, given: Iterable[str], least: int, most: int | None, *, what: str) -> list[str]:
     """So many names, each once."""
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         kind = "a text" if isinstance(given, (str, bytes)) else repr(given)[:80]
         raise BadInput(field, f"is {kind}: give a list of {what}")
     names = [check_name(field, name) for name in given]
-    if not least <= len(names) <= most:
-        raise BadInput(field, f"has {len(names)} names: give {least} to {most}")
+    if len(names) < least or (most is not None and len(names) > most):
+        right = f"{least} or more" if most is None else f"{least} to {most}"
+        raise BadInput(field, f"has {len(names)} names: give {right}")
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -6,7 +6,7 @@ classes of `client.py`. What every read takes is `Demand`; what several take is 
 """
 
 from .attributes import describe_attribute, list_attributes
-from .entities import get_entity, search
+from .entities import get_entities, get_entity, list_entities, search
 from .platform import freshness, health, openapi
 from .quarantine import drop_quarantined, get_quarantined, list_quarantine, redrive, redrive_matching
 from .series import history
@@ -15,11 +15,13 @@ __all__ = [
     "describe_attribute",
     "drop_quarantined",
     "freshness",
+    "get_entities",
     "get_entity",
     "get_quarantined",
     "health",
     "history",
     "list_attributes",
+    "list_entities",
     "list_quarantine",
     "openapi",
     "redrive",

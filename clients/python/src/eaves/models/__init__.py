@@ -1,7 +1,7 @@
 """What the platform answers with, as frozen dataclasses."""
 
 from .attributes import Attribute, AttributePage, AttributeQueries, AttributeWrites, DayFigures
-from .entities import AttributeValue, Entity, SearchPage
+from .entities import AttributeValue, BatchItem, BatchPage, Entity, EntityPage, Reason
 from .platform import Health
 from .quarantine import NotSent, Quarantined, QuarantineItem, QuarantinePage, Redriven
 from .series import HistoryPage, Point, Superseded
@@ -12,8 +12,11 @@ __all__ = [
     "AttributeQueries",
     "AttributeValue",
     "AttributeWrites",
+    "BatchItem",
+    "BatchPage",
     "DayFigures",
     "Entity",
+    "EntityPage",
     "Health",
     "HistoryPage",
     "NotSent",
@@ -21,7 +24,7 @@ __all__ = [
     "QuarantineItem",
     "QuarantinePage",
     "Quarantined",
+    "Reason",
     "Redriven",
-    "SearchPage",
     "Superseded",
 ]

@@ -29,22 +29,11 @@ class AttributeValue:
         return build(cls, raw, path, value=exact(raw, path, raw.get("type")))
 
 
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """An entity with the latest values of its hot attributes: `entity["temperature"]`."""
+class Valued:
+    """What has values of attributes: `entity["temperature"]`."""
 
-    #: The tenant's own name for it.
-    external_id: str
-    #: Empty if unknown.
-    type: str
-    #: Grows with every change of its hot attributes.
-    version: int
-    #: The newest `observed_at` of its attributes.
-    observed_at: datetime | None
-    #: By name, with type, unit and time.
+    __slots__ = ()
     attributes: Mapping[str, AttributeValue]
-    #: How fresh this is.
-    metadata: Metadata
 
     def __getitem__(self, name: str) -> Value:
         return self.attributes[name].value
@@ -63,8 +52,27 @@ class Entity:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchPage:
-    """Entities that match."""
+class Entity(Valued):
+    """An entity with the latest values of attributes, the hot ones or those asked for:
+    `entity["temperature"]`."""
+
+    #: The tenant's own name for it.
+    external_id: str
+    #: Empty if unknown.
+    type: str
+    #: Grows with every change of its hot attributes.
+    version: int
+    #: The newest `observed_at` of its attributes.
+    observed_at: datetime | None
+    #: By name, with type, unit and time.
+    attributes: Mapping[str, AttributeValue]
+    #: How fresh this is.
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class EntityPage:
+    """Entities of a list, or that a search found."""
 
     entities: tuple[Entity, ...]
     next_cursor: str | None
@@ -75,9 +83,48 @@ class SearchPage:
         return self.entities
 
     @classmethod
-    def _of(cls, raw: Any, metadata: Metadata) -> SearchPage:
+    def _of(cls, raw: Any, metadata: Metadata) -> EntityPage:
         entities = (
             build(Entity, e, f"entities[{i}]", metadata=metadata)
             for i, e in enumerate(listed(raw, "entities"))
         )
         return build(cls, raw, entities=tuple(entities), metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why there is no entity."""
+
+    #: Its stable code, such as `not_found`.
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchItem:
+    """One of the entities asked for by name: `entity`, or `reason`."""
+
+    #: As it was asked for.
+    external_id: str
+    entity: Entity | None
+    #: Why there is none.
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPage:
+    """Entities asked for by name, in the order asked for."""
+
+    items: tuple[BatchItem, ...]
+    metadata: Metadata
+    #: There is none: the names that follow are asked for anew.
+    next_cursor: None = None
+
+    @classmethod
+    def _of(cls, raw: Any, metadata: Metadata) -> BatchPage:
+        items = []
+        for i, item in enumerate(listed(raw, "items")):
+            path, found = f"items[{i}]", item.get("entity")
+            entity = None if found is None else build(Entity, found, f"{path}.entity", metadata=metadata)
+            items.append(build(BatchItem, item, path, entity=entity))
+        return cls(tuple(items), metadata)
