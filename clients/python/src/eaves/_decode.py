@@ -90,3 +90,10 @@ def listed(raw: Any, name: str) -> list[Any]:
     if not isinstance(found, list):
         raise ValueError(f"{name} is not a list")
     return found
+
+
+def member(hint: type[T], raw: Any, path: str, name: str) -> T:
+    """One member of an object, where it does not stand as a dataclass has it."""
+    if not isinstance(raw, dict) or name not in raw:
+        raise ValueError(f"{path} has no {name}")
+    return cast("T", _value(hint, raw[name], f"{path}.{name}"))

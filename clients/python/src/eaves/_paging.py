@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -59,6 +59,12 @@ def walk(
         if page.next_cursor == cursor:
             raise ProtocolError(f"the cursor {cursor!r} leads to itself")
         cursor = page.next_cursor
+
+
+def each(operations: Iterable[Operation[P]]) -> Walk[P]:
+    """Answers that are asked for one by one, without a cursor."""
+    for operation in operations:  # noqa: UP028 (a walk is sent the pages)
+        yield operation
 
 
 class Pages(Generic[P, I]):

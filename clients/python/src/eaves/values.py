@@ -27,6 +27,10 @@ __all__ = ["FarTimestamp", "Time", "Value", "ValueType"]
 
 #: A value of an attribute.
 Value = Union[str, int, float, Decimal, bool, datetime]  # noqa: UP007 (shown in help as it stands)
+#: A value that is a number.
+Number = Union[int, float, Decimal]  # noqa: UP007
+#: A mean: a `Decimal`, of floats a `float`.
+Mean = Union[Decimal, float]  # noqa: UP007
 #: A time with a zone, or its RFC 3339 text.
 Time = Union[datetime, str]  # noqa: UP007
 
@@ -137,6 +141,13 @@ def decode_value(value_type: str, raw: Any) -> Value:
     if value_type in ValueType._value2member_map_ or not isinstance(raw, (str, int, Decimal)):
         raise ValueError(f"{raw!r} is not of type {value_type}")
     return raw  # a type that a newer platform has
+
+
+def figure_type(name: str, value_type: Any) -> Any:
+    """The type of a figure of an attribute's values: theirs, but for counts and the means of integers."""
+    if name in ("count", "entities"):
+        return "integer"
+    return "decimal" if name == "avg" and value_type == "integer" else value_type
 
 
 def parse_json(text: bytes | str) -> Any:

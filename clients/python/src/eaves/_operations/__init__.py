@@ -5,21 +5,29 @@ pages). To add an endpoint, write its function in the module of its subject, nam
 classes of `client.py`. What every read takes is `Demand`; what several take is checked in `_given`.
 """
 
-from .attributes import describe_attribute, list_attributes
+from .attributes import describe_attribute, list_attributes, update_attribute
 from .entities import get_entities, get_entity, list_entities, search
+from .figures import aggregate, distribution
 from .platform import freshness, health, openapi
 from .quarantine import drop_quarantined, get_quarantined, list_quarantine, redrive, redrive_matching
-from .series import history
+from .series import buckets, histories, history, latest
+from .tenant import get_tenant, update_tenant
 
 __all__ = [
+    "aggregate",
+    "buckets",
     "describe_attribute",
+    "distribution",
     "drop_quarantined",
     "freshness",
     "get_entities",
     "get_entity",
     "get_quarantined",
+    "get_tenant",
     "health",
+    "histories",
     "history",
+    "latest",
     "list_attributes",
     "list_entities",
     "list_quarantine",
@@ -27,4 +35,6 @@ __all__ = [
     "redrive",
     "redrive_matching",
     "search",
+    "update_attribute",
+    "update_tenant",
 ]

@@ -95,3 +95,20 @@ def _without_commas(field: str, names: list[str]) -> list[str]:
                 field, f"{name!r} has a comma, at which the API ends a name here: ask for it by itself"
             )
     return names
+
+
+def figures(given: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Which figures are to be computed."""
+    names = check_names("aggregates", given, 1, None, what="figures")
+    return [check_choice("aggregates", figure, known) for figure in names]
+
+
+def text(field: str, value: object, most: int) -> str:
+    """A text for people, which may be empty and have several lines."""
+    if not isinstance(value, str):
+        raise BadInput(field, f"{value!r:.80} is not a text")
+    if len(value) > most:
+        raise BadInput(field, f"has {len(value)} characters: give at most {most}")
+    if any((ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 for c in value):
+        raise BadInput(field, f"{value!r:.80} has control characters")
+    return value

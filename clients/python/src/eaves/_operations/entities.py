@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .. import frames
 from .._core import Operation, Request, name
 from .._decode import build
-from .._paging import Listing, Walk, check_sizes, walk
+from .._paging import Listing, check_sizes, each, walk
 from ..errors import BadInput
 from ..filters import Attr, Filter
 from ..freshness import Demand, demand
@@ -99,11 +99,7 @@ def get_entities(
         return Operation(request, lambda a: BatchPage._of(a.json, metadata(a)))
 
     batches = [batch(names[i : i + page_size]) for i in range(0, len(names), page_size)]
-
-    def pages() -> Walk[BatchPage]:
-        yield from batches
-
-    return Listing(pages, frames.of_batches)
+    return Listing(lambda: each(batches), frames.of_batches)
 
 
 def search(
@@ -124,7 +120,8 @@ def search(
     `filter` is a condition such as `attr("temperature") > 70`, or a dict as the API takes it; `fields`
     are the attributes to return, without it all hot ones; `limit` is the most entities in all.
     An attribute that is not hot is looked up in history, of the last 7 days or of `cold_within`, such as
-    `"24h"`; with `consistency="strong"` the filter can name hot ones only.
+    `"24h"`; with `consistency="strong"` the filter can name hot ones only. Entities that have no hot
+    attribute at all are not found: `list_entities` has them.
     `sort` is `"external_id"`, or a hot attribute such as `attr("temperature")`, without which entities come
     last; else they come as they were registered. With `on_expensive="analytics"` a search that costs too
     much is read from the sources of analytics, where it may cost ten times as much, and not refused.

@@ -2,11 +2,26 @@
 
 from .attributes import Attribute, AttributePage, AttributeQueries, AttributeWrites, DayFigures
 from .entities import AttributeValue, BatchItem, BatchPage, Entity, EntityPage, Reason
+from .figures import AggregateGroup, Aggregates, Distribution, HistogramBucket, ValueCount
 from .platform import Health
 from .quarantine import NotSent, Quarantined, QuarantineItem, QuarantinePage, Redriven
-from .series import HistoryPage, Point, Superseded
+from .series import (
+    Bucket,
+    BucketPage,
+    BucketSeries,
+    HistoryPage,
+    LatestValues,
+    Point,
+    Series,
+    SeriesPage,
+    SeriesPoint,
+    Superseded,
+)
+from .tenant import Tenant
 
 __all__ = [
+    "AggregateGroup",
+    "Aggregates",
     "Attribute",
     "AttributePage",
     "AttributeQueries",
@@ -14,11 +29,17 @@ __all__ = [
     "AttributeWrites",
     "BatchItem",
     "BatchPage",
+    "Bucket",
+    "BucketPage",
+    "BucketSeries",
     "DayFigures",
+    "Distribution",
     "Entity",
     "EntityPage",
     "Health",
+    "HistogramBucket",
     "HistoryPage",
+    "LatestValues",
     "NotSent",
     "Point",
     "QuarantineItem",
@@ -26,5 +47,10 @@ __all__ = [
     "Quarantined",
     "Reason",
     "Redriven",
+    "Series",
+    "SeriesPage",
+    "SeriesPoint",
     "Superseded",
+    "Tenant",
+    "ValueCount",
 ]

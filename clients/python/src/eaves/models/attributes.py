@@ -55,7 +55,7 @@ class Attribute:
     name: str
     type: ValueType
     unit: str
-    #: Whether its latest values can be searched.
+    #: Whether its latest values are at hand: searched without history, and by `strong` searches.
     hot: bool
     created_at: datetime
     #: Over which time the figures were taken.
@@ -64,6 +64,12 @@ class Attribute:
     queries: AttributeQueries
     last_day: DayFigures | None
     metadata: Metadata
+    #: What it is, in the tenant's words; may be empty.
+    description: str = ""
+    #: It is to be hot: history is being filled in.
+    filling: bool = False
+    #: `hot` or `cold` if somebody has fixed it so; `None` if it is decided by itself.
+    pin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
