@@ -339,6 +339,8 @@ QUESTIONS: list[Ask] = [
     lambda c: c.distribution("y"),
     lambda c: c.get_tenant(),
     lambda c: c.update_attribute("y", unit="C"),
+    lambda c: c.hot_changes(),
+    lambda c: c.list_hot_decisions().to_list(),
     lambda c: c.list_attributes().to_list(),
     lambda c: c.list_quarantine().to_list(),
     lambda c: c.get_quarantined(1),

@@ -355,3 +355,61 @@ def test_an_attribute_is_described(kind: str) -> None:
     assert target(caller) == "PATCH /v1/attributes/a%252Fb"
     assert bodies(caller) == [{"unit": "°C", "description": ""}] * 2
     assert (found.description, found.filling, found.pin, found.unit) == ("At the bearing", True, "hot", "°C")
+
+
+@both
+def test_what_is_hot_is_decided(kind: str) -> None:
+    state = {"attribute": "serial", "state": "filling"}
+    caller = Caller(kind, lambda _: httpx.Response(200, json=state))
+    found = caller("promote_attribute", "serial", reason="searched by support")
+    assert (found.attribute, found.state) == ("serial", "filling")
+    assert target(caller) == "POST /v1/attributes/serial/promote"
+    caller("demote_attribute", "serial")
+    caller("pin_attribute", "serial", "cold", reason="never")
+    assert [r.method for r in caller.requests] == ["POST", "POST", "PUT"]
+    assert bodies(caller) == [{"reason": "searched by support"}, {}, {"pin": "cold", "reason": "never"}]
+    caller("unpin_attribute", "a/b", reason="it is asked for")
+    assert target(caller) == "DELETE /v1/attributes/a%252Fb/pin?reason=it%20is%20asked%20for"
+    assert caller.requests[-1].content == b""
+
+
+def test_what_was_decided_can_be_looked_at() -> None:
+    plugin = {"name": "promoter", "version": "1.0.0", "digest": "ab"}
+    decision = {
+        "attribute": "serial",
+        "change": "promote",
+        "decided_at": "2026-03-01T12:00:00Z",
+        "rule": "plugin",
+        "by": "plugin promoter",
+        "plugin": plugin,
+        "code": "asked_for",
+        "reason": "asked for",
+        "statistics": {"queries": 7},
+    }
+    last_run = {
+        "at": "2026-03-01T12:00:00Z",
+        "rule": "plugin",
+        "plugin": plugin,
+        "attributes": 7,
+        "changes": 1,
+        "held": [],
+        "failure": None,
+        "failures": 0,
+    }
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        more = None if "cursor" in request.url.params else "17"
+        page = {"decisions": [decision], "next_cursor": more, "last_run": last_run, "metadata": METADATA}
+        return httpx.Response(200, json=page)
+
+    transport = httpx.MockTransport(answer)
+    with eaves.Client("http://x", "t", transport=transport) as client:
+        listing = client.list_hot_decisions(attribute="serial", page_size=1)
+        (first, second) = listing.pages()
+        frame = listing.to_frame()
+    assert first.last_run is not None
+    assert (first.last_run.changes, second.next_cursor) == (1, None)
+    (found,) = second.items
+    assert (found.attribute, found.decided_at, found.statistics) == ("serial", NOON, {"queries": 7})
+    assert found.plugin == eaves.DecidingPlugin("promoter", "1.0.0", "ab")
+    assert frame["plugin.name"].tolist() == ["promoter"] * 2

@@ -3,6 +3,7 @@
 from .attributes import Attribute, AttributePage, AttributeQueries, AttributeWrites, DayFigures
 from .entities import AttributeValue, BatchItem, BatchPage, Entity, EntityPage, Reason
 from .figures import AggregateGroup, Aggregates, Distribution, HistogramBucket, ValueCount
+from .hot import DecidingPlugin, HotChange, HotChanges, HotDecision, HotDecisionPage, HotRun, HotState
 from .platform import Health
 from .quarantine import NotSent, Quarantined, QuarantineItem, QuarantinePage, Redriven
 from .series import (
@@ -33,12 +34,19 @@ __all__ = [
     "BucketPage",
     "BucketSeries",
     "DayFigures",
+    "DecidingPlugin",
     "Distribution",
     "Entity",
     "EntityPage",
     "Health",
     "HistogramBucket",
     "HistoryPage",
+    "HotChange",
+    "HotChanges",
+    "HotDecision",
+    "HotDecisionPage",
+    "HotRun",
+    "HotState",
     "LatestValues",
     "NotSent",
     "Point",
