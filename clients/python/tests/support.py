@@ -1,12 +1,13 @@
-"""Answers made up for what cannot be caused on a real platform."""
+"""Answers made up for what cannot be caused on a real platform, and patience with one."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -14,6 +15,9 @@ import pytest
 import eaves
 
 Handler = Callable[[httpx.Request], httpx.Response]
+T = TypeVar("T")
+#: How long a real platform may take until what was sent is there.
+PATIENCE_S = 60.0
 
 FRESHNESS = {
     "tier": "REALTIME",
@@ -102,3 +106,19 @@ class Caller:
 def bodies(caller: Caller) -> list[Any]:
     """What was sent, as JSON."""
     return [json.loads(r.content) for r in caller.requests]
+
+
+def until(ask: Callable[[], T]) -> T:
+    """What `ask` answers, as soon as that is something."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            answer = ask()
+        except eaves.NotFound:
+            if time.monotonic() > end:
+                raise
+        else:
+            if answer or time.monotonic() > end:
+                assert answer
+                return answer
+        time.sleep(0.05)

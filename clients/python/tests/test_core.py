@@ -307,6 +307,8 @@ def test_an_answer_that_is_none_is_a_protocol_error(kind: str, body: bytes) -> N
         Caller(kind, lambda _: httpx.Response(200, content=body))("get_entity", "pump-7")
 
 
+MEMBERS = ["entity", "metadata", "freshness", "points", "value", "type", "items", "from", "to", "order"]
+MEMBERS += ["series", "buckets", "bucket_seconds", "attribute", "groups", "figures", "top", "tenant"]
 junk: Any = st.recursive(
     st.none()
     | st.booleans()
@@ -316,7 +318,7 @@ junk: Any = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["entity", "metadata", "freshness", "points", "value", "type", "items", "from"]),
+            st.sampled_from(MEMBERS),
             inner,
             max_size=5,
         )
@@ -328,6 +330,17 @@ QUESTIONS: list[Ask] = [
     lambda c: c.get_entity("x"),
     lambda c: c.history("x", "y").to_list(),
     lambda c: c.search().to_list(),
+    lambda c: c.get_entities(["x"]).to_list(),
+    lambda c: c.list_entities().to_list(),
+    lambda c: c.histories("x", ["y"]).to_list(),
+    lambda c: c.buckets("x", ["y"], "5m").to_list(),
+    lambda c: c.latest("x", ["y"]),
+    lambda c: c.aggregate(["y"]),
+    lambda c: c.distribution("y"),
+    lambda c: c.get_tenant(),
+    lambda c: c.update_attribute("y", unit="C"),
+    lambda c: c.hot_changes(),
+    lambda c: c.list_hot_decisions().to_list(),
     lambda c: c.list_attributes().to_list(),
     lambda c: c.list_quarantine().to_list(),
     lambda c: c.get_quarantined(1),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from support import FRESHNESS, Caller
 
 import eaves
-from eaves._operations import _windows
+from eaves._operations._window import parts as parts_of
+from eaves._operations._window import window
 from eaves.values import parse_time, time_text
 
 both = pytest.mark.parametrize("kind", ["sync", "async"])
@@ -111,9 +112,9 @@ def test_parts_of_a_window_meet_and_each_can_be_answered(
 ) -> None:
     if end is not None and end <= start:
         with pytest.raises(eaves.BadInput, match="start"):
-            _windows(start, end, now)
+            window(start, end, now)
         return
-    parts = _windows(start, end, now)
+    parts = parts_of(window(start, end, now), now)
     assert parts[0][0] == start
     assert parts[-1][1] == end
     for (_, before), (after, _) in itertools.pairwise(parts):

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TypeVar
 
 import pytest
 from conftest import Platform
+from support import until
 
 import eaves
 from eaves import Reading, attr
 
 pytestmark = pytest.mark.platform
-T = TypeVar("T")
-PATIENCE_S = 60.0
 
 # The same throughout the run, and recent, so that default windows cover it.
 NOON = datetime.now(timezone.utc).replace(microsecond=123456) - timedelta(hours=1)
@@ -51,22 +48,6 @@ def client(platform: Platform) -> Iterator[eaves.Client]:
         until(lambda: client.get_entity("last", consistency="strong"))
         until(lambda: client.get_entity("device-123", consistency="strong")["temperature"] == 94.0)
         yield client
-
-
-def until(ask: Callable[[], T]) -> T:
-    """What `ask` answers, as soon as that is something."""
-    end = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            answer = ask()
-        except eaves.NotFound:
-            if time.monotonic() > end:
-                raise
-        else:
-            if answer or time.monotonic() > end:
-                assert answer
-                return answer
-        time.sleep(0.05)
 
 
 def test_the_example_of_the_seeds(client: eaves.Client) -> None:
@@ -285,16 +266,28 @@ def test_the_asynchronous_client_does_the_same(client: eaves.Client, platform: P
 def test_the_platform_describes_what_the_client_asks_for(client: eaves.Client) -> None:
     assert {
         "/healthz",
+        "/v1/aggregates",
         "/v1/attributes",
         "/v1/attributes/{name}",
+        "/v1/attributes/{name}/demote",
+        "/v1/attributes/{name}/distribution",
+        "/v1/attributes/{name}/pin",
+        "/v1/attributes/{name}/promote",
+        "/v1/entities",
+        "/v1/entities/batch",
         "/v1/entities/search",
         "/v1/entities/{external_id}",
+        "/v1/entities/{external_id}/history",
         "/v1/entities/{external_id}/history/{attribute}",
+        "/v1/entities/{external_id}/latest",
         "/v1/freshness",
+        "/v1/hot/changes",
+        "/v1/hot/decisions",
         "/v1/quarantine",
         "/v1/quarantine/redrive",
         "/v1/quarantine/{id}",
         "/v1/quarantine/{id}/drop",
         "/v1/quarantine/{id}/redrive",
         "/v1/telemetry",
+        "/v1/tenant",
     } <= set(client.openapi()["paths"])

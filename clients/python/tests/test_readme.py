@@ -29,7 +29,8 @@ def test_the_examples_of_the_readme_run(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EAVES_URL", platform.url)
-    monkeypatch.setenv("EAVES_TOKEN", platform.token("readme"))
+    scope = "query:read telemetry:write settings:write"
+    monkeypatch.setenv("EAVES_TOKEN", platform.token("readme", scope=scope))
     said: list[str] = []
     for number, example in enumerate(examples(README)):
         run(example, f"README.md, example {number + 1}")
@@ -41,13 +42,20 @@ def test_the_examples_of_the_readme_run(
     assert "🟢 REALTIME: at most 0.0 s old, from primary (strong consistency was asked for)" in said[1]
     assert "72.5" in said[2]
     assert "18231.250 decimal" in said[2]
-    assert "device-123 72.5" in said[3]
-    assert "'rpm': 1450" in said[4]
-    assert 'attribute no attribute "no-such-attribute" is registered' in said[5]
-    assert "[0].observed_at: '2026-03-01T12:00:00' is not an RFC 3339 time with a zone" in said[5]
-    assert "temperature float True" in said[6]
-    assert "0 rows could be sent again" in said[6]
-    assert len(said) == 7
+    assert said[3].startswith("1450\n20")
+    assert "72.5 72.5 72.5\n72.5\n{} ('temperature', 'rpm')" in said[3]
+    assert "device-123 72.5" in said[4]
+    assert "device-123 72.5" in said[5]
+    assert "device-124 Reason(code='not_found'" in said[5]
+    assert said[6].startswith("temperature 1 72.5 72.5\nrpm 1 1450 1450\n")
+    assert "[(72.5, 72.5, 1)]" in said[6]
+    assert "'rpm': 1450" in said[7]
+    assert 'attribute no attribute "no-such-attribute" is registered' in said[8]
+    assert "[0].observed_at: '2026-03-01T12:00:00' is not an RFC 3339 time with a zone" in said[8]
+    assert "temperature float True" in said[9]
+    assert "0 rows could be sent again" in said[9]
+    assert said[10] == "°C At the bearing\n30d:quarantine reject\n"
+    assert len(said) == 11
 
 
 @pytest.mark.platform
@@ -76,7 +84,9 @@ def _until_taken(entity: str, attribute: str) -> None:
             try:
                 client.get_entity(entity, consistency="strong")
                 found = client.search(attr("temperature") > 70).first()
-                if found and client.history(entity, attribute).first():
+                # Figures are made of what is flushed.
+                counted = client.distribution(attribute, consistency="analytics").count
+                if found and counted and client.history(entity, attribute).first():
                     return
             except (eaves.NotFound, eaves.BadRequest):
                 pass

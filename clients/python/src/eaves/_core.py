@@ -10,12 +10,13 @@ import os
 import platform
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, Union
 from urllib.parse import quote, urlencode, urlsplit
 
+from ._decode import build
 from ._version import __version__
-from .errors import ApiError, BadInput, ConnectionFailed, FieldError, Problem, ProtocolError
+from .errors import ApiError, BadInput, ConnectionFailed, Estimate, FieldError, Problem, ProtocolError
 from .retry import RETRIED, Retry, retry_after
 from .values import check_name, parse_json, write_json
 
@@ -39,6 +40,16 @@ class Request:
     def post(cls, path: tuple[str, ...], body: Any, query: tuple[tuple[str, str], ...] = ()) -> Request:
         """A POST of JSON."""
         return cls("POST", path, query, write_json(body, "body").encode())
+
+    @classmethod
+    def patch(cls, path: tuple[str, ...], body: Any) -> Request:
+        """A PATCH of JSON."""
+        return replace(cls.post(path, body), method="PATCH")
+
+    @classmethod
+    def put(cls, path: tuple[str, ...], body: Any) -> Request:
+        """A PUT of JSON."""
+        return replace(cls.post(path, body), method="PUT")
 
     def target(self) -> str:
         """Path and query. Names are escaped twice: API Gateway decodes a path once before the
@@ -236,7 +247,7 @@ def _checked(token: object) -> str:
 def _decoded(operation: Operation[T], response: Response) -> T:
     try:
         return operation.decode(Answer(parse_json(response.body), response.headers, response.body))
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as e:
         text = f"{operation.request}: the answer cannot be read by eaves-client {__version__}: {e}"
         raise ProtocolError(text) from e
 
@@ -272,14 +283,21 @@ def failure_of(request: Request, response: Response) -> ApiError | None:
         ),
         retry_after=retry_after(response.headers.get("retry-after")),
         request=str(request),
+        estimate=_estimate(body.get("estimate")),
     )
     return ApiError.of(problem)
+
+
+def _estimate(raw: Any) -> Estimate | None:
+    try:
+        return None if raw is None else build(Estimate, raw)
+    except (ValueError, ArithmeticError):
+        return None
 
 
 def name(field_name: str, value: object) -> Name:
     """A name for a path."""
     checked = check_name(field_name, value)
-    write_json(checked, field_name)
     if checked in (".", ".."):
         # Also if they are escaped, as the platform's own URL parser reads them.
         raise BadInput(field_name, f"{checked!r} cannot stand in a path, which takes it for a way up")

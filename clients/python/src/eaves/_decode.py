@@ -15,7 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from .values import OpenEnum, parse_time
+from .values import OpenEnum, Value, decode_value, parse_time
 
 T = TypeVar("T")
 
@@ -72,3 +72,28 @@ def _value(hint: Any, raw: Any, path: str) -> Any:
         elif hint in (bool, str, int) and type(raw) is hint:
             return raw
     raise ValueError(f"{path} is {type(raw).__name__}, which it cannot be")
+
+
+def exact(raw: Any, path: str, value_type: Any, member: str = "value") -> Value:
+    """The value in an object, of the type that the attribute has."""
+    if not isinstance(raw, dict) or member not in raw or not isinstance(value_type, str):
+        raise ValueError(f"{path} has no {member} or no type")
+    try:
+        return decode_value(value_type, raw[member])
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from e
+
+
+def listed(raw: Any, name: str) -> list[Any]:
+    """The list in an object."""
+    found = raw.get(name)
+    if not isinstance(found, list):
+        raise ValueError(f"{name} is not a list")
+    return found
+
+
+def member(hint: type[T], raw: Any, path: str, name: str) -> T:
+    """One member of an object, where it does not stand as a dataclass has it."""
+    if not isinstance(raw, dict) or name not in raw:
+        raise ValueError(f"{path} has no {name}")
+    return cast("T", _value(hint, raw[name], f"{path}.{name}"))

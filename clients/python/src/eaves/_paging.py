@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ._core import Operation
-from .errors import BadInput, ProtocolError
+from .errors import ProtocolError
+from .values import check_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,10 +41,8 @@ class Listing(Generic[P, I]):
 def check_sizes(limit: int | None, page_size: int, most: int) -> None:
     """Refuses a limit below 1, and pages larger than the API's."""
     for name, value, bound in (("limit", limit, None), ("page_size", page_size, most)):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (bound and value > bound):
-            raise BadInput(name, f"{value!r} is not a number from 1" + (f" to {bound}" if bound else ""))
+        if value is not None:
+            check_number(name, value, bound)
 
 
 def walk(
@@ -60,6 +59,12 @@ def walk(
         if page.next_cursor == cursor:
             raise ProtocolError(f"the cursor {cursor!r} leads to itself")
         cursor = page.next_cursor
+
+
+def each(operations: Iterable[Operation[P]]) -> Walk[P]:
+    """Answers that are asked for one by one, without a cursor."""
+    for operation in operations:  # noqa: UP028 (a walk is sent the pages)
+        yield operation
 
 
 class Pages(Generic[P, I]):

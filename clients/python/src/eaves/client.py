@@ -16,6 +16,7 @@ from . import _operations as operations
 from ._core import AnyToken, Core, Effect, Fetch, Flow, Operation, Pause, Response, Send
 from ._paging import AsyncPages, Listing, Page, Pages
 from .errors import BadInput, ConnectionFailed, TimedOut
+from .freshness import Demand
 from .readings import MOST_READINGS, AnyReading, SendResult, send
 from .retry import Retry
 
@@ -34,11 +35,21 @@ _ARGUMENTS = """
 
 
 def _documented(method: Any, operation: Callable[..., Any]) -> None:
-    """Shows the operation's parameters in `help`, after `self`."""
+    """Shows the operation's parameters in `help`, after `self`; those of every read by name."""
     functools.update_wrapper(method, operation)
-    own = inspect.signature(operation)
+    own = list(inspect.signature(operation).parameters.values())
+    if own and own[-1].kind is inspect.Parameter.VAR_KEYWORD:
+        own[-1:] = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=getattr(hint, "__forward_arg__", hint),
+            )
+            for name, hint in Demand.__annotations__.items()
+        ]
     me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    method.__signature__ = inspect.Signature([me, *own.parameters.values()])
+    method.__signature__ = inspect.Signature([me, *own])
 
 
 def _call(operation: Callable[A, Operation[T]]) -> Callable[Concatenate[Client, A], T]:
@@ -74,10 +85,26 @@ class Client:
         self._http = httpx.Client(timeout=timeout, transport=transport)
 
     get_entity = _call(operations.get_entity)
+    get_entities = _pages(operations.get_entities)
+    list_entities = _pages(operations.list_entities)
     search = _pages(operations.search)
     history = _pages(operations.history)
+    histories = _pages(operations.histories)
+    buckets = _pages(operations.buckets)
+    latest = _call(operations.latest)
     list_attributes = _pages(operations.list_attributes)
     describe_attribute = _call(operations.describe_attribute)
+    update_attribute = _call(operations.update_attribute)
+    promote_attribute = _call(operations.promote_attribute)
+    demote_attribute = _call(operations.demote_attribute)
+    pin_attribute = _call(operations.pin_attribute)
+    unpin_attribute = _call(operations.unpin_attribute)
+    hot_changes = _call(operations.hot_changes)
+    list_hot_decisions = _pages(operations.list_hot_decisions)
+    aggregate = _call(operations.aggregate)
+    distribution = _call(operations.distribution)
+    get_tenant = _call(operations.get_tenant)
+    update_tenant = _call(operations.update_tenant)
     list_quarantine = _pages(operations.list_quarantine)
     get_quarantined = _call(operations.get_quarantined)
     redrive = _call(operations.redrive)
@@ -176,10 +203,26 @@ class AsyncClient:
         self._http = httpx.AsyncClient(timeout=timeout, transport=transport)
 
     get_entity = _async_call(operations.get_entity)
+    get_entities = _async_pages(operations.get_entities)
+    list_entities = _async_pages(operations.list_entities)
     search = _async_pages(operations.search)
     history = _async_pages(operations.history)
+    histories = _async_pages(operations.histories)
+    buckets = _async_pages(operations.buckets)
+    latest = _async_call(operations.latest)
     list_attributes = _async_pages(operations.list_attributes)
     describe_attribute = _async_call(operations.describe_attribute)
+    update_attribute = _async_call(operations.update_attribute)
+    promote_attribute = _async_call(operations.promote_attribute)
+    demote_attribute = _async_call(operations.demote_attribute)
+    pin_attribute = _async_call(operations.pin_attribute)
+    unpin_attribute = _async_call(operations.unpin_attribute)
+    hot_changes = _async_call(operations.hot_changes)
+    list_hot_decisions = _async_pages(operations.list_hot_decisions)
+    aggregate = _async_call(operations.aggregate)
+    distribution = _async_call(operations.distribution)
+    get_tenant = _async_call(operations.get_tenant)
+    update_tenant = _async_call(operations.update_tenant)
     list_quarantine = _async_pages(operations.list_quarantine)
     get_quarantined = _async_call(operations.get_quarantined)
     redrive = _async_call(operations.redrive)

@@ -20,6 +20,7 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "EavesError",
+    "Estimate",
     "FieldError",
     "Forbidden",
     "NotFound",
@@ -99,6 +100,18 @@ class FieldError:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the planner expects of a question that costs too much (`too-expensive`)."""
+
+    #: Most rows that a step of it handles.
+    rows: float
+    #: In the planner's units.
+    cost: float
+    #: What it may cost.
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """A problem detail."""
 
@@ -118,6 +131,8 @@ class Problem:
     retry_after: float | None = None
     #: What was asked: `GET /v1/entities/pump-7`.
     request: str = ""
+    #: Of a question that would cost too much.
+    estimate: Estimate | None = None
 
 
 class ApiError(EavesError):

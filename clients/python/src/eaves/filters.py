@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .errors import BadInput
-from .values import Value, check_name
+from .values import Value, check_name, check_number
 
-__all__ = ["Attr", "Filter", "attr"]
+__all__ = ["Attr", "Filter", "at_least", "attr"]
 
 
 class Filter:
@@ -126,3 +126,14 @@ class Attr:
 def attr(name: str) -> Attr:
     """An attribute to be compared."""
     return Attr(name)
+
+
+def at_least(k: int, *conditions: Filter) -> Filter:
+    """At least `k` of the conditions hold."""
+    for condition in conditions:
+        if not isinstance(condition, Filter):
+            raise BadInput("at_least", f"{condition!r:.80} is no condition such as attr('temperature') > 70")
+    if not conditions:
+        raise BadInput("at_least", "has no conditions: give some after the number")
+    number = check_number("at_least", k, len(conditions))
+    return Filter({"at_least": {"k": number, "of": [c.to_dict() for c in conditions]}})

@@ -6,15 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Union
+from typing import Any, Literal, TypedDict, Union
 
 from ._decode import build
 from .errors import BadInput
-from .values import OpenEnum, parse_time
+from .values import OpenEnum, check_choice, parse_time
 
 __all__ = [
     "CacheState",
     "Consistency",
+    "Demand",
     "FlushState",
     "FollowerState",
     "FreshnessReport",
@@ -72,6 +73,16 @@ AnyPurpose = Union[  # noqa: UP007
 ]
 #: What `max_staleness=` takes: seconds, or a time span.
 Staleness = Union[float, timedelta]  # noqa: UP007
+
+
+class Demand(TypedDict, total=False):
+    """How fresh an answer must be. Every read takes these: see `get_entity`."""
+
+    consistency: AnyConsistency | None
+    max_staleness: Staleness | None
+    purpose: AnyPurpose | None
+    token: str | None
+    wait: Staleness | None
 
 
 class Tier(OpenEnum):
@@ -289,8 +300,8 @@ class FreshnessReport:
 
 
 def demand(
-    consistency: AnyConsistency | None,
-    max_staleness: Staleness | None,
+    consistency: AnyConsistency | None = None,
+    max_staleness: Staleness | None = None,
     purpose: AnyPurpose | None = None,
     token: str | None = None,
     wait: Staleness | None = None,
@@ -298,17 +309,12 @@ def demand(
     """The parameters that say how fresh an answer must be."""
     parameters = []
     if consistency is not None:
-        known = [c.value for c in Consistency]
-        if consistency not in known:
-            raise BadInput("consistency", f"{consistency!r} is none of {', '.join(known)}")
-        parameters.append(("consistency", str(consistency)))
+        known = check_choice("consistency", consistency, (c.value for c in Consistency))
+        parameters.append(("consistency", known))
     if max_staleness is not None:
         parameters.append(("max_staleness", _seconds("max_staleness", max_staleness, 86_400)))
     if purpose is not None:
-        known = [p.value for p in Purpose]
-        if purpose not in known:
-            raise BadInput("purpose", f"{purpose!r} is none of {', '.join(known)}")
-        parameters.append(("purpose", str(purpose)))
+        parameters.append(("purpose", check_choice("purpose", purpose, (p.value for p in Purpose))))
     if token is not None:
         if not isinstance(token, str) or not token:
             raise BadInput("token", f"{token!r:.80} is not the token of a result of send")

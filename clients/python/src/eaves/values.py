@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -27,6 +27,10 @@ __all__ = ["FarTimestamp", "Time", "Value", "ValueType"]
 
 #: A value of an attribute.
 Value = Union[str, int, float, Decimal, bool, datetime]  # noqa: UP007 (shown in help as it stands)
+#: A value that is a number.
+Number = Union[int, float, Decimal]  # noqa: UP007
+#: A mean: a `Decimal`, of floats a `float`.
+Mean = Union[Decimal, float]  # noqa: UP007
 #: A time with a zone, or its RFC 3339 text.
 Time = Union[datetime, str]  # noqa: UP007
 
@@ -139,6 +143,13 @@ def decode_value(value_type: str, raw: Any) -> Value:
     return raw  # a type that a newer platform has
 
 
+def figure_type(name: str, value_type: Any) -> Any:
+    """The type of a figure of an attribute's values: theirs, but for counts and the means of integers."""
+    if name in ("count", "entities"):
+        return "integer"
+    return "decimal" if name == "avg" and value_type == "integer" else value_type
+
+
 def parse_json(text: bytes | str) -> Any:
     """JSON with all digits: numbers are `int` or `Decimal`. `ValueError` if it is none."""
     try:
@@ -188,11 +199,15 @@ def write_json(value: Any, field: str) -> str:
 def _text(value: Any, field: str) -> str:
     if not isinstance(value, str):
         raise BadInput(field, f"{value!r} is not a text")
+    _check_unicode(field, value)
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def _check_unicode(field: str, value: str) -> None:
     try:
         str.encode(value)
     except UnicodeEncodeError as e:
         raise BadInput(field, "has half a surrogate pair, which UTF-8 cannot say") from e
-    return json.dumps(str(value), ensure_ascii=False)
 
 
 def check_name(field: str, name: object) -> str:
@@ -203,4 +218,37 @@ def check_name(field: str, name: object) -> str:
         raise BadInput(field, f"has {len(name)} characters: give a name of 1 to 255")
     if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in name):
         raise BadInput(field, f"{name!r} has control characters")
+    _check_unicode(field, name)
     return name
+
+
+def check_choice(field: str, value: object, known: Iterable[str]) -> str:
+    """One of the words that the platform knows there."""
+    words = list(known)
+    if value not in words:
+        raise BadInput(field, f"{value!r:.80} is none of {', '.join(words)}")
+    return str(value)
+
+
+def check_number(field: str, value: object, most: int | None = None) -> int:
+    """A number from 1 on, to `most` if there is one."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
+        raise BadInput(field, f"{value!r:.80} is not a number from 1" + (f" to {most}" if most else ""))
+    return value
+
+
+def check_names(field: str, given: Iterable[str], least: int, most: int | None, *, what: str) -> list[str]:
+    """So many names, each once."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        kind = "a text" if isinstance(given, (str, bytes)) else repr(given)[:80]
+        raise BadInput(field, f"is {kind}: give a list of {what}")
+    names = [check_name(field, name) for name in given]
+    if len(names) < least or (most is not None and len(names) > most):
+        right = f"{least} or more" if most is None else f"{least} to {most}"
+        raise BadInput(field, f"has {len(names)} names: give {right}")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise BadInput(field, f"names {name!r} twice")
+        seen.add(name)
+    return names
