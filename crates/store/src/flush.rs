@@ -30,6 +30,19 @@ pub struct Backlog {
     pub losses: i64,
 }
 
+/// One part of giving a tenant's rows the names whose ranges are indexed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RangeStep {
+    /// Whose.
+    pub tenant: i32,
+    /// Entities that were looked at.
+    pub entities: u64,
+    /// Rows that did not have the names yet.
+    pub rows: u64,
+    /// That was the last part: searches use the index from here on.
+    pub done: bool,
+}
+
 impl FlushStore {
     /// Connects.
     pub async fn connect(settings: &Postgres) -> Result<Self, StoreError> {
@@ -76,6 +89,30 @@ impl FlushStore {
         let row = self.db.query_one("changing what is hot", sql, parameters).await?;
         let step: Option<&str> = row.get(0);
         step.map(serde_json::from_str).transpose().map_err(|_| StoreError::Unreadable("a step of a change"))
+    }
+
+    /// Chooses for all tenants which numeric hot attributes have an index of their ranges: those that
+    /// searches filter by most. Returns how many tenants' choice changed.
+    pub async fn choose_ranges(&self) -> Result<u32, StoreError> {
+        let row = self.db.query_one("choosing ranges", "select hot_ranges_choose()", &[]).await?;
+        Ok(row.get::<_, i32>(0).unsigned_abs())
+    }
+
+    /// One part, so many entities, of the oldest choice that was made at least `settle` ago and is not in
+    /// all rows yet; the platform's own time if that is `None`. `None` if nothing is due.
+    pub async fn range_step(
+        &self,
+        entities: u32,
+        settle: Option<Duration>,
+    ) -> Result<Option<RangeStep>, StoreError> {
+        let entities = i32::try_from(entities).unwrap_or(i32::MAX);
+        let settle = settle.map(|s| s.as_secs_f64());
+        let sql = "select case when $2::float8 is null then hot_ranges_step($1) \
+                   else hot_ranges_step($1, make_interval(secs => $2)) end::text";
+        let parameters: &[Parameter<'_>] = &[(&entities, Type::INT4), (&settle, Type::FLOAT8)];
+        let row = self.db.query_one("indexing ranges", sql, parameters).await?;
+        let step: Option<&str> = row.get(0);
+        step.map(serde_json::from_str).transpose().map_err(|_| StoreError::Unreadable("a step of ranges"))
     }
 
     /// Compares so many entities of a tenant chosen at random with history, and repairs what

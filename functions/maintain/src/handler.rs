@@ -34,6 +34,8 @@ pub(crate) struct Summary {
     hot_differences: u64,
     /// Entities that changes of what is hot went through.
     hot_filled: u64,
+    /// Entities that got an index of ranges.
+    ranges_indexed: u64,
     /// Hours of plugins' figures that were forgotten.
     metrics_forgotten: u64,
     /// Rows of quarantine that were forgotten.
@@ -54,6 +56,7 @@ pub(crate) async fn handle(
     let verified = verify(store, cache).instrument(span!("verify")).await;
     let forgotten = forget(store, retention).instrument(span!("forget")).await;
     let filled = change(store, cache, deadline).instrument(span!("fill")).await;
+    let indexed = index_ranges(store, deadline).instrument(span!("ranges")).await;
     refreshed?;
     let (hot_entities, hot_differences) = verified?;
     let (metrics_forgotten, quarantine_forgotten) = forgotten?;
@@ -63,6 +66,7 @@ pub(crate) async fn handle(
         hot_entities,
         hot_differences,
         hot_filled: filled?,
+        ranges_indexed: indexed?,
         metrics_forgotten,
         quarantine_forgotten,
         duration_ms,
@@ -110,8 +114,7 @@ async fn forget(store: &FlushStore, retention: &Retention) -> Result<(u64, u64),
 /// Changes what is hot, part by part, while there is time and something is due. Live writes come first:
 /// while values come in it rests nine times as long as it works.
 async fn change(store: &FlushStore, cache: Option<&Cache>, deadline: SystemTime) -> Result<u64, StoreError> {
-    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(MARGIN);
-    let end = Instant::now() + left;
+    let end = end_of_work(deadline);
     let (mut entities, mut pace) = (0, Pace::default());
     while Instant::now() < end {
         let began = Timestamp::now();
@@ -128,6 +131,31 @@ async fn change(store: &FlushStore, cache: Option<&Cache>, deadline: SystemTime)
         }
     }
     Ok(entities)
+}
+
+/// Chooses which attributes have an index of their ranges, and puts what follows from it into the rows, part
+/// by part, while there is time. Live writes come first, as above.
+async fn index_ranges(store: &FlushStore, deadline: SystemTime) -> Result<u64, StoreError> {
+    let changed = store.choose_ranges().await?;
+    if changed > 0 {
+        tracing::info!(tenants = changed, "hot.ranges_chosen");
+    }
+    let end = end_of_work(deadline);
+    let (mut entities, mut pace) = (0, Pace::default());
+    while Instant::now() < end {
+        let Some(step) = store.paced_range_step(PART, None, &mut pace).await? else { break };
+        entities += step.entities;
+        if step.done {
+            tracing::info!(tenant.id = step.tenant, "hot.ranges_indexed");
+        }
+    }
+    Ok(entities)
+}
+
+/// When no part is begun any more.
+fn end_of_work(deadline: SystemTime) -> Instant {
+    let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    Instant::now() + left.saturating_sub(MARGIN)
 }
 
 /// Rows that changed take the place of what the cache has of them, as those of ingest do.

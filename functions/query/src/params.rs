@@ -40,7 +40,10 @@ impl Params {
         for (i, (name, _)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 let shown: String = name.chars().take(64).collect();
-                let detail = format!("no such parameter; known are {}", known.join(", "));
+                let detail = match &known[..] {
+                    [] => "no such parameter; there are none here".to_owned(),
+                    known => format!("no such parameter; known are {}", known.join(", ")),
+                };
                 return Err(Problem::bad_parameter(&shown, detail));
             }
             if self.0[..i].iter().any(|(earlier, _)| earlier == name) {

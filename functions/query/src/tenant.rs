@@ -138,9 +138,11 @@ pub(crate) async fn get_tenant(
 pub(crate) async fn patch_tenant(
     State(context): State<Arc<Context>>,
     caller: Caller,
+    params: Params,
     body: Bytes,
 ) -> Result<Response, Problem> {
     caller.need(SETTINGS_WRITE)?;
+    params.only(&[])?;
     let body: TenantChangeBody = body::object(&body, "{\"point_policy\": \"reject\"}")?;
     let days = body.default_window_days;
     let change = change(body)?;

@@ -1,6 +1,6 @@
-//! How fast changes of what is hot go on: live writes come first.
+//! How fast changes of what is hot, and of what is indexed, go on: live writes come first.
 
-use super::FlushStore;
+use super::{FlushStore, RangeStep};
 use crate::StoreError;
 use crate::admin::HotStep;
 use std::time::{Duration, Instant};
@@ -42,6 +42,11 @@ impl Pace {
             _ => Duration::ZERO,
         }
     }
+
+    /// A part took so long; `None` if nothing was due.
+    fn took(&mut self, part: Option<Duration>) {
+        self.owed = part.map_or(Duration::ZERO, |part| self.rest(Instant::now(), part));
+    }
 }
 
 impl FlushStore {
@@ -53,17 +58,34 @@ impl FlushStore {
         settle: Option<Duration>,
         pace: &mut Pace,
     ) -> Result<Option<HotStep>, StoreError> {
+        self.rest(pace).await?;
+        let began = Instant::now();
+        let step = self.hot_step(entities, settle).await?;
+        pace.took(step.is_some().then(|| began.elapsed()));
+        Ok(step)
+    }
+
+    /// As [`FlushStore::range_step`], paced likewise.
+    pub async fn paced_range_step(
+        &self,
+        entities: u32,
+        settle: Option<Duration>,
+        pace: &mut Pace,
+    ) -> Result<Option<RangeStep>, StoreError> {
+        self.rest(pace).await?;
+        let began = Instant::now();
+        let step = self.range_step(entities, settle).await?;
+        pace.took(step.is_some().then(|| began.elapsed()));
+        Ok(step)
+    }
+
+    async fn rest(&self, pace: &mut Pace) -> Result<(), StoreError> {
         tokio::time::sleep(std::mem::take(&mut pace.owed)).await;
         if pace.is_due(Instant::now()) {
             let staged = self.backlog().await?.staged_rows;
             pace.seen(Instant::now(), staged);
         }
-        let began = Instant::now();
-        let step = self.hot_step(entities, settle).await?;
-        if step.is_some() {
-            pace.owed = pace.rest(Instant::now(), began.elapsed());
-        }
-        Ok(step)
+        Ok(())
     }
 }
 

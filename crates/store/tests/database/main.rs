@@ -24,6 +24,7 @@ mod operate;
 mod plugins;
 mod points;
 mod pooler;
+mod ranges;
 mod redrive;
 mod register;
 mod rest;
@@ -56,6 +57,7 @@ fn main() {
     tenancy::add(&mut suite);
     bypass::add(&mut suite);
     search::add(&mut suite);
+    ranges::add(&mut suite);
     several::add(&mut suite);
     figures::add(&mut suite);
     settings::add(&mut suite);

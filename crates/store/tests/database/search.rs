@@ -13,6 +13,7 @@ pub fn add(suite: &mut Suite) {
     suite.test("search::equality_uses_the_index", uses_the_index);
     suite.test("search::at_least_k_of_the_conditions", at_least);
     suite.test("search::cold_attributes_by_their_latest_value", cold);
+    suite.test("search::entities_without_anything_hot_are_found", without_a_row);
     suite.test("search::sorted_pages_cover_all_once", sorted);
 }
 
@@ -212,6 +213,44 @@ async fn at_least(server: Arc<Server>) {
             matches!(refused, ReadError::Filter { refusal: FilterRefusal::Malformed, .. }),
             "{bad}: {refused:?}"
         );
+    }
+}
+
+async fn without_a_row(server: Arc<Server>) {
+    let db = server.database().await;
+    let tenant = db.admin().await.tenant_create("few", false, Some(1)).await.unwrap();
+    let mut w = crate::support::Writer::connect(&db.role("eaves_ingest"), tenant, "s").await;
+    w.attribute("hot", ValueType::Integer).await;
+    let cold = w.attribute("cold", ValueType::Integer).await;
+    let (mut points, mut hot) = (Vec::new(), Vec::new());
+    for (n, name) in ["p", "q", "r"].into_iter().enumerate() {
+        let e = w.entity(name).await;
+        points.push(w.point(e, cold, 10, Value::Integer(n as i64)));
+        if name == "p" {
+            hot.push(w.hot(e, 0, r#"{"hot":1}"#));
+        }
+    }
+    w.commit(1, &points, &hot).await.unwrap();
+    db.drain().await;
+    for (filter, expect) in [
+        ("{}", "pqr"),
+        (r#"{"attribute":"cold","gt":0}"#, "qr"),
+        (r#"{"not":{"attribute":"hot","exists":true}}"#, "qr"),
+        (r#"{"attribute":"hot","exists":false}"#, "qr"),
+        (r#"{"not":{"attribute":"hot","eq":1}}"#, "qr"),
+        (r#"{"or":[{"attribute":"hot","eq":1},{"attribute":"cold","eq":2}]}"#, "pr"),
+        (r#"{"and":[{"attribute":"hot","eq":1},{"attribute":"cold","gte":0}]}"#, "p"),
+        (r#"{"at_least":{"k":1,"of":[{"attribute":"hot","gt":0},{"attribute":"cold","gt":1}]}}"#, "pr"),
+        (r#"{"at_least":{"k":2,"of":[{"attribute":"hot","lt":9},{"attribute":"cold","gte":0}]}}"#, "p"),
+    ] {
+        for sort in [SearchSort::Registered, SearchSort::ExternalId, SearchSort::Attribute("hot".into())] {
+            let query = SearchQuery {
+                cold_from: Some(time(0)),
+                sort: sort.clone(),
+                ..SearchQuery::new(tenant, filter, 10)
+            };
+            assert_eq!(found(&db, query).await.unwrap(), expect, "{filter} {sort:?}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::body;
 use crate::caller::{Caller, SETTINGS_WRITE};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
+use crate::params::Params;
 use crate::problem::Problem;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -56,9 +57,11 @@ pub(crate) async fn patch_attribute(
     State(context): State<Arc<Context>>,
     caller: Caller,
     Names(name): Names<String>,
+    params: Params,
     body: Bytes,
 ) -> Result<Response, Problem> {
     caller.need(SETTINGS_WRITE)?;
+    params.only(&[])?;
     let body: DescribeBody = body::object(&body, "{\"unit\": \"°C\"}")?;
     let name = checked("name", &name)?;
     let unit = text("unit", body.unit.as_deref(), MOST_UNIT_CHARS)?;

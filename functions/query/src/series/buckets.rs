@@ -40,8 +40,12 @@ pub(super) async fn answer(
         }
     }
     let tenant = caller.tenant.id;
-    let window = Window::of(params.time("from")?, params.time("to")?, Timestamp::now(), caller.windows())?;
+    let (to, now) = (params.time("to")?, Timestamp::now());
+    let mut window = Window::of(params.time("from")?, to, now, caller.windows())?;
     let Some(bucket) = params.span("bucket")? else { return Err(Problem::internal()) };
+    if to.is_none() {
+        window.to = open_end(window, bucket, names.len(), now);
+    }
     check_number(window, bucket, names.len())?;
     let (wanted, may_move) = (wanted(params)?, params.may_move()?);
 
@@ -103,15 +107,26 @@ fn is_number(value_type: ValueType) -> bool {
     matches!(value_type, ValueType::Integer | ValueType::Float | ValueType::Decimal)
 }
 
+/// The end of a window that has none: as far ahead as values may be dated, where there is room for so
+/// many buckets, but not before now.
+fn open_end(window: Window, bucket: i64, attributes: usize, now: Timestamp) -> Timestamp {
+    let room = room(attributes).saturating_mul(bucket);
+    window.from.plus_micros(room).max(now.plus_micros(1)).min(window.to)
+}
+
+/// Whole buckets of each attribute: the first and the last one may be cut.
+fn room(attributes: usize) -> i64 {
+    (MOST_BUCKETS / i64::try_from(attributes.max(1)).unwrap_or(i64::MAX) - 2).max(1)
+}
+
 /// Refuses more buckets than are answered, and says which would do.
 fn check_number(window: Window, bucket: i64, attributes: usize) -> Result<(), Problem> {
-    let attributes = i64::try_from(attributes).unwrap_or(i64::MAX);
-    // The first and the last one may be cut.
-    let number = (window.micros() / bucket + 2).saturating_mul(attributes);
+    let room = room(attributes);
+    let number =
+        (window.micros() / bucket + 2).saturating_mul(i64::try_from(attributes).unwrap_or(i64::MAX));
     if number <= MOST_BUCKETS {
         return Ok(());
     }
-    let room = (MOST_BUCKETS / attributes - 2).max(1);
     let seconds = window.micros() / room / 1_000_000 + 1;
     let detail = format!(
         "the window has up to {number} buckets of this length, at most {MOST_BUCKETS} are answered at once: \

@@ -164,6 +164,12 @@ pub(crate) async fn buckets_are_what_their_points_make(world: &World) {
         "take bucket=61s",
     );
     get("i&bucket=61s&from=2026-03-01T00:00:00Z&to=2026-03-08T00:00:00Z").await.ok();
+    // Without an end it reaches as far ahead as there is room for, and not less than to now.
+    let open = get(&format!("i&bucket=1s&from={}", ago(3600))).await.ok();
+    let end = at(open.body["metadata"]["to"].as_str().unwrap());
+    assert!(end.seconds_since(ago(0)) > 3600.0, "{end}");
+    let day = get(&format!("i&bucket=1s&from={}", ago(86_400))).await;
+    day.problem(400, Some("bucket"), "take bucket=9s");
     get("i&bucket=5").await.problem(400, Some("bucket"), "5m, 1h");
     get("i&bucket=5m&limit=3").await.problem(400, Some("limit"), "does not go with bucket");
     get("i&bucket=5m&aggregates=median").await.problem(400, Some("aggregates"), "none of count");

@@ -34,6 +34,9 @@ pub(crate) async fn an_attribute_is_described(world: &World) {
     set(json!({"description": "x".repeat(1001)})).await.problem(400, Some("description"), "at most 1000");
     set(json!({"unit": "\u{0}"})).await.problem(400, Some("unit"), "control characters");
     set(json!({"type": "integer"})).await.problem(400, Some("body"), "unknown field `type`");
+    let path = "/v1/attributes/t?colour=red";
+    let stray = patch(world, &tenant, "settings:write", path, &json!({"unit": "V"})).await;
+    stray.problem(400, Some("colour"), "no such parameter; there are none here");
     let path = "/v1/attributes/nix";
     let none = patch(world, &tenant, "settings:write", path, &json!({"unit": "V"})).await;
     none.problem(404, Some("name"), "nix");

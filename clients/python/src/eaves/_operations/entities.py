@@ -120,8 +120,7 @@ def search(
     `filter` is a condition such as `attr("temperature") > 70`, or a dict as the API takes it; `fields`
     are the attributes to return, without it all hot ones; `limit` is the most entities in all.
     An attribute that is not hot is looked up in history, of the last 7 days or of `cold_within`, such as
-    `"24h"`; with `consistency="strong"` the filter can name hot ones only. Entities that have no hot
-    attribute at all are not found: `list_entities` has them.
+    `"24h"`; with `consistency="strong"` the filter can name hot ones only.
     `sort` is `"external_id"`, or a hot attribute such as `attr("temperature")`, without which entities come
     last; else they come as they were registered. With `on_expensive="analytics"` a search that costs too
     much is read from the sources of analytics, where it may cost ten times as much, and not refused.

@@ -1,0 +1,280 @@
+//! Ranges of numbers from an index: which, from when on, and that nothing is missing.
+
+use crate::support::{Database, Server, Suite, connect, text, until};
+use eaves_model::{EntityId, TenantId, ValueType};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub fn add(suite: &mut Suite) {
+    suite.test("ranges::what_searches_filter_by_most_gets_an_index", chosen);
+    suite.test("ranges::a_range_is_looked_up_and_not_scanned_for", looked_up);
+    suite.test("ranges::bounds_beyond_a_float_are_bounds", extremes);
+    suite.test("ranges::no_interleaving_loses_a_match", interleavings);
+}
+
+const NOW: Option<Duration> = Some(Duration::ZERO);
+
+/// As if searches had filtered so often.
+async fn asked(db: &Database, tenant: TenantId, filters: &[(&str, i64)]) {
+    for (name, count) in filters {
+        let sql = format!(
+            "insert into attribute_statistics (tenant_id, attribute_id, period, \"values\", bytes, compared, changed,
+               queries, filters, returns, query_us)
+             select tenant_id, attribute_id, 1, 0, 0, 0, 0, {count}, {count}, 0, 0 from attributes
+             where tenant_id = {tenant} and attribute_name = '{name}'
+             on conflict (tenant_id, attribute_id, period) do update set filters = excluded.filters"
+        );
+        db.sql.batch_execute(&sql).await.unwrap();
+    }
+}
+
+/// The places of a tenant: names, those without one as `-`, and which of them are ready.
+async fn places(db: &Database, tenant: TenantId) -> String {
+    db.one(&format!(
+        "select array_to_string(names, ' ', '-'), array_to_string(ready, ' ') from hot_ranges where tenant_id = {tenant}"
+    ))
+    .await
+}
+
+async fn chosen(server: Arc<Server>) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    let numbers = ["a", "b", "c", "d", "e"].map(|name| (name, ValueType::Float));
+    w.store.register_attributes(w.tenant, &numbers, true).await.unwrap();
+    w.store.register_attributes(w.tenant, &[("text", ValueType::String)], true).await.unwrap();
+    let flusher = db.flusher().await;
+    assert_eq!(flusher.choose_ranges().await.unwrap(), 0, "nobody asked for anything");
+    asked(&db, w.tenant, &[("a", 5), ("b", 9), ("text", 100)]).await;
+    assert_eq!(flusher.choose_ranges().await.unwrap(), 1);
+    assert_eq!(flusher.choose_ranges().await.unwrap(), 0, "it is chosen already");
+    assert_eq!(places(&db, w.tenant).await, "b a - -|f f f f");
+    assert_eq!(flusher.range_step(10, None).await.unwrap(), None, "writers may not know of it yet");
+    let step = flusher.range_step(10, NOW).await.unwrap().unwrap();
+    assert!(step.done && step.tenant == w.tenant.0, "{step:?}");
+    assert_eq!(places(&db, w.tenant).await, "b a - -|t t f f");
+    // Places that are free are given; who has one keeps it, and its index, until another is asked for far more.
+    asked(&db, w.tenant, &[("c", 3), ("d", 2), ("e", 4)]).await;
+    assert_eq!(flusher.choose_ranges().await.unwrap(), 1);
+    assert_eq!(places(&db, w.tenant).await, "b a e c|t t f f");
+    asked(&db, w.tenant, &[("d", 8)]).await;
+    assert_eq!(flusher.choose_ranges().await.unwrap(), 0);
+    asked(&db, w.tenant, &[("d", 9)]).await;
+    assert_eq!(flusher.choose_ranges().await.unwrap(), 1);
+    assert_eq!(places(&db, w.tenant).await, "b a e d|t t f f");
+    // What ceases to be hot gives its place up.
+    let sql = format!(
+        "update attributes set is_hot = false where tenant_id = {} and attribute_name <> 'a'",
+        w.tenant
+    );
+    db.sql.batch_execute(&sql).await.unwrap();
+    assert_eq!(flusher.choose_ranges().await.unwrap(), 1);
+    assert_eq!(places(&db, w.tenant).await, "- a - -|f t f f");
+    db.sql.batch_execute("update attributes set is_hot = false").await.unwrap();
+    assert_eq!(flusher.choose_ranges().await.unwrap(), 1);
+    assert_eq!(places(&db, w.tenant).await, "- - - -|f f f f");
+}
+
+async fn looked_up(server: Arc<Server>) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    w.attribute("temp", ValueType::Float).await;
+    // In the order of their registration they have nothing to do with the value.
+    db.sql
+        .batch_execute(&format!(
+            "insert into entities (tenant_id, external_id) select {0}, 'x' || n from generate_series(1, 20000) n;
+             insert into entity_jsonb (tenant_id, entity_id, hot_attrs, hot_times, observed_at, oldest_at)
+             select tenant_id, entity_id, jsonb_build_object('temp', hashint8(entity_id) % 10000), '{{}}', now(), now()
+             from entities where tenant_id = {0}",
+            db.acme
+        ))
+        .await
+        .unwrap();
+    asked(&db, db.acme, &[("temp", 1)]).await;
+    let flusher = db.flusher().await;
+    flusher.choose_ranges().await.unwrap();
+    let mut rows = 0;
+    while let Some(step) = flusher.range_step(1000, NOW).await.unwrap() {
+        rows += step.rows;
+    }
+    assert_eq!(rows, 20_000);
+    db.sql.batch_execute("analyze entity_jsonb, entities").await.unwrap();
+    let client = connect(&db.role("eaves_query")).await;
+    client
+        .batch_execute(&format!("select set_config('app.current_tenant_id', '{}', false)", db.acme))
+        .await
+        .unwrap();
+    let read = "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) from pg_stat_user_tables
+                where relname ~ '^entity_jsonb_p'";
+    let count = |test: &str| {
+        format!(
+            "select count(*) from entities e where tenant_id = {} and hashint8(entity_id) % 10000 {test}",
+            db.acme
+        )
+    };
+    for (filter, test) in [
+        (r#"{"attribute":"temp","gt":9940}"#, "> 9940"),
+        (r#"{"attribute":"temp","gte":-20,"lt":15}"#, "between -20 and 14"),
+        (r#"{"and":[{"attribute":"temp","lte":-9950},{"attribute":"temp","exists":true}]}"#, "<= -9950"),
+        (
+            r#"{"or":[{"attribute":"temp","lt":-9970},{"attribute":"temp","gt":9970.5}]}"#,
+            "not between -9970 and 9970",
+        ),
+    ] {
+        let expected: u64 = db.one(&count(test)).await.parse().unwrap();
+        assert!((20..200).contains(&expected), "{filter}: {expected} are no good test");
+        let settled = "select pg_stat_force_next_flush()";
+        db.one(settled).await;
+        let before: u64 = db.one(read).await.parse().unwrap();
+        let scans = "select sum(idx_scan) from pg_stat_user_indexes where indexrelname ~ '^entity_jsonb_p.*_case_idx'";
+        let scanned: u64 = db.one(scans).await.parse().unwrap();
+        let sql = format!(
+            "select count(*) from search_entities('{filter}', null, null, 'registered', null, false, 0, null, 1000)"
+        );
+        assert_eq!(text(&client, &sql).await, expected.to_string(), "{filter}");
+        text(&client, settled).await;
+        text(&client, "select 1").await;
+        until("the search in the statistics", async || db.one(scans).await.parse::<u64>().unwrap() > scanned)
+            .await;
+        let touched = db.one(read).await.parse::<u64>().unwrap() - before;
+        assert!(touched <= expected * 2, "{filter}: {touched} rows were read for {expected}");
+    }
+}
+
+async fn extremes(server: Arc<Server>) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    w.store
+        .register_attributes(w.tenant, &[("n", ValueType::Integer), ("d", ValueType::Decimal)], true)
+        .await
+        .unwrap();
+    let rows = [
+        ("a", r#"{"n":9007199254740993,"d":79228162514264337593543950335}"#),
+        ("b", r#"{"n":9007199254740992,"d":0.0000000000000000000000000001}"#),
+        ("c", r#"{"n":-9223372036854775808,"d":-0.1}"#),
+    ];
+    let mut hot = Vec::new();
+    for (name, attrs) in rows {
+        let e = w.entity(name).await;
+        hot.push(w.hot(e, 0, attrs));
+    }
+    w.commit(1, &[], &hot).await.unwrap();
+    asked(&db, w.tenant, &[("n", 1), ("d", 1)]).await;
+    let flusher = db.flusher().await;
+    flusher.choose_ranges().await.unwrap();
+    while flusher.range_step(1, NOW).await.unwrap().is_some() {}
+    assert_eq!(places(&db, w.tenant).await, "d n - -|t t f f");
+    for (filter, expected) in [
+        // Neighbours that float8 cannot tell apart.
+        (r#"{"attribute":"n","gt":9007199254740992}"#, "a"),
+        (r#"{"attribute":"n","lt":9007199254740993}"#, "bc"),
+        (r#"{"attribute":"n","gte":-1e400,"lte":1e400}"#, "abc"),
+        (r#"{"attribute":"d","gt":1e-400}"#, "ab"),
+        (r#"{"attribute":"d","lt":-1e-400}"#, "c"),
+        (r#"{"attribute":"d","gt":79228162514264337593543950334}"#, "a"),
+        (r#"{"not":{"attribute":"d","gt":0}}"#, "c"),
+        (
+            r#"{"at_least":{"k":2,"of":[{"attribute":"d","gt":0},{"attribute":"n","gt":0},{"attribute":"n","lt":0}]}}"#,
+            "ab",
+        ),
+    ] {
+        assert_eq!(found(&db, filter).await, expected, "{filter}");
+    }
+}
+
+async fn found(db: &Database, filter: &str) -> String {
+    let sql = format!(
+        "begin; select set_config('app.current_tenant_id', '{}', true);
+         select '=' || coalesce(string_agg(external_id, '' order by external_id), '') from find_entities_by_attributes('{filter}', null, 0, 1000);
+         commit",
+        db.acme
+    );
+    text(&db.sql, &sql).await.split_once('=').unwrap().1.to_owned()
+}
+
+/// Values come in, early and late, the choice changes, parts of it are carried out in between: whenever one
+/// asks, a search by a range finds what a look at every row finds.
+async fn interleavings(server: Arc<Server>) {
+    let seed = std::env::var("EAVES_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
+    println!("ranges: EAVES_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    let names = ["a", "b", "c", "d", "e", "f"];
+    w.store.register_attributes(w.tenant, &names.map(|n| (n, ValueType::Float)), true).await.unwrap();
+    let flusher = db.flusher().await;
+    let mut entities: Vec<EntityId> = Vec::new();
+    let (mut to, mut ready) = (0, 0);
+    for step in 0..400 {
+        match rng.random_range(0..10) {
+            0..5 => {
+                let mut rows = Vec::new();
+                for _ in 0..rng.random_range(1..6) {
+                    if entities.len() < 40 && rng.random_bool(0.3) {
+                        entities.push(w.entity(&format!("e{:02}", entities.len())).await);
+                    }
+                    let Some(entity) = entities.get(rng.random_range(0..entities.len().max(1))).copied()
+                    else {
+                        continue;
+                    };
+                    if rows.iter().any(|r: &eaves_store::ingest::HotRow| r.entity == entity) {
+                        continue;
+                    }
+                    let mut attrs = String::from("{");
+                    for name in names.iter().filter(|_| rng.random_bool(0.4)) {
+                        let comma = if attrs.len() > 1 { "," } else { "" };
+                        write!(attrs, "{comma}\"{name}\":{}", rng.random_range(-50..50)).unwrap();
+                    }
+                    rows.push(w.hot(entity, rng.random_range(0..30), &(attrs + "}")));
+                }
+                to += 1;
+                w.commit(to, &[], &rows).await.unwrap();
+            }
+            5 => {
+                let name = names[rng.random_range(0..names.len())];
+                asked(&db, w.tenant, &[(name, rng.random_range(1..100))]).await;
+                flusher.choose_ranges().await.unwrap();
+            }
+            6..9 => drop(flusher.range_step(rng.random_range(1..15), NOW).await.unwrap()),
+            _ => {
+                // It is hot again before its values are all gone, or after.
+                let name = names[rng.random_range(0..names.len())];
+                let sql = format!(
+                    "update attributes set is_hot = not is_hot where tenant_id = {} and attribute_name = '{name}'",
+                    w.tenant
+                );
+                db.sql.batch_execute(&sql).await.unwrap();
+            }
+        }
+        let name = names[rng.random_range(0..names.len())];
+        let hot = format!(
+            "select is_hot from attributes where tenant_id = {} and attribute_name = '{name}'",
+            w.tenant
+        );
+        if db.one(&hot).await != "t" {
+            continue;
+        }
+        let place = format!(
+            "select coalesce(bool_or(ready[array_position(names, '{name}')]), false) from hot_ranges where tenant_id = {}",
+            w.tenant
+        );
+        ready += u32::from(db.one(&place).await == "t");
+        let (low, high) = (rng.random_range(-50..50), rng.random_range(-50..50));
+        let every = format!(
+            "select coalesce(string_agg(external_id, '' order by external_id), '')
+             from entity_jsonb h join entities e using (tenant_id, entity_id)
+             where h.tenant_id = {} and (h.hot_attrs ->> '{name}')::numeric > {low}
+               and (h.hot_attrs ->> '{name}')::numeric <= {high}",
+            w.tenant
+        );
+        let filter = format!(r#"{{"attribute":"{name}","gt":{low},"lte":{high}}}"#);
+        assert_eq!(
+            found(&db, &filter).await,
+            db.one(&every).await,
+            "step {step}, EAVES_SEED={seed}: {filter}"
+        );
+    }
+    assert!(ready > 20, "the index was asked {ready} times only, EAVES_SEED={seed}");
+}
