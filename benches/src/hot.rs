@@ -311,7 +311,7 @@ async fn upserts(rig: &Rig, million: &Million, name: &'static str, random: bool)
     let shape =
         if random { "one attribute each of unrelated entities" } else { "ten attributes of an entity" };
     let note = format!(
-        "upsert_hot_batch of {BATCH} values, {shape}, {WRITERS} writers with entities of their own, {rows} rows; every value changes, and is indexed for filters; {}; baseline: upsert_hot_attrs, an entity of ten attributes a call, one writer",
+        "upsert_hot_batch of {BATCH} values, {shape}, {WRITERS} writers with entities of their own, {rows} rows; every value changes, and is indexed for filters by equality, one for ranges, too; {}; baseline: upsert_hot_attrs, an entity of ten attributes a call, one writer",
         million.size()
     );
     Ok(Figure::new(name, per_s, "values/s", one_by_one, values, note))

@@ -127,8 +127,11 @@ async fn load(db: &Client, percent: u32) -> Result<Million> {
     db.execute("select setval('entities_entity_id_seq', $1)", &[&first_entity]).await?;
 
     let hot = without_indexes(db, "entity_jsonb").await?;
-    let columns =
-        "entity_jsonb (tenant_id, entity_id, hot_attrs, hot_times, observed_at, oldest_at, version)";
+    // As the maintain function would have chosen.
+    let ranges = "insert into hot_ranges (tenant_id, names, ready, position)
+                  select tenant_id, array[$1, null, null, null], '{t,f,f,f}', null from tenants where name ~ '^bench-fleet-'";
+    db.execute(ranges, &[&rows::RANGED]).await?;
+    let columns = "entity_jsonb (tenant_id, entity_id, hot_attrs, hot_times, observed_at, oldest_at, version, range_names)";
     copy(db, columns, {
         let parts = parts.clone();
         move |send| rows::hot(&parts, until_us, send)

@@ -21,6 +21,8 @@ pub(crate) const ATTRIBUTES: [(&str, ValueType); 12] = [
 ];
 /// How many of them are hot.
 pub(crate) const HOT: usize = 10;
+/// Whose ranges are indexed.
+pub(super) const RANGED: &str = "temperature";
 /// Five in seven are online.
 const STATUSES: [&str; 7] = ["online", "online", "online", "online", "online", "idle", "fault"];
 /// Sites of a tenant.
@@ -130,9 +132,21 @@ fn at(part: &Part, until_us: i64, reading: i64) -> i64 {
     until_us - (part.readings - 1 - reading) * part.pace_us
 }
 
+/// One name and three places that are free, as `text[]`.
+fn ranges() -> Vec<u8> {
+    const TEXT: i32 = 25;
+    // Dimensions, whether there are nulls, the elements' type; length and first index.
+    let head = [1, 1, TEXT, 4, 1, RANGED.len() as i32];
+    let mut bytes: Vec<u8> = head.iter().flat_map(|n| n.to_be_bytes()).collect();
+    bytes.extend_from_slice(RANGED.as_bytes());
+    bytes.extend((0..3).flat_map(|_| (-1_i32).to_be_bytes()));
+    bytes
+}
+
 /// Of each entity the last reading.
 pub(super) fn hot(parts: &[Part], until_us: i64, send: &mut dyn FnMut(&[u8])) {
     let mut row = Row(Vec::new());
+    let ranges = ranges();
     for part in parts {
         let mut last: Vec<(i64, i64)> =
             (part.readings - part.entities..part.readings).map(|n| (part.entity(n), n)).collect();
@@ -150,9 +164,9 @@ pub(super) fn hot(parts: &[Part], until_us: i64, send: &mut dyn FnMut(&[u8])) {
             }
             attrs.push('}');
             times.push('}');
-            row.begin(7).bytes(&part.tenant.0.to_be_bytes()).bytes(&entity.to_be_bytes());
+            row.begin(8).bytes(&part.tenant.0.to_be_bytes()).bytes(&entity.to_be_bytes());
             row.json(&attrs).json(&times).time(time).time(time);
-            send(&row.bytes(&1_i64.to_be_bytes()).0);
+            send(&row.bytes(&1_i64.to_be_bytes()).bytes(&ranges).0);
         }
     }
 }

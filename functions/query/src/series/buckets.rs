@@ -122,8 +122,7 @@ fn room(attributes: usize) -> i64 {
 /// Refuses more buckets than are answered, and says which would do.
 fn check_number(window: Window, bucket: i64, attributes: usize) -> Result<(), Problem> {
     let room = room(attributes);
-    let number =
-        (window.micros() / bucket + 2).saturating_mul(i64::try_from(attributes).unwrap_or(i64::MAX));
+    let number = (window.micros() / bucket + 2).saturating_mul(i64::try_from(attributes).unwrap_or(i64::MAX));
     if number <= MOST_BUCKETS {
         return Ok(());
     }
