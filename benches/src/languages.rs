@@ -3,7 +3,7 @@
 //! enum rules of [`crate::plugin`] in its place.
 
 use crate::plugin;
-use crate::results::{Figure, percentile};
+use crate::results::Figure;
 use anyhow::{Context as _, Result, ensure};
 use eaves_model::batch::Batch;
 use eaves_plugin_host::{Host, HostConfig, speed};
@@ -76,20 +76,17 @@ impl Measured {
         let start = Instant::now();
         let artefact = host.check_and_compile(wasm)?;
         let compiled = start.elapsed();
-        let mut loads = Vec::new();
-        for _ in 0..10 {
-            let start = Instant::now();
-            std::hint::black_box(host.load(&artefact)?);
-            loads.push(start.elapsed().as_secs_f64() * 1e3);
-        }
+        let cold = plugin::Cold::of(&host, &artefact)?;
         let speed = speed::measure(&host.load(&artefact)?, batch, settings, calls)?;
         let what = format!(
-            "p95 {:.1} ns; component {} KiB, compiled in {:.2} s, artefact of {} KiB loaded in {:.2} ms",
+            "p95 {:.1} ns; component {} KiB, compiled in {:.2} s, artefact of {} KiB loaded in {:.2} ms (verified in \
+             {:.2} while it arrives)",
             speed.p95_ns,
             wasm.len() >> 10,
             compiled.as_secs_f64(),
             artefact.len() >> 10,
-            percentile(&mut loads, 50.0),
+            cold.load_ms,
+            cold.arrive_ms,
         );
         Ok(Self { speed, what })
     }

@@ -223,7 +223,10 @@ async fn interleavings(server: Arc<Server>) {
                         continue;
                     }
                     let mut attrs = String::from("{");
-                    for name in names.iter().filter(|_| rng.random_bool(0.4)) {
+                    for name in names {
+                        if rng.random_bool(0.6) {
+                            continue;
+                        }
                         let comma = if attrs.len() > 1 { "," } else { "" };
                         write!(attrs, "{comma}\"{name}\":{}", rng.random_range(-50..50)).unwrap();
                     }
