@@ -395,6 +395,9 @@ pub(crate) async fn a_replay_names_the_version_that_decided(w: &World) -> Result
     drop(held);
     w.history(t, "low", "level", 1).await?;
     w.until(30, "the replayed value to be refused", || refused(w, t, "high", "above_range")).await?;
+    // The other one is in history with the next flush.
+    w.until(30, "the replayed value in history", || async { Ok(let_through(w, t, "low").await?.is_some()) })
+        .await?;
     let low = let_through(w, t, "low").await?;
     ensure!(low == Some(("2.0.0".to_owned(), true)), "the replayed value names {low:?}");
     let query = "select count(*) from entity_values_ts v join entities e using (tenant_id, entity_id)
