@@ -47,10 +47,7 @@ create index hot_ranges_open on hot_ranges (changed_at) where position is not nu
 
 alter table hot_ranges enable row level security;
 alter table hot_ranges force row level security;
-create policy tenant_isolation on hot_ranges for select to eaves_query
-  using (tenant_id = (select nullif(current_setting('app.current_tenant_id', true), '')::int4));
 create policy pipeline on hot_ranges to eaves_pipeline using (true) with check (true);
-grant select on hot_ranges to eaves_query;
 grant select, insert, update on hot_ranges to eaves_pipeline;
 
 grant create on schema public to eaves_pipeline;

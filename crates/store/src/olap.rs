@@ -9,6 +9,7 @@ use eaves_settings::Postgres;
 use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 use std::pin::pin;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, PgLsn, Type, accepts};
 use tokio_postgres::{Row, Transaction};
 
@@ -133,14 +134,28 @@ impl OlapStore {
     /// Makes the slot of a new epoch, and ends the current epoch for this reason. Changes from here
     /// on are in the slot; history before it is to be copied.
     pub async fn begin(&self, epoch: &str, timeline: &str, reason: &str) -> Result<(), StoreError> {
-        let operation = "making a replication slot";
-        let row =
-            self.db.query_one(operation, "select olap_slot_create($1)", &[(&epoch, Type::TEXT)]).await?;
-        let start: PgLsn = row.get(0);
+        let start = self.make_slot(epoch).await?;
         let parameters: &[Parameter<'_>] =
             &[(&epoch, Type::TEXT), (&start, Type::PG_LSN), (&timeline, Type::TEXT), (&reason, Type::TEXT)];
         let sql = "select olap_begin($1, $2, $3, $4)";
         self.db.query_one("beginning an epoch", sql, parameters).await.map(drop)
+    }
+
+    /// PostgreSQL 15 reads the log to where it can begin within the statement, and now and then, where many
+    /// make slots and tables at once, loses count of its snapshots meanwhile (XX000, "snapshot reference … is not
+    /// owned by resource owner"): nothing is made then, and the next try succeeds.
+    async fn make_slot(&self, epoch: &str) -> Result<PgLsn, StoreError> {
+        let mut tries = 0;
+        loop {
+            let sql = "select olap_slot_create($1)";
+            let made = self.db.query_one("making a replication slot", sql, &[(&epoch, Type::TEXT)]).await;
+            tries += 1;
+            match made {
+                Err(StoreError::Statement { source, .. })
+                    if source.code() == Some(&SqlState::INTERNAL_ERROR) && tries < 3 => {}
+                made => return Ok(made?.get(0)),
+            }
+        }
     }
 
     /// Puts partitions that were dropped by hand into the stream of changes.
