@@ -20,7 +20,8 @@ pub(crate) const NAMES: &[&str] = &[
     "query_entity_reads_per_s",
 ];
 
-const WARM_UP: usize = 20;
+/// Each window and each filter once: figures of what is in memory.
+const WARM_UP: usize = 50;
 const HOUR_US: i64 = 3_600_000_000;
 /// Entities that are asked for.
 const ENTITIES: i64 = 2_000;

@@ -31,7 +31,7 @@ begin
 end
 $$;
 
--- As in V52, and entities are found that nothing hot was written of. The current tenant's entities that match, in an order: p_sort is 'registered', 'external_id' or
+-- As in V52, and entities are found that nothing hot was written of; what is not on the page costs less. The current tenant's entities that match, in an order: p_sort is 'registered', 'external_id' or
 -- 'attribute' (the hot attribute p_attribute; entities without it come last). Of equal ones the
 -- one registered first comes first. A page begins after entity p_after (0: the first page), whose
 -- sort_key was p_after_key. The tenant comes from app.current_tenant_id and from nowhere else; no
@@ -94,19 +94,24 @@ begin
   end;
   -- Where an equality narrows the search, matches are collected first: the planner knows
   -- too little of jsonb to be trusted not to walk all of the tenant's entities in order.
+  -- Names and texts are only made for the page, unless they say what is on it.
   return query execute format($sql$
     with matches as %s (
       select h.entity_id, h.hot_attrs, h.hot_times, h.version, %s as k
       from %s h
       where h.tenant_id = $1 and %s and %s
+    ), page as materialized (
+      select m.*
+      from matches m %s
+      where %s
+      order by %s
+      limit $4
     )
     select m.entity_id, e.external_id, e.entity_type, m.version, m.hot_attrs::text, m.hot_times::text,
            m.k::text
-    from matches m
+    from page m
     join entities e on e.tenant_id = $1 and e.entity_id = m.entity_id
-    where ($3 is null or e.entity_type = $3) and %s
     order by %s
-    limit $4
   $sql$, case when search_narrows(v_tenant, p_filter) then 'materialized' else 'not materialized' end,
          v_key,
          case when search_needs_row(v_tenant, p_filter) then 'entity_jsonb' else $rows$(
@@ -114,7 +119,11 @@ begin
                   coalesce(j.hot_times, '{}') as hot_times, coalesce(j.version, 0) as version, j.range_names
            from entities r left join entity_jsonb j on j.tenant_id = r.tenant_id and j.entity_id = r.entity_id
          )$rows$ end,
-         v_start, v_where, v_page, v_order)
+         v_start, v_where,
+         case when p_entity_type is null and p_sort <> 'external_id' then ''
+              else 'join entities e on e.tenant_id = $1 and e.entity_id = m.entity_id' end,
+         concat_ws(' and ', case when p_entity_type is not null then 'e.entity_type = $3' end, v_page),
+         v_order, v_order)
   using v_tenant, p_after, p_entity_type, least(greatest(p_limit, 1), 1000), p_after_key;
 end
 $$;
