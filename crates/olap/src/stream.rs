@@ -66,8 +66,8 @@ pub struct Decoder {
     from: u64,
     /// Those from here on are left for later.
     before: Option<u64>,
-    /// A transaction number that is not given yet: it has all 64 bits.
-    next_xid: u64,
+    /// A transaction number of about now, with all 64 bits.
+    near_xid: u64,
     /// The table's number, and where each of [`COLUMNS`] stands in its tuples.
     columns: Option<(u32, [usize; COLUMNS.len()])>,
     transaction: Option<Transaction>,
@@ -86,9 +86,9 @@ struct Transaction {
 
 impl Decoder {
     /// For the transactions from `from` on, and only those before `before` if it is given.
-    /// `next_xid` is a transaction number that was not given when the slot was looked into.
-    pub fn new(from: u64, before: Option<u64>, next_xid: u64) -> Self {
-        Self { from, before, next_xid, columns: None, transaction: None, end_at: None, committed_us: None }
+    /// `near_xid` is a transaction number of about the time when the slot was looked into.
+    pub fn new(from: u64, before: Option<u64>, near_xid: u64) -> Self {
+        Self { from, before, near_xid, columns: None, transaction: None, end_at: None, committed_us: None }
     }
 
     /// Takes the next message; the change in it, if it has one that is to be taken.
@@ -99,7 +99,7 @@ impl Decoder {
                     return Err(StreamError::Order("a transaction begins within another"));
                 }
                 let taken = commit_at >= self.from && self.before.is_none_or(|before| commit_at < before);
-                let xid = widened(xid, self.next_xid);
+                let xid = widened(xid, self.near_xid);
                 self.transaction = Some(Transaction { commit_at, committed_us, xid, seq: 0, taken });
                 Ok(None)
             }
@@ -184,11 +184,12 @@ impl Decoder {
     }
 }
 
-/// The 64-bit number of which `low` are the lower bits: the latest before `next`. A slot keeps no
-/// log of two thousand million transactions.
-fn widened(low: u32, next: u64) -> u64 {
-    let candidate = (next & !0xFFFF_FFFF) | u64::from(low);
-    if candidate < next { candidate } else { candidate.saturating_sub(1 << 32) }
+/// The 64-bit number of which `low` are the lower bits: the one nearest to `near`, before or after it,
+/// since a transaction may have a number beyond the snapshot's last one and be on disk all the same. Those that a
+/// server can tell apart are within two thousand million of each other.
+fn widened(low: u32, near: u64) -> u64 {
+    let distance = low.wrapping_sub(near as u32).cast_signed();
+    near.saturating_add_signed(distance.into())
 }
 
 /// Where each column stands.
@@ -291,6 +292,9 @@ mod tests {
         assert_eq!(widened(5, 9), 5);
         assert_eq!(widened(5, (3 << 32) | 9), (3 << 32) | 5);
         assert_eq!(widened(u32::MAX, (3 << 32) | 9), (3 << 32) - 1);
-        assert_eq!(widened(9, 9), 0, "a number that was not given yet is none of this server");
+        // Begun after the snapshot, and on disk before its log position was read.
+        assert_eq!(widened(9, 9), 9);
+        assert_eq!(widened(12, (3 << 32) | 9), (3 << 32) | 12);
+        assert_eq!(widened(2, (3 << 32) - 1), (3 << 32) | 2);
     }
 }
