@@ -198,7 +198,6 @@ async fn found(db: &Database, filter: &str) -> String {
 /// asks, a search by a range finds what a look at every row finds.
 async fn interleavings(server: Arc<Server>) {
     let seed = std::env::var("EAVES_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
-    println!("ranges: EAVES_SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let db = server.database().await;
     let mut w = db.writer("s").await;
