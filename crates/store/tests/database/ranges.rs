@@ -2,6 +2,7 @@
 
 use crate::support::{Database, Server, Suite, connect, text, until};
 use eaves_model::{EntityId, TenantId, ValueType};
+use eaves_store::flush::Pace;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::fmt::Write as _;
@@ -95,8 +96,8 @@ async fn looked_up(server: Arc<Server>) {
     asked(&db, db.acme, &[("temp", 1)]).await;
     let flusher = db.flusher().await;
     flusher.choose_ranges().await.unwrap();
-    let mut rows = 0;
-    while let Some(step) = flusher.range_step(1000, NOW).await.unwrap() {
+    let (mut rows, mut pace) = (0, Pace::default());
+    while let Some(step) = flusher.paced_range_step(1000, NOW, &mut pace).await.unwrap() {
         rows += step.rows;
     }
     assert_eq!(rows, 20_000);
