@@ -31,7 +31,76 @@ begin
 end
 $$;
 
--- As in V52, and entities are found that nothing hot was written of; what is not on the page costs less. The current tenant's entities that match, in an order: p_sort is 'registered', 'external_id' or
+-- What a search by this filter goes through, as h: the hot projection, or every entity with what there is of it
+-- in the projection.
+create function search_source(p_tenant int4, p_filter jsonb)
+returns text
+language sql stable security definer
+set search_path = public, pg_temp
+as $$
+  select case when search_needs_row(p_tenant, p_filter) then 'entity_jsonb' else $rows$(
+    select r.tenant_id, r.entity_id, coalesce(j.hot_attrs, '{}') as hot_attrs,
+           coalesce(j.hot_times, '{}') as hot_times, coalesce(j.version, 0) as version, j.range_names
+    from entities r left join entity_jsonb j on j.tenant_id = r.tenant_id and j.entity_id = r.entity_id
+  )$rows$ end
+$$;
+
+-- As in V62, over the rows that the search goes through. Refuses (EV006, the detail is "cost rows") a search whose plan costs more than p_most. Called
+-- before search_entities() in the same transaction, so that a refusal keeps the search from being
+-- run. The condition is the one that search_entities() uses; the order and the limit are left out,
+-- because a condition that hardly anything meets is looked at for everything. An equality of a hot
+-- attribute alone is an index's work and is not looked at. Nor is a plan made, which takes as long as
+-- a small search, where the hot projection is too small for any search to cost that much.
+create or replace function search_guard(p_filter jsonb, p_entity_type text, p_cold_from timestamptz, p_most float8)
+returns void
+-- Volatile, as EXPLAIN wants it.
+language plpgsql volatile security definer
+set search_path = public, pg_temp
+as $$
+declare
+  v_tenant int4 := nullif(current_setting('app.current_tenant_id', true), '')::int4;
+  v_where  text;
+  v_plan   jsonb;
+  v_bytes  int8;
+  v_parts  int8;
+begin
+  if v_tenant is null or p_filter is null or p_filter = '{}' then
+    return;
+  end if;
+  v_where := search_condition(v_tenant, p_filter, p_cold_from);
+  if p_cold_from is null and search_narrows(v_tenant, p_filter) then
+    return;
+  end if;
+  -- A row has 80 bytes at least. Looking an attribute up in the parts of history costs some 50 at
+  -- most, comparing one of the row's own far less.
+  select sum(pg_relation_size(i.inhrelid)) into v_bytes from pg_inherits i
+  where i.inhparent = 'entity_jsonb'::regclass;
+  if not search_needs_row(v_tenant, p_filter) then
+    -- All entities then, whose rows have 40 bytes at least.
+    v_bytes := v_bytes + 2 * pg_relation_size('entities');
+  end if;
+  select count(*) into v_parts from jsonb_path_query(p_filter, 'strict $.**.attribute');
+  if v_bytes / 8192 + v_bytes / 80 * v_parts * (case when p_cold_from is null then 0.05 else 50 end) < p_most then
+    return;
+  end if;
+  execute format($sql$explain (format json) select h.entity_id from %s h %s
+    where h.tenant_id = $1 and %s$sql$,
+    search_source(v_tenant, p_filter),
+    case when p_entity_type is null then '' else
+      'join entities e on e.tenant_id = $1 and e.entity_id = h.entity_id and e.entity_type = $2' end, v_where)
+  into v_plan using v_tenant, p_entity_type;
+  v_plan := v_plan #> '{0,Plan}';
+  if (v_plan ->> 'Total Cost')::float8 > p_most then
+    raise exception 'the search would cost too much' using errcode = 'EV006',
+      detail = round((v_plan ->> 'Total Cost')::numeric) || ' ' || (
+        select max((n ->> 'Plan Rows')::numeric) from jsonb_path_query(v_plan, 'strict $.**') as n
+        where jsonb_typeof(n) = 'object' and n ? 'Plan Rows');
+  end if;
+end
+$$;
+
+-- As in V52, and entities are found that nothing hot was written of; what is not on the page costs less.
+-- The current tenant's entities that match, in an order: p_sort is 'registered', 'external_id' or
 -- 'attribute' (the hot attribute p_attribute; entities without it come last). Of equal ones the
 -- one registered first comes first. A page begins after entity p_after (0: the first page), whose
 -- sort_key was p_after_key. The tenant comes from app.current_tenant_id and from nowhere else; no
@@ -114,11 +183,7 @@ begin
     order by %s
   $sql$, case when search_narrows(v_tenant, p_filter) then 'materialized' else 'not materialized' end,
          v_key,
-         case when search_needs_row(v_tenant, p_filter) then 'entity_jsonb' else $rows$(
-           select r.tenant_id, r.entity_id, coalesce(j.hot_attrs, '{}') as hot_attrs,
-                  coalesce(j.hot_times, '{}') as hot_times, coalesce(j.version, 0) as version, j.range_names
-           from entities r left join entity_jsonb j on j.tenant_id = r.tenant_id and j.entity_id = r.entity_id
-         )$rows$ end,
+         search_source(v_tenant, p_filter),
          v_start, v_where,
          case when p_entity_type is null and p_sort <> 'external_id' then ''
               else 'join entities e on e.tenant_id = $1 and e.entity_id = m.entity_id' end,

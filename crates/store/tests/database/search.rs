@@ -232,6 +232,24 @@ async fn without_a_row(server: Arc<Server>) {
     }
     w.commit(1, &points, &hot).await.unwrap();
     db.drain().await;
+    // What it would cost is asked of all entities, not of those with a row: there are ten thousand without.
+    db.sql
+        .batch_execute(&format!(
+            "begin; insert into entities (tenant_id, external_id)
+               select {tenant}, 'more' || n from generate_series(1, 10000) n; commit; analyze entities"
+        ))
+        .await
+        .unwrap();
+    let guarded = |most: f64| SearchQuery {
+        cold_from: Some(time(0)),
+        most_cost: Some(most),
+        ..SearchQuery::new(tenant, r#"{"attribute":"cold","gt":0}"#, 10)
+    };
+    let refused = found(&db, guarded(10_000.0)).await.unwrap_err();
+    assert!(matches!(refused, ReadError::TooExpensive(_)), "{refused:?}");
+    assert_eq!(found(&db, guarded(1e9)).await.unwrap(), "qr");
+    let sql = format!("delete from entities where tenant_id = {tenant} and external_id like 'more%'");
+    db.sql.batch_execute(&sql).await.unwrap();
     for (filter, expect) in [
         ("{}", "pqr"),
         (r#"{"attribute":"cold","gt":0}"#, "qr"),
