@@ -3,8 +3,8 @@
 //! Every read is one unit of BEGIN READ ONLY, the tenant's setting, the statements and
 //! COMMIT, sent at once: it costs one round trip, and no other read on the connection
 //! can come between (see [`Reader::unit`]). Statements are unnamed, so that a pooler in
-//! transaction mode or RDS Proxy can stand in between. Each unit also reads how far this
-//! server is: [`Snapshot`]. The only things that are written here are what a tenant's user
+//! transaction mode or RDS Proxy can stand in between; what is read most is in functions, whose
+//! plans a connection keeps. Each unit also reads how far this server is: [`Snapshot`]. The only things that are written here are what a tenant's user
 //! decides about the tenant's quarantine, settings and hot projection, what is decided about the
 //! latter by itself, and what queries ask for.
 
@@ -55,15 +55,11 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use tracing::Instrument as _;
 
-/// How old what a read saw may be, by the clock of the server that was read, that
-/// clock, whether the server follows another, and whether it is reading again what a crash took
-/// (`V75__complete_as_of.sql`). The function is a query of its own: both tables have one row, but where
-/// they were never analysed the planner expects a million pairs, and would compile (JIT) for calling it so often.
-pub const AGES: &str = "select (extract(epoch from clock_timestamp() - b.complete_at) * 1000000)::int8, \
-     (case when f.history_as_of = '-infinity' then 9000000000000000 \
-      else extract(epoch from clock_timestamp() - f.history_as_of) * 1000000 end)::int8, \
-     (extract(epoch from clock_timestamp()) * 1000000)::int8, pg_is_in_recovery(), (select staging_recovering()) \
-     from replication_heartbeat b, flush_state f";
+/// Makes the transaction a tenant's, limits its statements, and tells how old what it sees may be, by the
+/// clock of the server that is read, that clock, whether the server follows another, and whether it is
+/// reading again what a crash took (`V79__read_plans.sql`).
+const BEGINS: &str =
+    "select hot_age_us, history_age_us, at_us, in_recovery, recovering from read_begins($1, $2)";
 
 /// Shortest limit of a statement: 0 would mean none.
 const LEAST_LIMIT: Duration = Duration::from_millis(1);
@@ -306,7 +302,7 @@ impl Reader {
             Ok::<_, ReadError>((began, ages, value, reached))
         };
         // The text has no values in it: they are parameters.
-        let text = statements.first().map_or(AGES, |s| s.sql);
+        let text = statements.first().map_or(BEGINS, |s| s.sql);
         let span = span!(
             "statement",
             otel.kind = "client",
@@ -353,13 +349,9 @@ async fn send(
     awaited: Option<&Awaited>,
     statements: &[Statement<'_>],
 ) -> Result<(Vec<Row>, Vec<Vec<Row>>, Option<Reached>), ReadError> {
-    // Numbers only, so text is safe; one message instead of three.
-    let tenant = tenant.map(|t| t.0.to_string()).unwrap_or_default();
-    let begin = format!(
-        "{begin}; select set_config('app.current_tenant_id', '{tenant}', true), \
-         set_config('statement_timeout', '{}', true)",
-        limit.as_millis()
-    );
+    let tenant = tenant.map(|t| t.0);
+    let limit = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+    let begins: [Parameter<'_>; 2] = [(&tenant, Type::INT4), (&limit, Type::INT4)];
     let parameters = awaited.map(Awaited::parameters);
     // First: what it finds is then in the snapshots of all that come after.
     let asked = parameters.as_ref().map(|p| Awaited::statement(p));
@@ -367,8 +359,8 @@ async fn send(
     // These joins poll in order, and each future sends at its first poll: the messages
     // leave as they stand here. (`tokio::join!` would rotate them.)
     let (begun, ages, rows, committed) = join4(
-        client.batch_execute(&begin),
-        client.query_typed(AGES, &[]),
+        client.batch_execute(begin),
+        client.query_typed(BEGINS, &begins),
         join_all(all.map(|s| client.query_typed(s.sql, s.parameters))),
         client.batch_execute("commit"),
     )

@@ -6,11 +6,8 @@ use eaves_model::{AttributeId, EntityId, TenantId, ValueType};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-const ENTITY: &str = "select e.entity_id, e.external_id, e.entity_type, coalesce(j.version, 0), \
-     coalesce(j.hot_attrs::text, '{}'), coalesce(j.hot_times::text, '{}') \
-     from entities e \
-     left join entity_jsonb j on j.tenant_id = e.tenant_id and j.entity_id = e.entity_id \
-     where e.tenant_id = $1 and e.external_id = $2";
+const ENTITY: &str = "select entity_id, external_id, entity_type, version, hot_attrs, hot_times \
+     from entity_by_name($1, $2)";
 
 const ATTRIBUTES: &str = "select attribute_name, attribute_id, value_type, unit, is_hot \
      from attributes where tenant_id = $1 and attribute_name = any ($2)";

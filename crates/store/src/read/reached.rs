@@ -1,6 +1,6 @@
 //! Reads that must have certain records of the stream in what they read (`V55__positions_reached.sql`).
 
-use super::{AGES, Parameter, ReadError, Reader, Snapshot, Statement};
+use super::{Parameter, ReadError, Reader, Snapshot, Statement};
 use eaves_model::ConsistencyToken;
 use std::sync::Arc;
 use tokio_postgres::Row;
@@ -70,7 +70,7 @@ impl Reader {
     /// Whether this server has the records, and nothing else.
     pub async fn reached(&self, awaited: Arc<Awaited>) -> Result<Snapshot<Reached>, ReadError> {
         let done = awaiting(awaited, self.ages()).await?;
-        let reached = done.reached.ok_or(ReadError::Unreadable(AGES))?;
+        let reached = done.reached.ok_or(ReadError::Unreadable("where the stream's records are"))?;
         Ok(done.map(|()| reached))
     }
 }
