@@ -7,17 +7,23 @@ use std::str::FromStr;
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 ///
-/// Between the years -9999 and 9999. Text form is RFC 3339 in UTC.
+/// In the years 1 to 9999: RFC 3339 has no others but the year 0, and PostgreSQL's text form not that. Text
+/// form is RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// A text that is not an RFC 3339 time, or a number outside the years ±9999.
+/// A text that is not an RFC 3339 time, or a time outside the years 1 to 9999.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not an RFC 3339 time with a zone, such as 2026-03-01T12:00:00.25Z")]
+#[error(
+    "{text:?} is not an RFC 3339 time with a zone in the years 1 to 9999, such as 2026-03-01T12:00:00.25Z"
+)]
 pub struct BadTimestamp {
     /// What was given, cut to 64 characters.
     pub text: String,
 }
+
+/// 0001-01-01T00:00:00Z.
+const FIRST_MICROS: i64 = -62_135_596_800_000_000;
 
 impl Timestamp {
     /// The time now, from the system clock.
@@ -25,9 +31,10 @@ impl Timestamp {
         Self(JiffTimestamp::now().as_microsecond())
     }
 
-    /// From microseconds since 1970, or `None` outside the years ±9999.
+    /// From microseconds since 1970, or `None` outside the years 1 to 9999.
     pub fn from_micros(micros: i64) -> Option<Self> {
-        JiffTimestamp::from_microsecond(micros).ok().map(|_| Self(micros))
+        let known = micros >= FIRST_MICROS && JiffTimestamp::from_microsecond(micros).is_ok();
+        known.then_some(Self(micros))
     }
 
     /// Microseconds since 1970.
@@ -40,7 +47,7 @@ impl Timestamp {
         (self.0 - earlier.0) as f64 / 1e6
     }
 
-    /// This time moved by a number of microseconds, kept within the years ±9999.
+    /// This time moved by a number of microseconds, kept within the years 1 to 9999.
     pub fn plus_micros(self, micros: i64) -> Self {
         Self::from_micros(self.0.saturating_add(micros)).unwrap_or(self)
     }
@@ -51,8 +58,9 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, BadTimestamp> {
         text.parse::<JiffTimestamp>()
-            .map(|t| Self(t.as_microsecond()))
-            .map_err(|_| BadTimestamp { text: text.chars().take(64).collect() })
+            .ok()
+            .and_then(|t| Self::from_micros(t.as_microsecond()))
+            .ok_or_else(|| BadTimestamp { text: text.chars().take(64).collect() })
     }
 }
 
@@ -93,5 +101,23 @@ mod tests {
     fn a_time_without_zone_is_refused() {
         let e = "2026-03-01T12:00:00".parse::<Timestamp>().unwrap_err();
         assert!(e.to_string().contains("with a zone"), "{e}");
+    }
+
+    #[test]
+    fn a_time_is_in_a_year_that_every_part_can_hold() {
+        for (text, is_one) in [
+            ("0001-01-01T00:00:00Z", true),
+            ("9999-12-30T00:00:00Z", true),
+            ("0000-12-31T23:59:59.999999Z", false),
+            ("0001-01-01T00:00:00+01:00", false),
+            ("-000043-03-15T00:00:00Z", false),
+            ("-009999-01-02T01:59:59Z", false),
+        ] {
+            assert_eq!(text.parse::<Timestamp>().is_ok(), is_one, "{text}");
+        }
+        assert!(Timestamp::from_micros(i64::MIN).is_none() && Timestamp::from_micros(i64::MAX).is_none());
+        let first = Timestamp::from_micros(FIRST_MICROS).unwrap();
+        assert_eq!(first.to_string(), "0001-01-01T00:00:00Z");
+        assert_eq!(first.plus_micros(-1), first);
     }
 }

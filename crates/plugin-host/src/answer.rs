@@ -227,7 +227,7 @@ impl<'a> Values<'a> {
             ValueType::Decimal => self.decimal(bits).map(Value::Decimal),
             ValueType::Timestamp => Timestamp::from_micros(bits as i64)
                 .map(Value::Timestamp)
-                .ok_or_else(|| format!("{} microseconds are outside the years -9999 to 9999", bits as i64)),
+                .ok_or_else(|| format!("{} microseconds are outside the years 1 to 9999", bits as i64)),
         }
     }
 

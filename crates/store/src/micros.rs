@@ -33,7 +33,7 @@ impl<'a> FromSql<'a> for Micros {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         let micros = i64::from_be_bytes(raw.try_into()?);
         let time = micros.checked_add(EPOCH_2000).and_then(Timestamp::from_micros);
-        time.map(Self).ok_or_else(|| "a time outside the years ±9999".into())
+        time.map(Self).ok_or_else(|| "a time outside the years 1 to 9999".into())
     }
 
     accepts!(TIMESTAMPTZ);
