@@ -1,4 +1,4 @@
-//! Ranges of numbers from an index: which, from when on, and that nothing is missing.
+//! Ranges of numbers and times from an index: which, from when on, and that nothing is missing.
 
 use crate::support::{Database, Server, Suite, connect, text, until};
 use eaves_model::{EntityId, TenantId, ValueType};
@@ -13,6 +13,7 @@ pub fn add(suite: &mut Suite) {
     suite.test("ranges::what_searches_filter_by_most_gets_an_index", chosen);
     suite.test("ranges::a_range_is_looked_up_and_not_scanned_for", looked_up);
     suite.test("ranges::bounds_beyond_a_float_are_bounds", extremes);
+    suite.test("ranges::times_are_told_apart_below_the_second_and_beyond_the_years", times);
     suite.test("ranges::no_interleaving_loses_a_match", interleavings);
 }
 
@@ -82,20 +83,26 @@ async fn looked_up(server: Arc<Server>) {
     let db = server.database().await;
     let mut w = db.writer("s").await;
     w.attribute("temp", ValueType::Float).await;
+    w.attribute("at", ValueType::Timestamp).await;
     // In the order of their registration they have nothing to do with the value.
     db.sql
         .batch_execute(&format!(
             "insert into entities (tenant_id, external_id) select {0}, 'x' || n from generate_series(1, 20000) n;
              insert into entity_jsonb (tenant_id, entity_id, hot_attrs, hot_times, observed_at, oldest_at)
-             select tenant_id, entity_id, jsonb_build_object('temp', hashint8(entity_id) % 10000), '{{}}', now(), now()
+             select tenant_id, entity_id,
+                    jsonb_build_object('temp', hashint8(entity_id) % 10000,
+                      'at', to_char(timestamp '2026-01-01' + hashint8(entity_id) % 10000 * interval '1 hour',
+                                    'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')),
+                    '{{}}', now(), now()
              from entities where tenant_id = {0}",
             db.acme
         ))
         .await
         .unwrap();
-    asked(&db, db.acme, &[("temp", 1)]).await;
+    asked(&db, db.acme, &[("temp", 2), ("at", 1)]).await;
     let flusher = db.flusher().await;
     flusher.choose_ranges().await.unwrap();
+    assert_eq!(places(&db, db.acme).await, "temp at - -|f f f f");
     let (mut rows, mut pace) = (0, Pace::default());
     while let Some(step) = flusher.paced_range_step(1000, NOW, &mut pace).await.unwrap() {
         rows += step.rows;
@@ -123,13 +130,28 @@ async fn looked_up(server: Arc<Server>) {
             r#"{"or":[{"attribute":"temp","lt":-9970},{"attribute":"temp","gt":9970.5}]}"#,
             "not between -9970 and 9970",
         ),
+        (
+            r#"{"attribute":"at","gte":"2026-01-02T02:00:00+02:00","lt":"2026-01-03T00:00:00Z"}"#,
+            "between 24 and 47",
+        ),
+        (r#"{"attribute":"at","gt":"2027-02-18T11:59:59.5Z"}"#, ">= 9924"),
+        (
+            r#"{"attribute":"at","in":["2026-01-01T00:00:00Z","2026-01-01T05:00:00+00:00","2026-02-01T00:00:00Z",
+                "2026-02-01T01:00:00Z","2026-02-01T02:00:00Z","2026-02-01T03:00:00Z","2026-02-01T04:00:00Z",
+                "2026-02-01T05:00:00Z","2026-02-01T06:00:00Z","2026-02-01T07:00:00Z","2026-02-01T08:00:00Z",
+                "2026-02-01T09:00:00Z","2026-02-01T10:00:00Z","2026-02-01T11:00:00Z","2026-02-01T12:00:00Z",
+                "2026-02-01T13:00:00Z","2026-02-01T14:00:00Z","2026-02-01T15:00:00Z","2026-02-01T16:00:00Z",
+                "2026-02-01T17:00:00Z","2026-02-01T18:00:00Z","2026-02-01T19:00:00Z","2026-02-01T20:00:00Z"]}"#,
+            "in (0, 5, 744, 745, 746, 747, 748, 749, 750, 751, 752, 753, 754, 755, 756, 757, 758, 759, 760, 761, 762, 763, 764)",
+        ),
     ] {
         let expected: u64 = db.one(&count(test)).await.parse().unwrap();
         assert!((20..200).contains(&expected), "{filter}: {expected} are no good test");
         let settled = "select pg_stat_force_next_flush()";
         db.one(settled).await;
         let before: u64 = db.one(read).await.parse().unwrap();
-        let scans = "select sum(idx_scan) from pg_stat_user_indexes where indexrelname ~ '^entity_jsonb_p.*_case_idx'";
+        let scans =
+            "select sum(idx_scan) from pg_stat_user_indexes where indexrelname ~ '^entity_jsonb_p.*_case'";
         let scanned: u64 = db.one(scans).await.parse().unwrap();
         let sql = format!(
             "select count(*) from search_entities('{filter}', null, null, 'registered', null, false, 0, null, 1000)"
@@ -182,6 +204,47 @@ async fn extremes(server: Arc<Server>) {
         ),
     ] {
         assert_eq!(found(&db, filter).await, expected, "{filter}");
+    }
+}
+
+async fn times(server: Arc<Server>) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    w.store.register_attributes(w.tenant, &[("at", ValueType::Timestamp)], true).await.unwrap();
+    let mut hot = Vec::new();
+    for (name, at) in [
+        ("a", "2026-05-01T10:00:00Z"),
+        ("b", "2026-05-01T10:00:00.000001Z"),
+        ("c", "2026-05-01T10:00:01Z"),
+        ("d", "0001-01-01T00:00:00Z"),
+        ("e", "9999-12-30T00:00:00Z"),
+    ] {
+        let e = w.entity(name).await;
+        hot.push(w.hot(e, 0, &format!(r#"{{"at":"{at}"}}"#)));
+    }
+    let e = w.entity("f").await;
+    hot.push(w.hot(e, 0, "{}"));
+    w.commit(1, &[], &hot).await.unwrap();
+    let cases = [
+        (r#"{"attribute":"at","gt":"2026-05-01T10:00:00Z"}"#, "bce"),
+        (r#"{"attribute":"at","gte":"2026-05-01T10:00:00Z","lt":"2026-05-01T10:00:01Z"}"#, "ab"),
+        (r#"{"attribute":"at","lte":"2026-05-01T12:00:00+02:00"}"#, "ad"),
+        (r#"{"attribute":"at","eq":"2026-05-01T08:00:00.000001-02:00"}"#, "b"),
+        (r#"{"attribute":"at","in":["2026-05-01T10:00:00Z","9999-12-30T00:00:00Z"]}"#, "ae"),
+        (r#"{"attribute":"at","lt":"0001-01-01T00:00:00+01:00"}"#, ""),
+        (r#"{"attribute":"at","lt":"10000-01-01T00:00:00Z"}"#, "abcde"),
+        (r#"{"not":{"attribute":"at","gte":"2026-05-01T10:00:00Z"}}"#, "df"),
+    ];
+    for (filter, expected) in cases {
+        assert_eq!(found(&db, filter).await, expected, "without an index: {filter}");
+    }
+    asked(&db, w.tenant, &[("at", 1)]).await;
+    let flusher = db.flusher().await;
+    flusher.choose_ranges().await.unwrap();
+    while flusher.range_step(10, NOW).await.unwrap().is_some() {}
+    assert_eq!(places(&db, w.tenant).await, "at - - -|t f f f");
+    for (filter, expected) in cases {
+        assert_eq!(found(&db, filter).await, expected, "with an index: {filter}");
     }
 }
 
