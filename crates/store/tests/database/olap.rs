@@ -107,7 +107,7 @@ async fn every_type_and_every_change(server: Arc<Server>) {
         Value::Decimal("-0.0000000000000000000000000001".parse::<Decimal>().unwrap()),
         Value::Decimal("1.50".parse::<Decimal>().unwrap()),
         Value::Decimal("0".parse::<Decimal>().unwrap()),
-        Value::Timestamp(Timestamp::from_micros(-62_135_596_800_000_001).unwrap()),
+        Value::Timestamp(Timestamp::from_micros(-62_135_596_800_000_000).unwrap()),
         Value::String("".into()),
         Value::String("Wärme|n 🌡".into()),
         Value::String("long ".repeat(5000).into()),
