@@ -153,6 +153,7 @@ async fn large(
     let rig = rig::Rig::bare(options).await.context("start the platform")?;
     let outcome = async {
         let million = million::Million::find_or_load(&rig, percent).await.context("a million entities")?;
+        rig.settled().await?;
         let mut figures = Vec::new();
         if wanted(queries::NAMES) {
             figures.extend(queries::measure(&rig, &million, wanted).await?);

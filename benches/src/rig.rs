@@ -20,6 +20,8 @@ pub(crate) struct Rig {
     platform: Platform,
     endpoints: Endpoints,
     database_settings: Vec<(String, String)>,
+    /// Runs of maintain that its log had before the start.
+    maintained: usize,
 }
 
 impl Rig {
@@ -37,8 +39,9 @@ impl Rig {
     /// Without tenants.
     pub(crate) async fn bare(options: Options) -> Result<Self> {
         let database_settings = options.database_settings.clone();
+        let maintained = maintained(&options.data_dir);
         let platform = Platform::start(options).await?;
-        Ok(Self { endpoints: platform.endpoints().clone(), platform, database_settings })
+        Ok(Self { endpoints: platform.endpoints().clone(), platform, database_settings, maintained })
     }
 
     async fn prepare(&self) -> Result<()> {
@@ -154,6 +157,24 @@ impl Rig {
         Ok(self.eaves(&["token", "--tenant", tenant, "--scope", scope]).await?.trim().to_owned())
     }
 
+    /// Waits until what the start brings about is over: maintain's first run, which counts a day's values.
+    pub(crate) async fn settled(&self) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(180);
+        while maintained(self.data_dir()) <= self.maintained {
+            ensure!(Instant::now() < end, "maintain has not run after 180 s");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let db = self.admin().await?;
+        let sql = "select count(*) from pg_stat_activity
+                   where state = 'active' and backend_type in ('client backend', 'autovacuum worker')
+                     and query_start < clock_timestamp() - interval '200 ms'";
+        while db.query_one(sql, &[]).await?.get::<_, i64>(0) > 0 {
+            ensure!(Instant::now() < end, "the database is busy after 180 s");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
     /// Waits until the replica has replayed what the primary has written.
     pub(crate) async fn wait_replica(&self) -> Result<()> {
         let db = self.admin().await?;
@@ -217,6 +238,12 @@ impl Rig {
         ensure!(output.status.success(), "eaves {}: {told}", args.join(" "));
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+/// How often maintain has told of a run.
+fn maintained(data_dir: &Path) -> usize {
+    let log = std::fs::read_to_string(data_dir.join("logs/eaves-maintain-0.log")).unwrap_or_default();
+    log.matches("\"maintained\"").count()
 }
 
 /// A binary of the same build.

@@ -169,8 +169,10 @@ async fn leased(
     };
     let done = load(context, tenant, external_id, demand, known).await;
     if let Some(lease) = lease {
-        // It ends by itself a moment later.
-        drop(cache.release(lease).await);
+        // Whoever waits looks for the entry and not for the lease, which ends by itself a moment later: the
+        // answer need not wait for it.
+        let cache = cache.clone();
+        drop(tokio::spawn(async move { drop(cache.release(lease).await) }));
     }
     done
 }

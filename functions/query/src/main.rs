@@ -9,7 +9,9 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use std::sync::Arc;
 use tower::Service as _;
 
-#[tokio::main]
+/// On one thread: an instance has one request at a time, most of which is waiting, and handing it from thread
+/// to thread costs more than there is to share.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
     eaves_telemetry::init("eaves-query");
     let env = eaves_secrets::resolved(ProcessEnv).await?;
