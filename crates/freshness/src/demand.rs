@@ -57,7 +57,7 @@ impl FromStr for Consistency {
 }
 
 /// A caller's demand on an answer's age.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Demand {
     /// The level.
     pub consistency: Consistency,

@@ -109,7 +109,7 @@ async fn read(
     }
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
-        match context.flights.board(tenant, external_id) {
+        match context.flights.board(tenant, external_id, demand) {
             Boarding::Pilot(pilot) => {
                 let began = Instant::now();
                 let cached = cached(context, tenant, external_id).await;

@@ -1,8 +1,8 @@
-//! One database read per key and instance: who comes while another request reads the same entity
-//! waits for what that one finds.
+//! One database read per key, demand and instance: who comes while another request reads the same entity
+//! waits for what that one finds. One with another demand may have to read elsewhere, and so reads for itself.
 
 use eaves_cache::Entry;
-use eaves_freshness::{Lag, Route};
+use eaves_freshness::{Demand, Lag, Route};
 use eaves_model::TenantId;
 use eaves_store::read::EntityRow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
-type Key = (TenantId, Box<str>);
+type Key = (TenantId, Box<str>, Demand);
 type Seat = watch::Receiver<Option<Arc<Landed>>>;
 
 /// What a read found.
@@ -62,8 +62,8 @@ impl Flights {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn board(&self, tenant: TenantId, external_id: &str) -> Boarding<'_> {
-        let key = (tenant, external_id.into());
+    pub(crate) fn board(&self, tenant: TenantId, external_id: &str, demand: Demand) -> Boarding<'_> {
+        let key = (tenant, external_id.into(), demand);
         let mut all = self.lock();
         if let Some(seat) = all.get(&key) {
             return Boarding::Passenger(seat.clone());

@@ -111,6 +111,7 @@ fn main() {
         telemetry::bad_bodies_are_refused,
         telemetry::what_the_stream_refuses_is_told,
         misses::ten_thousand_misses_on_one_key_are_one_read,
+        misses::who_asks_for_more_shares_no_read,
         misses::what_is_asked_for_most_is_warmed,
         tokens::a_read_waits_for_what_its_token_names,
         tokens::a_source_that_lacks_it_is_not_asked,

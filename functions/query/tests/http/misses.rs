@@ -33,6 +33,31 @@ pub(crate) async fn ten_thousand_misses_on_one_key_are_one_read(world: &World) {
     assert!(reads <= 10, "{reads} reads, {sources:?}");
 }
 
+/// Requests that come together share a read only with those of the same demand: each says its own
+/// source and reason.
+pub(crate) async fn who_asks_for_more_shares_no_read(world: &World) {
+    let tenant = world.tenant(20).await;
+    world.take(tenant.id, "p", ago(1), &[("n", Value::Integer(2))]).await;
+    world.until(&tenant, "/v1/entities/p", |a| a.status == 200).await;
+    for round in 0..10 {
+        let ask = async |n: usize| {
+            let purpose = ["critical", "dashboard", "analytics"][n % 3];
+            (purpose, world.get(&tenant, &format!("/v1/entities/p?purpose={purpose}")).await.ok())
+        };
+        for (purpose, answer) in futures_util::future::join_all((0..60).map(ask)).await {
+            let told = &answer.body["metadata"]["freshness"];
+            let reason = told["route_reason"].as_str().unwrap();
+            assert_eq!(told["purpose"], purpose, "{}", answer.text);
+            let critical = reason == "critical reads go to the primary";
+            assert_eq!(critical, purpose == "critical", "round {round}, {purpose}: {reason}");
+            assert_eq!(reason.contains("OLAP"), purpose == "analytics", "round {round}, {purpose}: {reason}");
+            if critical {
+                assert_eq!(told["source"], "primary", "round {round}: {}", answer.text);
+            }
+        }
+    }
+}
+
 /// An instance that starts, and a Redis that was emptied, are warmed with what is asked for most.
 pub(crate) async fn what_is_asked_for_most_is_warmed(world: &World) {
     let tenant = world.tenant(20).await;
