@@ -48,7 +48,9 @@ use crate::{Db, StoreError};
 use eaves_model::{TenantId, Timestamp};
 use eaves_settings::Postgres;
 use eaves_telemetry::span;
+use futures_util::TryStreamExt as _;
 use futures_util::future::{join_all, join4};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
@@ -65,6 +67,10 @@ const BEGINS: &str =
 const LEAST_LIMIT: Duration = Duration::from_millis(1);
 /// How much longer than its limit a statement is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What one read may hold unless it says otherwise: an answer has 4 MiB at most, of rows that have more than it
+/// shows.
+const MOST_BYTES: usize = 32 << 20;
 
 /// How often a change is tried that comes in another's way.
 const TRIES: u32 = 4;
@@ -95,6 +101,9 @@ pub enum ReadError {
         /// The attribute or keyword.
         subject: String,
     },
+    /// It would have more bytes than may be held; the rest was thrown away.
+    #[error("the rows have more than {0} bytes together")]
+    TooLarge(usize),
     /// A figure is beyond the range of its type.
     #[error("a figure is beyond the range of its type")]
     OutOfRange,
@@ -217,18 +226,26 @@ struct Statement<'a> {
 pub struct Reader {
     settings: Postgres,
     limit: Duration,
+    most_bytes: usize,
     db: Db,
 }
 
 impl Reader {
     /// Reads as the settings say, no statement longer than `limit`. Connects when first used.
     pub fn new(settings: &Postgres, limit: Duration) -> Self {
-        Self { settings: settings.clone(), limit, db: Db::new(settings) }
+        Self { settings: settings.clone(), limit, most_bytes: MOST_BYTES, db: Db::new(settings) }
+    }
+
+    /// The same, holding up to so many bytes of rows in one read (32 MiB where nothing is said): one
+    /// that has more ends as [`ReadError::TooLarge`], and no more than that was in memory.
+    pub fn holding(mut self, bytes: usize) -> Self {
+        self.most_bytes = bytes;
+        self
     }
 
     /// Another connection to the same server, with a limit of its own.
     pub fn beside(&self, limit: Duration) -> Self {
-        Self::new(&self.settings, limit)
+        Self::new(&self.settings, limit).holding(self.most_bytes)
     }
 
     /// Gives the connection up, so that the next read looks the server up anew.
@@ -298,7 +315,8 @@ impl Reader {
             let client = slot.open().await.map_err(ReadError::Connect)?;
             let began = Instant::now();
             let (begin, awaited) = ((begin, tenant, limit), awaited.as_deref());
-            let (ages, value, reached) = send(client, begin, awaited, statements).await?;
+            let sent = send(client, begin, awaited, statements, self.most_bytes);
+            let (ages, value, reached) = sent.await?;
             Ok::<_, ReadError>((began, ages, value, reached))
         };
         // The text has no values in it: they are parameters.
@@ -348,6 +366,7 @@ async fn send(
     (begin, tenant, limit): (&str, Option<TenantId>, Duration),
     awaited: Option<&Awaited>,
     statements: &[Statement<'_>],
+    most_bytes: usize,
 ) -> Result<(Vec<Row>, Vec<Vec<Row>>, Option<Reached>), ReadError> {
     let tenant = tenant.map(|t| t.0);
     let limit = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
@@ -356,12 +375,13 @@ async fn send(
     // First: what it finds is then in the snapshots of all that come after.
     let asked = parameters.as_ref().map(|p| Awaited::statement(p));
     let all = asked.iter().chain(statements);
+    let left = AtomicUsize::new(most_bytes);
     // These joins poll in order, and each future sends at its first poll: the messages
     // leave as they stand here. (`tokio::join!` would rotate them.)
     let (begun, ages, rows, committed) = join4(
         client.batch_execute(begin),
         client.query_typed(BEGINS, &begins),
-        join_all(all.map(|s| client.query_typed(s.sql, s.parameters))),
+        join_all(all.map(|s| rows(client, s, &left))),
         client.batch_execute("commit"),
     )
     .await;
@@ -369,10 +389,33 @@ async fn send(
     let ages = ages?;
     let mut rows = rows.into_iter();
     let reached = match asked.and_then(|_| rows.next()) {
-        Some(found) => Some(reached::reached(&found?)?),
+        Some(found) => Some(reached::reached(&found?.ok_or(ReadError::TooLarge(most_bytes))?)?),
         None => None,
     };
-    let rows = rows.collect::<Result<_, _>>()?;
+    let rows =
+        rows.map(|found| found?.ok_or(ReadError::TooLarge(most_bytes))).collect::<Result<_, ReadError>>()?;
     committed?;
     Ok((ages, rows, reached))
+}
+
+/// A statement's rows, as long as there is room for them; `None` if there is not. What comes after is read and thrown
+/// away, so that the connection is as good as before.
+async fn rows(
+    client: &Client,
+    statement: &Statement<'_>,
+    left: &AtomicUsize,
+) -> Result<Option<Vec<Row>>, tokio_postgres::Error> {
+    let parameters = statement.parameters.iter().map(|(value, type_)| (*value, type_.clone()));
+    let found = client.query_typed_raw(statement.sql, parameters).await?;
+    let mut found = std::pin::pin!(found);
+    let mut rows = Vec::new();
+    while let Some(row) = found.try_next().await? {
+        let bytes = row.raw_size_bytes();
+        let room = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
+        if room.is_err() {
+            return Ok(None);
+        }
+        rows.push(row);
+    }
+    Ok(Some(rows))
 }

@@ -110,7 +110,9 @@ impl Context {
         let registry = Registry::connect(&aws, &settings.registry).await?;
         let function = &settings.registry.compiler;
         let invoker = Box::new(Lambda::new(aws_sdk_lambda::Client::new(&aws), function));
-        let reader = |p: &Postgres| Reader::new(p, p.statement_timeout.min(STATEMENT_LIMIT));
+        // A page of a backtest with texts of the longest.
+        let reader =
+            |p: &Postgres| Reader::new(p, p.statement_timeout.min(STATEMENT_LIMIT)).holding(256 << 20);
         Ok(Self {
             registry,
             host,

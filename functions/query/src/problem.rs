@@ -306,6 +306,11 @@ impl From<ReadError> for Problem {
         if matches!(error, ReadError::Busy) {
             return Self::shed("all connections of this instance to the database are in use");
         }
+        if matches!(error, ReadError::TooLarge(_)) {
+            let detail =
+                format!("{error}: ask for less, by limit, by fields or attributes, or by a shorter window");
+            return Self::too_many("limit", detail);
+        }
         if matches!(error, ReadError::OutOfRange) {
             let detail = "a figure is beyond the range of a float";
             return Self::new(StatusCode::BAD_REQUEST, "out-of-range", detail);

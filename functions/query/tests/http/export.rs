@@ -117,6 +117,17 @@ pub(crate) async fn large_answers_are_compressed_and_bounded(world: &World) {
     assert_eq!(small.header("content-encoding"), "");
     let path = "/v1/entities/p/history/s?consistency=strong";
     get(world, &tenant, path, &[]).await.problem(400, Some("limit"), "at most 4194304 are sent");
+    // Far more than there is room for is not even held.
+    let text = "0123456789abcdef".repeat(4000);
+    let sql = format!(
+        "insert into entity_values_ts (entity_id, observed_at, ingested_at, tenant_id, attribute_id, value)
+         select e.entity_id, now() - n * interval '1 s' - interval '1 h', now(), e.tenant_id, a.attribute_id, '{text}'
+         from generate_series(1, 600) n, entities e, attributes a
+         where e.tenant_id = {0} and a.tenant_id = {0} and a.attribute_name = 's'",
+        tenant.id
+    );
+    world.execute(&sql).await;
+    get(world, &tenant, path, &[]).await.problem(400, Some("limit"), "more than 33554432 bytes");
 }
 
 pub(crate) async fn what_the_caller_has_is_not_sent_again(world: &World) {
