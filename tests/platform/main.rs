@@ -107,6 +107,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         quarantine::an_unknown_tenants_readings_come_back_once_it_exists,
         quarantine::a_made_up_redrive_is_put_aside,
         cli::a_file_is_sent_and_asked_for,
+        cli::an_export_is_whole,
         cli::bad_lines_are_told_by_line_and_field,
         cli::a_csv_with_mapped_columns_is_sent,
         cli::who_asks_for_advice_is_noted,

@@ -12,6 +12,14 @@ pub(crate) fn line(text: impl Display) -> Result<()> {
     Ok(())
 }
 
+/// Prints a text that has its line ends already.
+pub(crate) fn text(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
 /// Whether the error only says that nobody reads the output any more.
 pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {

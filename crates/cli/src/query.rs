@@ -2,6 +2,7 @@
 
 mod api;
 mod attributes;
+mod export;
 mod expression;
 mod show;
 mod sparkline;
@@ -31,6 +32,12 @@ Examples:
   eaves query freshness --tenant acme
 
 For a deployed platform set EAVES_API_URL and EAVES_TOKEN (scope query:read).";
+
+/// Points and entities that are shown where no limit is given.
+const SHOWN: u32 = 20;
+/// Those of one page of an export.
+const PAGE_POINTS: u32 = 1_000;
+const PAGE_ENTITIES: u32 = 100;
 
 /// Arguments of `eaves query`.
 #[derive(clap::Args)]
@@ -63,9 +70,9 @@ enum Command {
         /// First time not taken any more, likewise
         #[arg(long, value_name = "TIME")]
         to: Option<String>,
-        /// Most points
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
+        /// Most points [default: 20; all as csv and ndjson]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: Option<u32>,
         /// Oldest first
         #[arg(long)]
         ascending: bool,
@@ -81,9 +88,9 @@ enum Command {
         /// Only entities of this type
         #[arg(long = "type", value_name = "TYPE")]
         entity_type: Option<String>,
-        /// Most entities
-        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=500))]
-        limit: u32,
+        /// Most entities [default: 20; all as csv and ndjson]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: Option<u32>,
         /// Only these attributes, separated by commas
         #[arg(long, value_delimiter = ',', value_name = "NAMES")]
         fields: Option<Vec<String>>,
@@ -250,21 +257,32 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::History { id, attribute, from, to, limit, ascending, demand, common } => {
             let api = Api::find(&common).await?;
             let mut url = api.url(&["v1", "entities", &id, "history", &attribute])?;
+            demand.add(&mut url);
+            let accept = common.accept();
+            let count = limit.unwrap_or(if accept.is_some() { PAGE_POINTS } else { SHOWN });
+            url.query_pairs_mut().append_pair("limit", &count.to_string());
+            // A cursor has the window and the order with it.
+            let further = url.clone();
             for (name, value) in [("from", &from), ("to", &to)] {
                 if let Some(value) = value {
                     url.query_pairs_mut().append_pair(name, &time(name, value)?);
                 }
             }
-            url.query_pairs_mut().append_pair("limit", &limit.to_string());
             if ascending {
                 url.query_pairs_mut().append_pair("order", "asc");
             }
-            demand.add(&mut url);
-            if let Some(accept) = common.accept() {
-                return out::line(api.text(url, None, accept).await?.trim_end());
-            }
-            let answer = api.get(url).await?;
-            print(&common, &answer, history)
+            let Some(accept) = accept else {
+                let answer = api.get(url).await?;
+                return print(&common, &answer, history);
+            };
+            let ask = async |cursor: Option<&str>| {
+                let mut url = if cursor.is_some() { further.clone() } else { url.clone() };
+                if let Some(cursor) = cursor {
+                    url.query_pairs_mut().append_pair("cursor", cursor);
+                }
+                api.page(url, None, accept).await
+            };
+            export::pages(limit.is_some(), common.output() == Output::Csv, ask).await
         }
         Command::Search { filter, entity_type, limit, fields, on_expensive, demand, common } => {
             let filter = expression::filter(&filter)?;
@@ -272,18 +290,27 @@ pub(crate) async fn run(args: Args) -> Result<()> {
             let mut url = api.url(&["v1", "entities", "search"])?;
             demand.add(&mut url);
             add_choice(&mut url, "on_expensive", on_expensive);
-            let mut body = json!({"filter": filter, "limit": limit});
+            let accept = common.accept();
+            let count = limit.unwrap_or(if accept.is_some() { PAGE_ENTITIES } else { SHOWN });
+            let mut body = json!({"filter": filter, "limit": count});
             if let Some(entity_type) = entity_type {
                 body["type"] = entity_type.into();
             }
             if let Some(fields) = fields {
                 body["fields"] = fields.into();
             }
-            if let Some(accept) = common.accept() {
-                return out::line(api.text(url, Some(&body), accept).await?.trim_end());
-            }
-            let answer = api.post(url, &body).await?;
-            print(&common, &answer, found)
+            let Some(accept) = accept else {
+                let answer = api.post(url, &body).await?;
+                return print(&common, &answer, found);
+            };
+            let ask = async |cursor: Option<&str>| {
+                let mut body = body.clone();
+                if let Some(cursor) = cursor {
+                    body["cursor"] = cursor.into();
+                }
+                api.page(url.clone(), Some(&body), accept).await
+            };
+            export::pages(limit.is_some(), common.output() == Output::Csv, ask).await
         }
         Command::Attributes { limit, demand, common } => {
             let api = Api::find(&common).await?;

@@ -4,7 +4,7 @@ use super::Common;
 use crate::target::Target;
 use crate::token;
 use anyhow::{Context as _, Result, bail};
-use reqwest::header::ACCEPT;
+use reqwest::header::{ACCEPT, HeaderMap};
 use reqwest::{Method, Url};
 use serde_json::Value;
 use std::time::Duration;
@@ -15,6 +15,14 @@ const SCOPE: &str = "query:read plugins:read";
 const TTL: Duration = Duration::from_secs(300);
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(35);
+
+/// A page in another form than JSON.
+pub(crate) struct Page {
+    /// As it came.
+    pub(crate) text: String,
+    /// What leads to the next one.
+    pub(crate) next: Option<String>,
+}
 
 /// The API with a token.
 pub(crate) struct Api {
@@ -76,25 +84,27 @@ impl Api {
     }
 
     /// The answer in another form than JSON, as it is.
-    pub(crate) async fn text(&self, url: Url, body: Option<&Value>, accept: &str) -> Result<String> {
+    pub(crate) async fn page(&self, url: Url, body: Option<&Value>, accept: &str) -> Result<Page> {
         let request = match body {
             Some(body) => self.client.request(Method::POST, url).json(body),
             None => self.client.request(Method::GET, url),
         };
-        self.answer(request.header(ACCEPT, accept)).await
+        let (text, headers) = self.answer(request.header(ACCEPT, accept)).await?;
+        let next = headers.get("x-next-cursor").and_then(|next| next.to_str().ok()).map(str::to_owned);
+        Ok(Page { text, next })
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
-        Ok(serde_json::from_str(&self.answer(request).await?).unwrap_or(Value::Null))
+        Ok(serde_json::from_str(&self.answer(request).await?.0).unwrap_or(Value::Null))
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<String> {
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<(String, HeaderMap)> {
         let unreachable = || format!("the API at {} does not answer", self.base);
         let answer = request.bearer_auth(&self.token).send().await.with_context(unreachable)?;
-        let status = answer.status();
+        let (status, headers) = (answer.status(), answer.headers().clone());
         let text = answer.text().await.with_context(unreachable)?;
         if status.is_success() {
-            return Ok(text);
+            return Ok((text, headers));
         }
         let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         let word = |name: &str| body[name].as_str().map(str::to_owned);
