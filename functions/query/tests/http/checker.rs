@@ -1,5 +1,6 @@
-//! The freshness checker (I6): no answer is older than it says. A writer commits 1, 2, 3, …, the
-//! checker knows what was committed when, replicas are held up, and one is promoted on the way.
+//! The freshness checker (I6): no answer is older than it says, nor lacks what its token names. A writer
+//! commits 1, 2, 3, …, the checker knows what was committed when, replicas are held up, and one is promoted
+//! on the way.
 //!
 //! `EAVES_CHECK_READS=100000` makes it a long run, with lag up to 30 s; without it, a short one.
 
@@ -7,14 +8,18 @@ use crate::ground::{Ground, Known};
 use crate::storms::written;
 use crate::world::{Answer, claims, send};
 use axum::http::Method;
+use eaves_model::{ConsistencyToken, Position};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// Stands for a token of one of the last records, or of one that is still to come.
+const TOKEN: &str = "TOKEN";
+
 /// Asked in turn: the demand, and the seconds that the answer must be under.
-const DEMANDS: [(&str, Option<f64>); 13] = [
+const DEMANDS: [(&str, Option<f64>); 17] = [
     ("", None),
     ("consistency=strong", None),
     ("max_staleness=500ms", Some(0.5)),
@@ -28,6 +33,10 @@ const DEMANDS: [(&str, Option<f64>); 13] = [
     ("purpose=reporting", None),
     ("consistency=analytics", None),
     ("consistency=analytics&max_staleness=25s", Some(25.0)),
+    ("token=TOKEN", None),
+    ("token=TOKEN&wait=300ms&max_staleness=10s", Some(10.0)),
+    ("token=TOKEN&wait=0s&consistency=strong", None),
+    ("token=TOKEN&wait=300ms&consistency=analytics", None),
 ];
 const READERS: usize = 4;
 
@@ -40,6 +49,8 @@ struct Seen {
     wrong: Mutex<Vec<String>>,
     /// Answers and the longest lag, by source.
     sources: Mutex<BTreeMap<String, (u64, f64)>>,
+    /// Answers to who had a token, by source.
+    with_token: Mutex<BTreeMap<String, u64>>,
 }
 
 pub(crate) async fn no_answer_is_older_than_it_says(ground: &Arc<Ground>) {
@@ -89,10 +100,11 @@ pub(crate) async fn no_answer_is_older_than_it_says(ground: &Arc<Ground>) {
 
     let wrong = seen.wrong.lock().unwrap();
     let (reads, refused) = (seen.reads.load(Ordering::Relaxed), seen.refused.load(Ordering::Relaxed));
+    let with_token = seen.with_token.lock().unwrap();
     let (sources, unknown) = (seen.sources.lock().unwrap(), seen.unknown.load(Ordering::Relaxed));
     eprintln!(
         "freshness checker: {reads} reads in {:.1} s, {} commits, {refused} refused, {unknown} of unknown age, by \
-         source (answers, longest lag in s): {sources:?}",
+         source (answers, longest lag in s): {sources:?}, with a token: {with_token:?}",
         began.elapsed().as_secs_f64(),
         ground.known.lock().unwrap().len(),
     );
@@ -100,6 +112,7 @@ pub(crate) async fn no_answer_is_older_than_it_says(ground: &Arc<Ground>) {
     assert!(reads > 1000, "only {reads} reads");
     for source in ["cache", "read-replica", "primary"] {
         assert!(sources.contains_key(source), "nothing came from {source}: {sources:?}");
+        assert!(with_token.contains_key(source), "no token was met by {source}: {with_token:?}");
     }
     let behind = if wanted.is_some() { 25.0 } else { 5.0 };
     assert!(sources["read-replica"].1 > behind, "replicas were never far behind: {sources:?}");
@@ -148,16 +161,27 @@ async fn read_on(ground: Arc<Ground>, seen: Arc<Seen>, on: Arc<AtomicBool>, read
     while on.load(Ordering::SeqCst) {
         let (demand, bound) = DEMANDS[n % DEMANDS.len()];
         let kind = n / DEMANDS.len() % 4;
+        // The writer's records have their values as sequence numbers.
+        let last = ground.known.lock().unwrap().last().map_or(0, |k| k.value);
+        let named = demand.contains(TOKEN).then_some((last + [0, -1, 2][n % 3]).max(1));
+        let demand = &demand.replace(TOKEN, &named.map(|value| token(&ground, value)).unwrap_or_default());
         n += 1;
         let began = Instant::now();
         let answer = one(&ground, kind, demand).await;
         seen.reads.fetch_add(1, Ordering::Relaxed);
-        if let Err(why) = judge(&ground, &seen, demand, bound, began, &answer) {
+        if let Err(why) = judge(&ground, &seen, (demand, bound, named), began, &answer) {
             seen.wrong.lock().unwrap().push(format!("{demand:?}, kind {kind}: {why}: {}", answer.text));
         }
         // The writer and the servers need the processor, too.
         tokio::task::yield_now().await;
     }
+}
+
+/// What a write that put the record of this value on the stream would have answered.
+fn token(ground: &Ground, value: i64) -> String {
+    let mut token = ConsistencyToken::default();
+    token.add("0", Position::whole(&value.to_string()).unwrap());
+    token.encode("tests", &ground.tenant.name).unwrap()
 }
 
 /// A read of one kind.
@@ -178,8 +202,7 @@ async fn one(ground: &Ground, kind: usize, demand: &str) -> Answer {
 fn judge(
     ground: &Ground,
     seen: &Seen,
-    demand: &str,
-    bound: Option<f64>,
+    (demand, bound, named): (&str, Option<f64>, Option<i64>),
     began: Instant,
     answer: &Answer,
 ) -> Result<(), String> {
@@ -199,7 +222,13 @@ fn judge(
     let value = found.iter().find_map(|v| v.as_i64()).unwrap_or(0);
     let told = &answer.body["metadata"]["freshness"];
     let source = told["source"].as_str().unwrap_or("").to_owned();
-    if demand == "consistency=strong" && source != "primary" {
+    if named.is_some_and(|named| value < named) {
+        return Err(format!("has {value}, and the token names {named:?}"));
+    }
+    if named.is_some() {
+        *seen.with_token.lock().unwrap().entry(source.clone()).or_default() += 1;
+    }
+    if demand.contains("consistency=strong") && source != "primary" {
         return Err("a strong read from elsewhere".into());
     }
     let Some(lag) = told["lag_seconds"].as_f64() else {

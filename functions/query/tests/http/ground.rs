@@ -95,7 +95,7 @@ impl Ground {
             ("EAVES_DB_PASSWORD", PASSWORD.to_owned()),
             ("EAVES_DB_TLS", "disable".to_owned()),
             ("EAVES_REPLICA_HOST", format!("127.0.0.1:{}, 127.0.0.1:{}", a.port(), b.port())),
-            ("EAVES_STREAM", "not-used".to_owned()),
+            ("EAVES_STREAM", "tests".to_owned()),
             ("EAVES_REDIS_URL", format!("redis://127.0.0.1:{}", redis.port)),
         ]
         .into_iter()
@@ -255,7 +255,7 @@ async fn write(
 
 /// Commits everything up to `last` again that a failover took, with a pause in which it is missing.
 async fn replay(store: &mut IngestStore, tenant: TenantId, last: i64) {
-    let place = ShardPlace { stream: "tests".into(), shard: "0".into(), consumer: "tests".into() };
+    let place = ShardPlace { stream: "tests".into(), shard: "0".into(), consumer: "ingest".into() };
     let until = Position::whole(&last.to_string()).unwrap();
     store.rewind(&place, Some(&until)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -281,7 +281,7 @@ async fn commit(store: &mut IngestStore, tenant: TenantId, value: i64) -> Result
     let commit = Commit {
         stream: "tests",
         shard: "0",
-        consumer: "tests",
+        consumer: "ingest",
         expected: expected.as_ref(),
         position: &Position::whole(&value.to_string()).unwrap(),
         points: &[point],
