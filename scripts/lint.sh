@@ -53,8 +53,8 @@ deployment() {
     for folder in "${EAVES_TF_PLUGINS:-}" /usr/local/share/terraform/plugins /opt/*; do
       if [ -d "$folder/registry.terraform.io/hashicorp/aws" ]; then plugins=$folder; break; fi
     done
-    if terraform -chdir=infra init -backend=false -input=false -lockfile=readonly ${plugins:+"-plugin-dir=$plugins"} >"$scratch/log" 2>&1 ||
-       terraform -chdir=infra init -backend=false -input=false ${plugins:+"-plugin-dir=$plugins"} >"$scratch/log" 2>&1; then
+    # Never another provider than that of .terraform.lock.hcl, and nothing written there.
+    if terraform -chdir=infra init -backend=false -input=false -lockfile=readonly ${plugins:+"-plugin-dir=$plugins"} >"$scratch/log" 2>&1; then
       step "Terraform: validate, and plan each environment with made-up answers"
       terraform -chdir=infra validate -no-color 2>"$scratch/log" || { cat "$scratch/log"; exit 1; }
       for environment in dev staging prod prod-aurora; do
@@ -69,8 +69,9 @@ deployment() {
     step "Terraform: NOT formatted or validated (terraform is not installed)"
   fi
 
-  step "settings, permissions, alarms, commands, dashboards, costs, statements"
+  step "settings, delivery, permissions, alarms, commands, dashboards, costs, statements"
   .tools/iac/bin/python scripts/check_settings.py
+  .tools/iac/bin/python scripts/check_delivery.py
   .tools/iac/bin/python scripts/check_iam.py
   .tools/iac/bin/python scripts/check_alarms.py
   .tools/lint/bin/python scripts/check_commands.py
