@@ -17,8 +17,19 @@ module "network" {
   name               = local.name
   cidr               = var.cidr
   zones              = var.zones
+  operator_host      = var.operator_host
   kms_key_arn        = module.keys.arn
   log_retention_days = var.log_retention_days
+}
+
+# Nothing else in the network is for people: without it, nobody gets to a database.
+module "operators" {
+  count             = var.operator_host ? 1 : 0
+  source            = "./modules/operators"
+  name              = local.name
+  subnet_id         = module.network.subnet_ids[0]
+  security_group_id = module.network.security_groups.operators
+  kms_key_arn       = module.keys.arn
 }
 
 module "database" {

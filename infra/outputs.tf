@@ -21,8 +21,20 @@ output "cache_nodes" {
 }
 
 output "warehouse" {
-  description = "Where the warehouse answers, and the role that loads it."
-  value       = { host = module.warehouse.host, load_role_arn = module.warehouse.load_role_arn }
+  description = "Where the warehouse answers, the role that loads it, and the secret of its owner; nulls without one."
+  value = {
+    host             = module.warehouse.host
+    load_role_arn    = module.warehouse.load_role_arn
+    admin_secret_arn = module.warehouse.admin_secret_arn
+  }
+}
+
+output "operators" {
+  description = "The host that people work from (null without one), and the group for hosts of your own."
+  value = {
+    instance_id       = one(module.operators[*].instance_id)
+    security_group_id = module.network.security_groups.operators
+  }
 }
 
 output "network_id" {

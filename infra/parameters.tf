@@ -34,7 +34,10 @@ module "parameters" {
     "archive/bucket-name"        = module.buckets.names["archive"]
     "archive/bucket-arn"         = module.buckets.arns["archive"]
     "schedules/dead-letters-arn" = module.messaging.schedule_dlq_arn
-    "jwt/issuer"                 = var.jwt.issuer
-    "jwt/audience"               = var.jwt.audience
+    # Alarms on what only the template has: the API and the event source mapping.
+    "alarms/page-topic-arn" = module.messaging.topic_arns["page"]
+    "alarms/runbook-url"    = var.runbook_url
+    "jwt/issuer"            = var.jwt.issuer
+    "jwt/audience"          = var.jwt.audience
   }
 }

@@ -30,6 +30,12 @@ variable "cidr" {
   default     = "10.0.0.0/16"
 }
 
+variable "operator_host" {
+  description = "Whether there is a small host in the network for migrations and runbooks, reached through Session Manager."
+  type        = bool
+  default     = false
+}
+
 variable "protected" {
   description = "Whether what holds data refuses to be deleted and leaves a snapshot behind."
   type        = bool

@@ -22,6 +22,8 @@ RENAMED = {"deploy": "codedeploy"}
 # Commands that are the command line's own: (positional words, options), and flags among these.
 CUSTOM = {
     ("logs", "tail"): (1, {"since", "follow", "format", "filter-pattern", "log-stream-names"}),
+    ("s3", "presign"): (1, {"expires-in"}),
+    ("s3", "rm"): (1, {"recursive", "quiet", "only-show-errors"}),
     ("s3", "ls"): (1, {"recursive", "human-readable", "summarize"}),
     ("s3", "cp"): (2, {"recursive", "sse", "quiet", "expected-size", "only-show-errors"}),
 }

@@ -2,7 +2,8 @@
 """Checks each function's role against the AWS calls that its code can make, both ways:
 what is called must be allowed, and what is allowed must be called (or be in EXTRA, with its
 reason). No action is `*` or a whole service, and `*` as a resource has to be justified. The
-network has no way out but endpoints: each service that is called has one.
+network has no way out but endpoints: each service that is called has one, and each that is paid
+for is called.
 
 The calls are found in the sources: SDK operations inside `fn` bodies, and which of these the
 function's binary can reach through its own crate's dependencies. Calls are followed by name
@@ -204,6 +205,9 @@ for path in (ROOT / "crates").glob("*/src/**/*.rs"):
 network = ROOT / "infra/modules/network"
 lists = re.findall(r"(?s)\b(?:for_each\s*=\s*toset\(|default\s*=\s*)\[([^\]]*)\]", "".join(p.read_text() for p in network.glob("*.tf")))
 endpoints = {name for text in lists for name in re.findall(r'"([^"]+)"', text)}
+interfaces = set(re.findall(r'"([^"]+)"', re.search(
+    r'(?s)variable "endpoints" \{.*?default\s*=\s*\[([^\]]*)\]', (network / "variables.tf").read_text())[1]))
+needed = set()
 
 total = 0
 for name, resource in resources.items():
@@ -236,6 +240,7 @@ for name, resource in resources.items():
     if any(action.startswith(DECRYPTS) for action in called):
         called.add("kms:Decrypt")
     for service in sorted({action.split(":")[0] for action in called | {"xray:PutTraceSegments"}}):
+        needed.add(ENDPOINTS.get(service))
         if service in ENDPOINTS and ENDPOINTS[service] not in endpoints:
             errors.append(f"{function}: calls {service}, and infra/modules/network has no endpoint {ENDPOINTS[service]}")
     extra = EXTRA["all"] | EXTRA.get(function, set())
@@ -245,6 +250,8 @@ for name, resource in resources.items():
         errors.append(f"{function}: {role_name} allows {action}, which its code does not call")
     total += len(allowed)
 
+for name in sorted(interfaces - needed):
+    errors.append(f"infra/modules/network has an endpoint {name}, and no function calls it")
 for error in dict.fromkeys(errors):
     print(f"check_iam: {error}", file=sys.stderr)
 if not errors:

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PRICES = json.loads((ROOT / "infra/prices.json").read_text())
 HOURS = PRICES["hours_per_month"]
 # Counted in infra/ and sam-template.yaml; small, so an estimate of the number will do.
-SECRETS, METRICS, ALARMS_AT_LEAST = 7, 40, 40
+SECRETS, METRICS, ALARMS_AT_LEAST = 9, 45, 60
 
 
 def value(node):
@@ -23,11 +23,11 @@ def value(node):
     return node.strip('"') if isinstance(node, str) else node
 
 
-def endpoints():
-    """How many interface endpoints the network has."""
-    with open(ROOT / "infra/modules/network/variables.tf") as file:
+def default(module, name):
+    """What a module's variable is unless it is set: infra/ leaves these as they are."""
+    with open(ROOT / "infra/modules" / module / "variables.tf") as file:
         variables = {k.strip('"'): v for block in hcl2.load(file)["variable"] for k, v in block.items()}
-    return len(value(variables["endpoints"])["default"])
+    return value(variables[name])["default"]
 
 
 def hourly(name):
@@ -82,7 +82,13 @@ def estimate(settings):
     costs["HTTP API"] = load["requests_s"] * seconds / 1e6 * million["http_api_requests"]
     costs["DynamoDB"] = shards * seconds / 1e6 * million["dynamodb_reads"]
     costs["S3"] = load["archive_gib"] * month["s3_ia_gib"]
-    costs["Endpoints of the network"] = endpoints() * settings["zones"] * hourly("endpoint_zone") * HOURS
+    zones = len(default("network", "endpoints")) * settings["zones"]
+    if settings["operator_host"]:
+        # Its endpoints are in one zone, as it is.
+        zones += len(default("network", "session_endpoints"))
+        costs["Operators' host"] = (hourly(default("operators", "instance_type")) * HOURS
+                                    + default("operators", "storage_gib") * month["ebs_gp3_gib"])
+    costs["Endpoints of the network"] = zones * hourly("endpoint_zone") * HOURS
     costs["Logs, metrics, alarms"] = (
         load["logs_gib"] * month["logs_gib"] + METRICS * month["metric"] + ALARMS_AT_LEAST * month["alarm"] + month["dashboard"]
     )

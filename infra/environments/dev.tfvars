@@ -4,6 +4,9 @@ region      = "eu-central-1"
 zones       = 2
 protected   = false
 
+# Nobody gets to the database otherwise, and migrations have to.
+operator_host = true
+
 database = {
   engine_version         = "15.14"
   instance_class         = "db.t4g.large"

@@ -4,6 +4,9 @@ region      = "eu-central-1"
 zones       = 3
 protected   = true
 
+# As in prod.tfvars.
+operator_host = true
+
 database = {
   engine                 = "aurora-postgresql"
   engine_version         = "15.14"

@@ -7,6 +7,10 @@ copy_region = "eu-west-1"
 zones       = 3
 protected   = true
 
+# Runbooks ask the database, and whoever has been paged should not wait for an apply. The host holds no
+# secret and may read none: without a session that IAM allows, and a secret, it leads nowhere.
+operator_host = true
+
 database = {
   engine_version         = "15.14"
   instance_class         = "db.r6g.4xlarge"

@@ -4,6 +4,9 @@ region      = "eu-central-1"
 zones       = 3
 protected   = true
 
+# As in production.
+operator_host = true
+
 database = {
   engine_version         = "15.14"
   instance_class         = "db.r6g.large"

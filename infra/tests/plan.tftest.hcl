@@ -44,6 +44,9 @@ mock_provider "aws" {
   mock_resource "aws_secretsmanager_secret" {
     defaults = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:mocked" }
   }
+  mock_data "aws_ssm_parameter" {
+    defaults = { insecure_value = "ami-0123456789abcdef0" }
+  }
   mock_resource "aws_sqs_queue" {
     defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:mocked", url = "https://sqs.example/mocked" }
   }
@@ -66,6 +69,36 @@ run "applies" {
   assert {
     condition     = length(module.network.subnet_ids) == var.zones
     error_message = "a subnet for each zone"
+  }
+
+  # COPY goes through the network: without this way the warehouse cannot read a file.
+  assert {
+    condition = contains(module.network.ways_out, {
+      from = module.network.security_groups.warehouse, to = module.network.prefix_lists.s3, port = 443
+    })
+    error_message = "the warehouse does not get to S3: ${jsonencode(module.network.ways_out)}"
+  }
+
+  assert {
+    condition = alltrue([
+      for to, port in { database = 5432, warehouse = 5439, cache = 6379 } : contains(module.network.ways_out, {
+        from = module.network.security_groups.operators, to = module.network.security_groups[to], port = port
+      })
+    ])
+    error_message = "operators do not get to what holds data: ${jsonencode(module.network.ways_out)}"
+  }
+
+  assert {
+    condition = (
+      (length(module.operators) == 1) == var.operator_host &&
+      toset(module.network.session_endpoints) == toset(var.operator_host ? ["ec2messages", "ssm", "ssmmessages"] : [])
+    )
+    error_message = "a host for operators, and the endpoints of its sessions, where it is asked for and nowhere else"
+  }
+
+  assert {
+    condition     = (module.warehouse.admin_secret_arn == null) == (var.warehouse.kind == "none")
+    error_message = "a warehouse brings its owner's secret, nothing brings none"
   }
 
   assert {
@@ -120,7 +153,7 @@ run "applies" {
 
   assert {
     condition = alltrue([
-      for metric in ["database-storage-", "replica-lag-", "slot-lag-"] : !anytrue([
+      for metric in ["database-storage-", "replica-lag-", "replica-stopped-", "slot-lag-"] : !anytrue([
         for made in module.observability.alarm_names :
         startswith(made, "${local.name}-${module.database.is_aurora ? "" : "aurora-"}${metric}")
       ])

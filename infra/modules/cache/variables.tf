@@ -21,6 +21,17 @@ variable "shards" {
 variable "replicas_per_shard" {
   description = "Replicas of each shard; with one or more a failed node is replaced by one."
   type        = number
+
+  validation {
+    condition     = var.replicas_per_shard >= 0 && var.replicas_per_shard <= 5
+    error_message = "replicas_per_shard must be 0 to 5."
+  }
+
+  # Cluster mode demands automatic failover, and that a replica to fail over to.
+  validation {
+    condition     = var.shards == 1 || var.replicas_per_shard >= 1
+    error_message = "replicas_per_shard must be at least 1 where there are several shards."
+  }
 }
 
 variable "engine_version" {

@@ -45,7 +45,7 @@ resource "aws_route_table_association" "private" {
 }
 
 # Who may talk to whom: functions to the proxy, the replicas, the cache and the endpoints;
-# the proxy to the database.
+# the proxy to the database; operators to all that holds data, for migrations and runbooks.
 
 resource "aws_security_group" "functions" {
   # checkov:skip=CKV2_AWS_5: attached in another module, or by the SAM template
@@ -87,6 +87,16 @@ resource "aws_security_group" "warehouse" {
   tags        = { Name = "${var.name}-warehouse" }
 }
 
+# Whoever is in it reaches what holds data, and still has to sign in there: the host of
+# modules/operators, or hosts of yours.
+resource "aws_security_group" "operators" {
+  # checkov:skip=CKV2_AWS_5: attached in another module, where there is a host
+  name        = "${var.name}-operators"
+  description = "Hosts that people work from"
+  vpc_id      = aws_vpc.this.id
+  tags        = { Name = "${var.name}-operators" }
+}
+
 resource "aws_security_group" "endpoints" {
   name        = "${var.name}-endpoints"
   description = "Endpoints of AWS services"
@@ -102,6 +112,10 @@ locals {
     functions_to_cache     = { from = aws_security_group.functions.id, to = aws_security_group.cache.id, port = 6379, why = "The cache" }
     functions_to_endpoints = { from = aws_security_group.functions.id, to = aws_security_group.endpoints.id, port = 443, why = "AWS services" }
     functions_to_warehouse = { from = aws_security_group.functions.id, to = aws_security_group.warehouse.id, port = 5439, why = "Loads into the warehouse" }
+    operators_to_database  = { from = aws_security_group.operators.id, to = aws_security_group.database.id, port = 5432, why = "Migrations and runbooks" }
+    operators_to_cache     = { from = aws_security_group.operators.id, to = aws_security_group.cache.id, port = 6379, why = "Runbooks" }
+    operators_to_endpoints = { from = aws_security_group.operators.id, to = aws_security_group.endpoints.id, port = 443, why = "Sessions and AWS services" }
+    operators_to_warehouse = { from = aws_security_group.operators.id, to = aws_security_group.warehouse.id, port = 5439, why = "The warehouse's schema and questions" }
     proxy_to_database      = { from = aws_security_group.proxy.id, to = aws_security_group.database.id, port = 5432, why = "Pooled connections" }
   }
 }
@@ -136,14 +150,25 @@ resource "aws_vpc_endpoint" "gateway" {
   tags              = { Name = "${var.name}-${each.key}" }
 }
 
+locals {
+  # Who goes out to which of them. The warehouse's COPY goes through the network, too
+  # (enhanced_vpc_routing); packages of the operators' host are in S3.
+  gateways = {
+    functions_to_dynamodb = { from = aws_security_group.functions.id, to = "dynamodb" }
+    functions_to_s3       = { from = aws_security_group.functions.id, to = "s3" }
+    operators_to_s3       = { from = aws_security_group.operators.id, to = "s3" }
+    warehouse_to_s3       = { from = aws_security_group.warehouse.id, to = "s3" }
+  }
+}
+
 resource "aws_vpc_security_group_egress_rule" "gateway" {
-  for_each          = aws_vpc_endpoint.gateway
-  security_group_id = aws_security_group.functions.id
-  prefix_list_id    = each.value.prefix_list_id
+  for_each          = local.gateways
+  security_group_id = each.value.from
+  prefix_list_id    = aws_vpc_endpoint.gateway[each.value.to].prefix_list_id
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
-  description       = "The gateway endpoint of ${each.key}"
+  description       = "The gateway endpoint of ${each.value.to}"
 }
 
 resource "aws_vpc_endpoint" "interface" {
@@ -153,6 +178,18 @@ resource "aws_vpc_endpoint" "interface" {
   vpc_endpoint_type   = "Interface"
   private_dns_enabled = true
   subnet_ids          = aws_subnet.private[*].id
+  security_group_ids  = [aws_security_group.endpoints.id]
+  tags                = { Name = "${var.name}-${each.key}" }
+}
+
+# In one zone, that of the operators' host: an endpoint costs by the zone.
+resource "aws_vpc_endpoint" "session" {
+  for_each            = var.operator_host ? var.session_endpoints : []
+  vpc_id              = aws_vpc.this.id
+  service_name        = "com.amazonaws.${data.aws_region.current.name}.${each.key}"
+  vpc_endpoint_type   = "Interface"
+  private_dns_enabled = true
+  subnet_ids          = [aws_subnet.private[0].id]
   security_group_ids  = [aws_security_group.endpoints.id]
   tags                = { Name = "${var.name}-${each.key}" }
 }

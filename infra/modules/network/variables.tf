@@ -27,8 +27,21 @@ variable "zones" {
 variable "endpoints" {
   description = "Services reached through interface endpoints, by their short names. Functions have no other way out."
   type        = set(string)
-  # lambda: plugin-admin starts its backtests by invoking itself.
-  default = ["kinesis-streams", "lambda", "logs", "monitoring", "secretsmanager", "sqs", "ssm", "xray"]
+  # lambda: plugin-admin starts its backtests by invoking itself. xray: a collector of traces beside a
+  # function. Logs and metrics are not among them: Lambda itself takes these from the functions' output.
+  default = ["kinesis-streams", "lambda", "secretsmanager", "xray"]
+}
+
+variable "operator_host" {
+  description = "Whether there is a host for operators, and with it the endpoints of Session Manager."
+  type        = bool
+}
+
+variable "session_endpoints" {
+  description = "Services that Session Manager needs in a network without a way out."
+  type        = set(string)
+  # ec2messages: what the agent falls back to.
+  default = ["ec2messages", "ssm", "ssmmessages"]
 }
 
 variable "kms_key_arn" {
