@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Checks ops/alarms.json: each alarm's metric exists and is written by the function it names,
-each has a runbook with its name, commands to run and the sections people look for, each runbook
-is for something, and the alarms that the design asks for are there."""
+"""Checks ops/alarms.json and the alarms of sam-template.yaml: each alarm's metric exists and is
+written by the function it names, each has a runbook with its name, commands to run and the sections
+people look for, each runbook is for something, and the alarms that the design asks for are there.
+Canaries have no runbook: a deployment is rolled back by them, if it names them."""
 import json
 import pathlib
 import re
 import sys
+
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # AWS metrics by namespace, with the dimensions they come with (CloudWatch user guides).
@@ -22,8 +25,12 @@ AWS = {
     "AWS/SQS": {"ApproximateNumberOfMessagesVisible": ["QueueName"]},
     "AWS/Lambda": {
         "IteratorAge": ["FunctionName"], "Errors": ["FunctionName"], "Throttles": ["FunctionName"],
-        "Duration": ["FunctionName"], "OnFailureDestinationDeliveryFailures": ["FunctionName"],
+        "Duration": ["FunctionName"], "DestinationDeliveryFailures": ["FunctionName"],
+        # With MetricsConfig: [EventCount] of the mapping.
+        "OnFailureDestinationDeliveredEventCount": ["EventSourceMappingUUID"],
     },
+    # Of an HTTP API; a REST API has others.
+    "AWS/ApiGateway": {"5xx": ["ApiId"]},
 }
 # What the seeds and the design ask for: metric and threshold, on RDS and on Aurora.
 WANTED = {
@@ -34,6 +41,8 @@ WANTED = {
     ("AWS/RDS", "DatabaseConnectionsCurrentlySessionPinned", 0),
     ("AWS/ElastiCache", "EngineCPUUtilization", 75), ("AWS/Lambda", "IteratorAge", 60_000),
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 0),
+    ("AWS/RDS", "ReplicaLag", 0), ("Eaves", "batches_handed_back", 0),
+    ("AWS/Lambda", "OnFailureDestinationDeliveredEventCount", 0), ("AWS/ApiGateway", "5xx", 5),
     ("Eaves", "staging_backlog", 1_000_000), ("Eaves", "stream_losses", 0), ("Eaves", "plugin_failures", 0),
 }
 # What runs only on one of the two, or on both: the groups of infra/main.tf that alarms are made over.
@@ -61,8 +70,61 @@ for function in (ROOT / "functions").iterdir():
             if const in constants and function.name not in own.get(constants[const], set()):
                 errors.append(f"metrics.rs: {const} is written by {function.name}, too; add it to METRICS")
 
+
+
+class Loader(yaml.SafeLoader):
+    """Takes CloudFormation's short forms as plain values."""
+
+
+def short_form(loader, _suffix, node):
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(node, deep=True)
+
+
+Loader.add_multi_constructor("!", short_form)
+
 template = (ROOT / "sam-template.yaml").read_text()
+resources = yaml.load(template, Loader)["Resources"]
 alarms = json.loads((ROOT / "ops/alarms.json").read_text())["alarms"]
+
+# What rolls a deployment back, by logical id or by name: it exists, and is for something.
+canaries, rolled_back_by = {}, set()
+for name, resource in resources.items():
+    rolled_back_by |= set(resource.get("Properties", {}).get("DeploymentPreference", {}).get("Alarms", []))
+for id_, resource in resources.items():
+    if resource["Type"] != "AWS::CloudWatch::Alarm":
+        continue
+    p = resource["Properties"]
+    name = p["AlarmName"].removeprefix("eaves-${Environment}-")
+    dimensions = {d["Name"]: d["Value"] for d in p["Dimensions"]}
+    if name.startswith("canary-"):
+        canaries |= {id_: name, p["AlarmName"]: name}
+        if not {id_, p["AlarmName"]} & rolled_back_by:
+            errors.append(f"sam-template.yaml: no deployment is rolled back by {id_}")
+        # A version's errors are counted by the alias that leads to it.
+        known = {**AWS, "AWS/Lambda": {"Errors": ["FunctionName", "Resource"]}}
+        if p["Namespace"] == "Eaves":
+            if list(dimensions) != ["environment", "function"] or dimensions["function"] not in own.get(p["MetricName"], ()):
+                errors.append(f"{name}: {p['MetricName']} is not written by {dimensions}")
+        elif known.get(p["Namespace"], {}).get(p["MetricName"]) != list(dimensions):
+            errors.append(f"{name}: {p['Namespace']} {p['MetricName']} by {list(dimensions)} is not known to this script")
+        continue
+    runbook = re.search(r"Runbook: \S*/alarms/runbook-url\}\}/([\w-]+\.md)$", p["AlarmDescription"])
+    urgencies = {re.search(r"/alarms/(page|ticket)-topic-arn\}\}$", topic)[1] for topic in p["AlarmActions"] + p["OKActions"]}
+    if name in alarms:
+        errors.append(f"{name}: both in ops/alarms.json and in sam-template.yaml")
+    if not runbook or len(urgencies) != 1:
+        errors.append(f"{name}: sam-template.yaml gives it no runbook, or not one urgency")
+        continue
+    alarms[name] = {
+        "namespace": p["Namespace"], "metric": p["MetricName"], "dimensions": dimensions, "threshold": p["Threshold"],
+        "urgency": urgencies.pop(), "runbook": runbook[1],
+    }
+for name in rolled_back_by - set(canaries):
+    errors.append(f"sam-template.yaml: a deployment is to be rolled back by {name}, which is no canary")
 runbooks = {path.name for path in (ROOT / "ops/runbooks").glob("*.md")}
 linked = set()
 for name, alarm in alarms.items():

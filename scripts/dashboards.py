@@ -36,9 +36,13 @@ def statistic(name, unit):
 
 
 # Of AWS's own metrics, per panel: title, namespace, metric, dimension, value, statistic. "*" is each
-# of the environment's: there may be several, or none.
+# of the environment's: there may be several, or none. "**" is each of the account's, where nothing in the
+# dimension tells environments apart: an API is known by an id that only its stack knows.
 OTHERS = [
     ("Iterator age (ms)", "AWS/Lambda", "IteratorAge", {"FunctionName": "eaves-${environment}-ingest"}, "Maximum"),
+    ("Functions: errors", "AWS/Lambda", "Errors", {"FunctionName": "*"}, "Sum"),
+    ("Functions: throttles", "AWS/Lambda", "Throttles", {"FunctionName": "*"}, "Sum"),
+    ("HTTP: 5xx, every API of the account", "AWS/ApiGateway", "5xx", {"ApiId": "**"}, "Sum"),
     ("Query duration (ms)", "AWS/Lambda", "Duration", {"FunctionName": "eaves-${environment}-query"}, "p99"),
     ("Stream: bytes in", "AWS/Kinesis", "IncomingBytes", {"StreamName": "${stream}"}, "Sum"),
     ("Stream: refused writes", "AWS/Kinesis", "WriteProvisionedThroughputExceeded", {"StreamName": "${stream}"}, "Sum"),
@@ -60,9 +64,14 @@ def threshold_of(namespace, metric):
     return None
 
 
+def of_several(dimensions):
+    return bool({"*", "**"} & set(dimensions.values()))
+
+
 def search(namespace, metric, dimensions, statistic, environment):
-    """What finds a metric of everything that has the environment's name in its own."""
-    return (f"SEARCH('{{{namespace},{','.join(dimensions)}}} MetricName=\"{metric}\" eaves {environment}', "
+    """What finds a metric of everything that has the environment's name in its own, or of everything."""
+    named = "" if "**" in dimensions.values() else f" eaves {environment}"
+    return (f"SEARCH('{{{namespace},{','.join(dimensions)}}} MetricName=\"{metric}\"{named}', "
             f"'{statistic}', 60)")
 
 
@@ -85,7 +94,7 @@ def cloudwatch():
         add(name, series, statistic(name, unit), threshold_of(NAMESPACE, name))
     for title, namespace, metric, dimensions, stat in OTHERS:
         series = [[namespace, metric, *[part for pair in dimensions.items() for part in pair]]]
-        if "*" in dimensions.values():
+        if of_several(dimensions):
             series = [[{"expression": search(namespace, metric, dimensions, stat, "${environment}")}]]
         add(title, series, stat, threshold_of(namespace, metric))
     return {"widgets": widgets}
@@ -128,7 +137,7 @@ def grafana():
         named = {k: variables.get(v, v).replace("${environment}", "$environment") for k, v in dimensions.items()}
         unit = "bytes" if "bytes" in title or "storage" in title else "short"
         asked = target("A", namespace, metric, named, stat)
-        if "*" in dimensions.values():
+        if of_several(dimensions):
             # As an expression: the wildcard of the editor would find other environments, too.
             asked |= {"metricEditorMode": 1, "dimensions": {},
                       "expression": search(namespace, metric, dimensions, stat, "$environment")}

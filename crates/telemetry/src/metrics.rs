@@ -16,6 +16,9 @@ pub const VALUES_REJECTED: &str = "values_rejected";
 pub const RECORDS_QUARANTINED: &str = "records_quarantined";
 /// Records skipped because the checkpoint already covers them, count.
 pub const RECORDS_DUPLICATE: &str = "records_duplicate";
+/// Batches that could not be written just now and were handed back to the stream, count: an alarm.
+/// (Such an invocation does not fail, so Lambda's own `Errors` does not count it.)
+pub const BATCHES_HANDED_BACK: &str = "batches_handed_back";
 /// Time of one ingest batch, milliseconds.
 pub const INGEST_MS: &str = "ingest_ms";
 /// Plugin calls that trapped or ran out of a limit, count.
@@ -82,6 +85,7 @@ pub const METRICS: &[Metric] = &[
     Metric { name: VALUES_REJECTED, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: RECORDS_QUARANTINED, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: RECORDS_DUPLICATE, unit: Unit::Count, functions: &["ingest"] },
+    Metric { name: BATCHES_HANDED_BACK, unit: Unit::Count, functions: &["ingest"] },
     Metric { name: INGEST_MS, unit: Unit::Milliseconds, functions: &["ingest"] },
     Metric { name: PLUGIN_FAILURES, unit: Unit::Count, functions: &["ingest", "hot-projection"] },
     Metric { name: PLUGIN_BREAKERS_OPEN, unit: Unit::Count, functions: &["ingest"] },

@@ -42,7 +42,7 @@ pub(crate) async fn handle<R: Reread>(
             }
         }
     }
-    report(&total, ingest.open_breakers(), started.elapsed());
+    report(&total, response.batch_item_failures.len(), ingest.open_breakers(), started.elapsed());
     Ok(response)
 }
 
@@ -74,13 +74,14 @@ fn batches(event: KinesisEvent) -> Result<Vec<ShardBatch>, Error> {
     Ok(batches)
 }
 
-fn report(total: &Report, breakers_open: usize, took: Duration) {
+fn report(total: &Report, handed_back: usize, breakers_open: usize, took: Duration) {
     let count = |n: u64| n as f64;
     let mut values = vec![
         (metrics::VALUES_ACCEPTED, Unit::Count, count(total.accepted)),
         (metrics::VALUES_REJECTED, Unit::Count, count(total.rejected)),
         (metrics::RECORDS_QUARANTINED, Unit::Count, count(total.quarantined)),
         (metrics::RECORDS_DUPLICATE, Unit::Count, count(total.duplicates)),
+        (metrics::BATCHES_HANDED_BACK, Unit::Count, handed_back as f64),
         (metrics::PLUGIN_FAILURES, Unit::Count, count(total.plugin_failures)),
         (metrics::PLUGIN_BREAKERS_OPEN, Unit::Count, breakers_open as f64),
         (metrics::CACHE_FAILURES, Unit::Count, count(total.cache_failures)),
