@@ -34,7 +34,7 @@ lint: ## formatting, clippy, licences, Terraform, the SAM template, settings, pe
 	@scripts/setup.sh lint
 	@scripts/lint.sh
 
-bench: setup ## measure (ONLY=name for one; KEEP=folder keeps the million entities); writes target/bench.json and benches/RESULTS.md
+bench: setup ## measure (ONLY=name,name for some; KEEP=folder keeps the million entities); writes target/bench.json and benches/RESULTS.md
 	@$(CARGO) build --release --workspace --bins --locked
 	@$(MAKE) --no-print-directory plugins
 	@$(MAKE) --no-print-directory bench-extism || echo 'bench: Extism could not be built: a native check is the baseline instead'

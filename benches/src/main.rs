@@ -23,7 +23,7 @@ mod results;
 mod rig;
 mod tracing;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use eaves_local::Options;
 use eaves_plugin_host::{RunnerCommand, run_plugins};
 use results::Figure;
@@ -72,7 +72,7 @@ fn main() -> Result<ExitCode> {
 #[tokio::main]
 async fn bench() -> Result<()> {
     let Arguments { only, keep, percent } = arguments(std::env::args().skip(1))?;
-    let wanted = |names: &[&str]| only.as_deref().is_none_or(|o| names.contains(&o));
+    let wanted = |names: &[&str]| only.is_empty() || only.iter().any(|o| names.contains(&o.as_str()));
     let mut figures: Vec<Figure> = Vec::new();
     if wanted(&plugin::NAMES) {
         figures.extend(plugin::measure()?);
@@ -111,7 +111,8 @@ fn without_loads() -> Options {
 /// What is measured, and how.
 #[derive(Default)]
 struct Arguments {
-    only: Option<String>,
+    /// These figures; all where none is named.
+    only: Vec<String>,
     /// Where the million entities are kept from one run to the next.
     keep: Option<PathBuf>,
     /// How many of them there are.
@@ -124,8 +125,16 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments> {
     while let Some(option) = args.next() {
         let value = args.next().with_context(|| format!("{option} takes a value"))?;
         match option.as_str() {
-            "--only" if names().contains(&value.as_str()) => all.only = Some(value),
-            "--only" => bail!("--only takes one of {}, not {value:?}", names().join(", ")),
+            "--only" => {
+                for name in value.split(',') {
+                    ensure!(
+                        names().contains(&name),
+                        "--only takes some of {}, with commas between, not {name:?}",
+                        names().join(", ")
+                    );
+                    all.only.push(name.to_owned());
+                }
+            }
             "--keep" => all.keep = Some(PathBuf::from(value)),
             "--percent" => {
                 all.percent = value.parse().ok().filter(|p| (1..=100).contains(p)).with_context(|| {
@@ -133,7 +142,7 @@ fn arguments(mut args: impl Iterator<Item = String>) -> Result<Arguments> {
                 })?;
             }
             _ => bail!(
-                "unknown argument {option:?}: --only NAME, --keep FOLDER and --percent N are all there is"
+                "unknown argument {option:?}: --only NAMES, --keep FOLDER and --percent N are all there is"
             ),
         }
     }
