@@ -76,17 +76,29 @@ fn python_package(requirement: &str) -> Result<PathBuf> {
     Ok(folder.join("bin/python"))
 }
 
-/// The C compiler: `EAVES_CC` with its own options, else Zig's Clang.
-pub(super) fn c_compiler() -> Result<Command> {
+/// A C compiler, and that it is this process's turn.
+pub(super) struct CCompiler {
+    pub(super) command: Command,
+    _turn: Option<fs::File>,
+}
+
+/// The C compiler: `EAVES_CC` with its own options, else Zig's Clang. That one is run by one process at a time,
+/// with a cache of ours: two that build the C library into the same cache wait for each other for ever (0.15.2).
+pub(super) fn c_compiler() -> Result<CCompiler> {
     if let Some(own) = std::env::var("EAVES_CC").ok().filter(|v| !v.trim().is_empty()) {
         let mut words = own.split_whitespace();
         let mut command = Command::new(words.next().unwrap_or("clang"));
         command.args(words);
-        return Ok(command);
+        return Ok(CCompiler { command, _turn: None });
     }
     let mut command = Command::new(python_package(ZIG)?);
-    command.args(["-m", "ziglang", "cc"]);
-    Ok(command)
+    let cache = root()?.join("zig-cache");
+    fs::create_dir_all(&cache).with_context(|| format!("make the folder {}", cache.display()))?;
+    let turn = cache.join("turn");
+    let turn = fs::File::create(&turn).and_then(|file| file.lock().map(|()| file));
+    let turn = turn.with_context(|| format!("wait for the turn in {}", cache.display()))?;
+    command.args(["-m", "ziglang", "cc"]).env("ZIG_GLOBAL_CACHE_DIR", &cache);
+    Ok(CCompiler { command, _turn: Some(turn) })
 }
 
 /// What makes components of Python.

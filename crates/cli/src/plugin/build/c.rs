@@ -39,12 +39,12 @@ pub(super) fn core(project: &Project) -> Result<Vec<u8>> {
         "C plugins are compiled by Clang for WebAssembly. With a Clang of your own \
         (Debian: apt install clang lld wasi-libc libclang-rt-14-dev-wasm32), set EAVES_CC=clang",
     )?;
-    compiler.args(FLAGS).arg("-o").arg(&module);
+    compiler.command.args(FLAGS).arg("-o").arg(&module);
     for include in [&sdk.join("include"), &sdk.join("src"), &work, &own] {
-        compiler.arg("-I").arg(include);
+        compiler.command.arg("-I").arg(include);
     }
-    compiler.args(bindings).args(kit).args(sources(&own)?);
-    call(&mut compiler, "compile the plugin")?;
+    compiler.command.args(bindings).args(kit).args(sources(&own)?);
+    call(&mut compiler.command, "compile the plugin")?;
     without_initialize(&super::read(&module)?)
 }
 
