@@ -34,7 +34,7 @@ fn value(value_type: ValueType) -> BoxedStrategy<Value> {
         ValueType::Float => finite().prop_map(Value::Float).boxed(),
         ValueType::Decimal => decimal().prop_map(Value::Decimal).boxed(),
         ValueType::Boolean => any::<bool>().prop_map(Value::Boolean).boxed(),
-        ValueType::Timestamp => (-377_705_023_201_000_000..253_402_207_200_000_000_i64)
+        ValueType::Timestamp => (-62_135_596_800_000_000..253_402_207_200_000_000_i64)
             .prop_map(|us| Value::Timestamp(Timestamp::from_micros(us).unwrap()))
             .boxed(),
     }
