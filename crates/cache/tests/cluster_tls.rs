@@ -5,13 +5,14 @@
 
 use eaves_cache::{Cache, CacheError};
 use eaves_settings::{Cache as Settings, Secret};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[path = "../../store/tests/support/ca.rs"]
 mod ca;
+mod support;
 
 /// Says in a process of this program which URL to ask.
 const ASK: &str = "EAVES_TEST_CLUSTER_URL";
@@ -65,7 +66,7 @@ impl Drop for Node {
 impl Node {
     /// A cluster of one, which tells its clients the name `localhost`.
     fn start(folder: &Path, files: &ca::Ca) -> Self {
-        let port = port();
+        let port = support::free_cluster_port();
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--port", "0", "--tls-port", &port.to_string()])
             .args(["--tls-auth-clients", "no", "--tls-cluster", "yes", "--cluster-enabled", "yes"])
@@ -110,17 +111,6 @@ impl Node {
             .output()
             .unwrap();
         String::from_utf8_lossy(&done.stdout).into_owned()
-    }
-}
-
-/// Nodes of a cluster also listen 10,000 ports higher.
-fn port() -> u16 {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() % 20_000 + 20_000;
-        let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if free(port) && free(port + 10_000) {
-            return port;
-        }
     }
 }
 

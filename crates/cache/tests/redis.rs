@@ -308,6 +308,7 @@ async fn a_cache_that_is_away_fails_fast_and_comes_back() {
 
 #[path = "../../store/tests/support/ca.rs"]
 mod ca;
+mod support;
 
 /// The errors of a cache that shall not get through, until one says why.
 async fn refused(settings: &Settings) -> String {
@@ -378,7 +379,7 @@ async fn tls_is_verified_and_the_password_sent() {
 async fn a_cluster_keeps_each_entry_on_its_shard() {
     let mut nodes = Vec::new();
     for _ in 0..3 {
-        let port = free_cluster_port();
+        let port = support::free_cluster_port();
         let dir = tempfile::tempdir().unwrap();
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--save", "", "--port", &port.to_string()])
@@ -440,18 +441,4 @@ async fn a_cluster_keeps_each_entry_on_its_shard() {
         Cache::connect(&both),
         Err(CacheError::Authorities { .. } | CacheError::ClusterAuthorities)
     ));
-}
-
-/// Nodes of a cluster also listen 10,000 ports higher.
-fn free_cluster_port() -> u16 {
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // Most free ports are too high for that: take one by the low half.
-        let port = port % 20_000 + 20_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok()
-            && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok()
-        {
-            return port;
-        }
-    }
 }
