@@ -185,8 +185,9 @@ impl<'a> Runner<'a> {
         let values = self.reader.stored_values(self.tenant, &self.attributes, stretch, size.most()).await;
         let values = match values {
             // Long texts: as if it had too many values.
-            Err(ReadError::TooLarge(_)) if !self.resume.pages.read(stretch.1, size.most() as usize, size) => {
-                return Ok(0);
+            Err(e @ ReadError::TooLarge(_)) => {
+                let shortest = self.resume.pages.read(stretch.1, size.most() as usize, size);
+                return if shortest { Err(e) } else { Ok(0) };
             }
             done => done?,
         };
