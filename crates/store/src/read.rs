@@ -4,9 +4,9 @@
 //! COMMIT, sent at once: it costs one round trip, and no other read on the connection
 //! can come between (see [`Reader::unit`]). Statements are unnamed, so that a pooler in
 //! transaction mode or RDS Proxy can stand in between; what is read most is in functions, whose
-//! plans a connection keeps. Each unit also reads how far this server is: [`Snapshot`]. The only things that are written here are what a tenant's user
-//! decides about the tenant's quarantine, settings and hot projection, what is decided about the
-//! latter by itself, and what queries ask for.
+//! plans a connection keeps. Each unit also reads how far this server is: [`Snapshot`]. The only things
+//! that are written here are what a tenant's user decides about the tenant's quarantine, settings and
+//! hot projection, what is decided about the latter by itself, and what queries ask for.
 
 mod aggregate;
 mod allowance;

@@ -124,7 +124,7 @@ pub struct AggregateRow {
 }
 
 /// Of one attribute, `$2`: a group by attribute would sort all rows for it before percentiles sort them again,
-/// which takes three times as long; and the planner knows how much there is of the one.
+/// which takes twice as long; and the planner knows how much there is of the one.
 fn statement(query: &AggregateQuery, value_type: ValueType) -> String {
     let (entity_type, group) = match query.by_entity_type {
         true => ("e.entity_type", "group by e.entity_type"),
