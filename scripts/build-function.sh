@@ -14,6 +14,22 @@ esac
 # Paths of this machine stay out of the binary, so that builds can be compared.
 RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/eaves --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 export RUSTFLAGS
+# OpenSSL writes into the binary when it was built, by which compiler and in which folder: a day that is always the
+# same, and a folder that leads to this checkout's own, for one checkout at a time.
+export SOURCE_DATE_EPOCH=315532800
+fixed=/tmp/eaves-build
+mkdir -p -m 700 "$fixed"
+if [ -O "$fixed" ]; then
+  if command -v flock >/dev/null 2>&1; then
+    exec 9>"$fixed/lock"
+    flock 9
+  fi
+  mkdir -p target
+  ln -sfn "$PWD/target" "$fixed/target"
+  export CARGO_TARGET_DIR="$fixed/target" CARGO_ZIGBUILD_CACHE_DIR="$fixed/zig"
+else
+  echo "$fixed is somebody else's: what is built cannot be compared with builds elsewhere" >&2
+fi
 # With line tables a function is larger than the 250 MiB that Lambda takes; names stay in backtraces.
 export CARGO_PROFILE_RELEASE_DEBUG=none
 # OpenSSL is built along: the image has another one than the machine that builds.

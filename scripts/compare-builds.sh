@@ -13,5 +13,11 @@ for copy in one another; do
   git -C "$root" archive HEAD | tar -x -C "$work/$copy"
   "$work/$copy/scripts/build-function.sh" "$function" "$work/$copy/out" >/dev/null
   sha256sum "$work/$copy/out/bootstrap" | cut -d' ' -f1 | tee "$work/$copy.digest"
+  rm -rf "$work/$copy/target"
 done
-if cmp -s "$work/one.digest" "$work/another.digest"; then echo "the same"; else echo "not the same" >&2; exit 1; fi
+if cmp -s "$work/one.digest" "$work/another.digest"; then echo "the same"; exit 0; fi
+# What is read most easily of the difference: texts that only one of them has.
+for copy in one another; do strings -n 8 "$work/$copy/out/bootstrap" | sort -u >"$work/$copy.strings"; done
+diff "$work/one.strings" "$work/another.strings" | head -20 || true
+echo "not the same" >&2
+exit 1

@@ -180,6 +180,9 @@ def test_a_search_by_anything_in_any_order(client: eaves.Client) -> None:
     warm = [n for n in SENT if n != "odd"]
     by_temperature = sorted(warm, key=lambda n: latest[n]["temperature"])
     has = attr("temperature").exists()
+    first, *others = client.search(has, page_size=3, count=True, consistency="strong").pages()
+    assert (first.total_count, first.total_count_exact) == (len(warm), True)
+    assert [page.total_count for page in others] == [None] * len(others)
     assert found(has, sort=attr("temperature"), consistency="strong") == by_temperature
     assert found(has, sort=attr("temperature"), order="desc", consistency="strong") == by_temperature[::-1]
     assert found(has, sort="external_id", order="desc", consistency="strong") == sorted(warm, reverse=True)
@@ -401,6 +404,16 @@ def test_an_attribute_is_described(client: eaves.Client) -> None:
     assert client.latest("p-1", ["rpm"], consistency="strong").attributes["rpm"].unit == ""
     with pytest.raises(eaves.NotFound):
         client.update_attribute("no-such", unit="C")
+
+
+def test_an_attribute_is_made_before_its_first_value(client: eaves.Client) -> None:
+    made = client.declare_attribute("tariff", "decimal", unit="EUR/kWh", description="Of the day")
+    assert (made.type, made.unit, made.writes.values) == ("decimal", "EUR/kWh", 0)
+    assert client.declare_attribute("tariff", "decimal", unit="").description == "Of the day"
+    with pytest.raises(eaves.Conflict, match="registered as decimal"):
+        client.declare_attribute("tariff", "float")
+    with pytest.raises(eaves.BadInput, match="none of string, integer"):
+        client.declare_attribute("tariff", "number")
 
 
 def test_what_is_hot_is_decided_by_hand(client: eaves.Client, platform: Platform) -> None:

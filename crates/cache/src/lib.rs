@@ -250,10 +250,9 @@ impl Cache {
         let now = Instant::now();
         {
             let mut breaker = self.breaker();
-            if !breaker.lets_through(now) {
+            if !breaker.begin(now) {
                 return Err(CacheError::Resting);
             }
-            breaker.begin(now);
         }
         let done = match tokio::time::timeout(limit, work).await {
             Ok(Ok(value)) => Ok(value),

@@ -50,11 +50,15 @@ impl Breaker {
         self.state(now) != State::Open
     }
 
-    /// A request goes now.
-    pub fn begin(&mut self, now: Instant) {
-        if self.state(now) == State::HalfOpen {
+    /// Whether a request goes now; in [`State::HalfOpen`] it is the one that goes, and others wait for what it
+    /// finds.
+    #[must_use]
+    pub fn begin(&mut self, now: Instant) -> bool {
+        let state = self.state(now);
+        if state == State::HalfOpen {
             self.probe_since = Some(now);
         }
+        state != State::Open
     }
 
     /// A request was answered.
@@ -98,8 +102,9 @@ mod tests {
 
         let later = start + FIRST_PAUSE;
         assert_eq!(b.state(later), State::HalfOpen);
-        b.begin(later);
+        assert!(b.begin(later));
         assert_eq!(b.state(later), State::Open, "one probe at a time");
+        assert!(!b.begin(later), "the second of two that saw it half open does not go");
         b.succeeded();
         assert_eq!(b.state(later), State::Closed);
     }
@@ -115,7 +120,7 @@ mod tests {
             assert!(pause >= FIRST_PAUSE && pause <= LONGEST_PAUSE);
             now += pause;
             assert_eq!(b.state(now), State::HalfOpen);
-            b.begin(now);
+            assert!(b.begin(now));
         }
         b.failed(now);
         assert_eq!(b.retry_in(now), LONGEST_PAUSE);
@@ -128,7 +133,7 @@ mod tests {
         b.failed(now);
         b.failed(now);
         let probe = now + FIRST_PAUSE;
-        b.begin(probe);
+        assert!(b.begin(probe));
         assert_eq!(b.state(probe + PROBE_EXPIRES), State::HalfOpen);
     }
 }

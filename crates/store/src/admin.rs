@@ -12,7 +12,7 @@ pub use guards::{AdminRead, GuardChange};
 pub(crate) use hot::check as hot_check;
 pub use hot::{HotCheck, HotDifference, HotStep};
 pub use olap::{OlapFiles, OlapHistory, OlapListed};
-pub use rules::{AttributeSettings, LimitChange, TenantChange, TenantSettings};
+pub use rules::{AttributeSettings, Declared, LimitChange, TenantChange, TenantSettings};
 pub(crate) use rules::{limit_columns, tenant_settings};
 
 use crate::StoreError;

@@ -156,6 +156,8 @@ impl From<tokio_postgres::Error> for ReadError {
             "EV005" => FilterRefusal::TooLarge,
             "EV006" => return Self::TooExpensive(Cost::of_detail(database.detail().unwrap_or_default())),
             _ if *database.code() == SqlState::QUERY_CANCELED => return Self::TooSlow,
+            // Somebody else has the table, which no other question would change.
+            _ if *database.code() == SqlState::LOCK_NOT_AVAILABLE => return Self::NoTime,
             _ if *database.code() == SqlState::NUMERIC_VALUE_OUT_OF_RANGE => return Self::OutOfRange,
             // Only a server that follows another one says so, of staging.
             _ if *database.code() == SqlState::FEATURE_NOT_SUPPORTED => return Self::Away(Some(error)),
@@ -273,7 +275,15 @@ impl Reader {
         tenant: Option<TenantId>,
         statements: &[Statement<'_>],
     ) -> Result<Snapshot<Vec<Vec<Row>>>, ReadError> {
-        self.run("begin read only", tenant, statements).await
+        self.run(Sent::Unit { begin: "begin read only", tenant, statements }).await
+    }
+
+    /// Runs one statement that is a transaction of its own, begins as [`BEGINS`] does by itself and has its
+    /// columns first (`V82__entity_in_one.sql`). What stays longer than its time is given up on this side only:
+    /// for look-ups.
+    async fn alone(&self, statement: Statement<'_>) -> Result<Snapshot<Vec<Row>>, ReadError> {
+        let done = self.run(Sent::Alone(statement)).await?;
+        done.try_map(|results| results.into_iter().next().ok_or(ReadError::Unreadable("an answer")))
     }
 
     /// The same in a transaction that may write. On [`ReadError::Away`] nobody knows whether
@@ -284,21 +294,16 @@ impl Reader {
         statements: &[Statement<'_>],
     ) -> Result<Vec<Vec<Row>>, ReadError> {
         for _ in 1..TRIES {
-            match self.run("begin", Some(tenant), statements).await {
+            match self.run(Sent::Unit { begin: "begin", tenant: Some(tenant), statements }).await {
                 // Two wanted the same rows in another order. Nothing of it was done.
                 Err(ReadError::Refused(e)) if e.code().is_some_and(|c| c.code().starts_with("40")) => {}
                 done => return Ok(done?.value),
             }
         }
-        Ok(self.run("begin", Some(tenant), statements).await?.value)
+        Ok(self.run(Sent::Unit { begin: "begin", tenant: Some(tenant), statements }).await?.value)
     }
 
-    async fn run(
-        &self,
-        begin: &str,
-        tenant: Option<TenantId>,
-        statements: &[Statement<'_>],
-    ) -> Result<Snapshot<Vec<Vec<Row>>>, ReadError> {
+    async fn run(&self, sent: Sent<'_>) -> Result<Snapshot<Vec<Vec<Row>>>, ReadError> {
         let asked = Instant::now();
         let left = Allowance::left().unwrap_or(Duration::MAX);
         if left.is_zero() {
@@ -314,18 +319,26 @@ impl Reader {
         let work = async {
             let client = slot.open().await.map_err(ReadError::Connect)?;
             let began = Instant::now();
-            let (begin, awaited) = ((begin, tenant, limit), awaited.as_deref());
-            let sent = send(client, begin, awaited, statements, self.most_bytes);
-            let (ages, value, reached) = sent.await?;
+            let (ages, value, reached) = match &sent {
+                Sent::Unit { begin, tenant, statements } => {
+                    let (begin, awaited) = ((*begin, *tenant, limit), awaited.as_deref());
+                    let (ages, value, reached) =
+                        send(client, begin, awaited, statements, self.most_bytes).await?;
+                    (Ages::of(&ages)?, value, reached)
+                }
+                Sent::Alone(statement) => {
+                    let found = rows(client, statement, &AtomicUsize::new(self.most_bytes)).await?;
+                    let found = found.ok_or(ReadError::TooLarge(self.most_bytes))?;
+                    (Ages::of(&found)?, vec![found], None)
+                }
+            };
             Ok::<_, ReadError>((began, ages, value, reached))
         };
-        // The text has no values in it: they are parameters.
-        let text = statements.first().map_or(BEGINS, |s| s.sql);
         let span = span!(
             "statement",
             otel.kind = "client",
             db.system.name = "postgresql",
-            db.query.text = text,
+            db.query.text = sent.text(),
             server.address = self.settings.host,
             server.port = self.settings.port
         );
@@ -343,21 +356,53 @@ impl Reader {
             Err(ReadError::TooSlow) if limit < whole / 2 => return Err(ReadError::Busy),
             done => done?,
         };
-        let micros = |column: usize| {
-            let micros = ages.first().and_then(|row| row.try_get::<_, i64>(column).ok());
-            micros.ok_or(ReadError::Unreadable("the heartbeat"))
+        let Ages { hot_age, history_age, at, in_recovery, recovering } = ages;
+        Ok(Snapshot { value, began, hot_age, history_age, at, in_recovery, recovering, reached })
+    }
+}
+
+/// What is sent to the server.
+enum Sent<'a> {
+    /// A transaction of the statements, for a tenant.
+    Unit { begin: &'a str, tenant: Option<TenantId>, statements: &'a [Statement<'a>] },
+    /// A statement that is one.
+    Alone(Statement<'a>),
+}
+
+impl Sent<'_> {
+    /// What stands in a trace. The text has no values in it: they are parameters.
+    fn text(&self) -> &str {
+        match self {
+            Self::Unit { statements, .. } => statements.first().map_or(BEGINS, |s| s.sql),
+            Self::Alone(statement) => statement.sql,
+        }
+    }
+}
+
+/// How far a server is, as [`BEGINS`] tells it.
+struct Ages {
+    hot_age: Duration,
+    history_age: Duration,
+    at: Timestamp,
+    in_recovery: bool,
+    recovering: bool,
+}
+
+impl Ages {
+    fn of(rows: &[Row]) -> Result<Self, ReadError> {
+        let row = rows.first().ok_or(ReadError::Unreadable("the heartbeat"))?;
+        let micros = |column: usize| -> Result<i64, ReadError> {
+            row.try_get(column).map_err(|_| ReadError::Unreadable("the heartbeat"))
         };
         // A clock that is behind shall not make data from the future.
         let age =
             |column| Ok::<_, ReadError>(Duration::from_micros(u64::try_from(micros(column)?).unwrap_or(0)));
         let at = Timestamp::from_micros(micros(2)?).ok_or(ReadError::Unreadable("the server's clock"))?;
-        let flag = |column: usize| {
-            let flag = ages.first().and_then(|row| row.try_get::<_, bool>(column).ok());
-            flag.ok_or(ReadError::Unreadable("whether it is in recovery"))
+        let flag = |column: usize| -> Result<bool, ReadError> {
+            row.try_get(column).map_err(|_| ReadError::Unreadable("whether it is in recovery"))
         };
         let (in_recovery, recovering) = (flag(3)?, flag(4)?);
-        let (hot_age, history_age) = (age(0)?, age(1)?);
-        Ok(Snapshot { value, began, hot_age, history_age, at, in_recovery, recovering, reached })
+        Ok(Self { hot_age: age(0)?, history_age: age(1)?, at, in_recovery, recovering })
     }
 }
 

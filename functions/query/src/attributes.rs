@@ -1,4 +1,4 @@
-//! `GET /v1/attributes`, `GET` and `PATCH /v1/attributes/{name}`
+//! `GET /v1/attributes`, `GET`, `PUT` and `PATCH /v1/attributes/{name}`
 
 mod describe;
 
@@ -8,6 +8,7 @@ use crate::answer::{Metadata, Provenance};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
+use crate::format::{Format, Listed};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
@@ -124,6 +125,67 @@ pub(crate) struct AttributesAnswer {
     metadata: Metadata,
 }
 
+impl Listed for AttributesAnswer {
+    fn next_cursor(&self) -> Option<&str> {
+        self.next_cursor.as_deref()
+    }
+
+    fn lines(&self) -> serde_json::Result<Vec<String>> {
+        self.attributes.iter().map(serde_json::to_string).collect()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![COLUMNS.iter().map(|name| (*name).to_owned()).collect()];
+        rows.extend(self.attributes.iter().map(AttributeBody::cells));
+        rows
+    }
+}
+
+/// The columns of a table of attributes: what they are, then how they are used.
+const COLUMNS: [&str; 16] = [
+    "name",
+    "type",
+    "unit",
+    "description",
+    "hot",
+    "filling",
+    "pin",
+    "created_at",
+    "values",
+    "values_per_second",
+    "entities",
+    "distinct_values",
+    "last_at",
+    "queries",
+    "filters",
+    "returns",
+];
+
+impl AttributeBody {
+    /// In the order of [`COLUMNS`].
+    fn cells(&self) -> Vec<String> {
+        let (writes, queries) = (&self.writes, &self.queries);
+        vec![
+            self.name.clone(),
+            self.value_type.to_owned(),
+            self.unit.clone(),
+            self.description.clone(),
+            self.hot.to_string(),
+            self.filling.to_string(),
+            self.pin.unwrap_or_default().to_owned(),
+            self.created_at.to_string(),
+            writes.values.to_string(),
+            writes.per_second.to_string(),
+            writes.entities.to_string(),
+            writes.distinct_values.to_string(),
+            writes.last_at.map(|t| t.to_string()).unwrap_or_default(),
+            queries.count.to_string(),
+            queries.filters.to_string(),
+            queries.returns.to_string(),
+        ]
+    }
+}
+
 /// One attribute.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AttributeAnswer {
@@ -185,16 +247,19 @@ impl From<AttributeUsage> for AttributeBody {
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
     responses(
-        (status = 200, description = "The attributes", body = AttributesAnswer),
+        (status = 200, description = "The attributes, as one object, as lines (`Accept: application/x-ndjson`) or as a table (`Accept: text/csv`)", content(
+            (AttributesAnswer = "application/json"), (AttributeBody = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, description = "A parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
+        (status = 406, description = "None of the forms that `Accept` names", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No source can answer as asked", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn list_attributes(
     State(context): State<Arc<Context>>,
     caller: Caller,
+    format: Format,
     params: Params,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
@@ -209,7 +274,8 @@ pub(crate) async fn list_attributes(
     let next_cursor = found.last().filter(|_| more).map(|last| to_cursor(&last.attribute.name));
     let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
     let attributes = found.into_iter().map(AttributeBody::from).collect();
-    Ok(provenance.respond(&AttributesAnswer { attributes, next_cursor, metadata: provenance.metadata() }))
+    let answer = AttributesAnswer { attributes, next_cursor, metadata: provenance.metadata() };
+    Ok(provenance.respond_as(format, &answer))
 }
 
 /// One attribute: whether it is hot, what is written to it, what queries ask of it.

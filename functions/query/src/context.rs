@@ -119,7 +119,7 @@ impl Context {
         };
         let mut answered = false;
         for server in self.sources.any() {
-            match server.reader.tenant(name).await {
+            match self.sources.look_up(server, server.reader.tenant(name)).await {
                 Ok(Some(tenant)) => {
                     self.memory.remember_tenant(tenant.clone());
                     return Ok(Some(tenant));
@@ -178,7 +178,7 @@ impl Context {
             if missing.is_empty() {
                 break;
             }
-            let done = server.reader.attributes(tenant, &missing).await;
+            let done = self.sources.look_up(server, server.reader.attributes(tenant, &missing)).await;
             server.note(&done);
             for row in done.map(|s| s.value).unwrap_or_default() {
                 missing.retain(|name| *name != row.name);

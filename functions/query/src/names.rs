@@ -29,7 +29,8 @@ impl Context {
             if entity.is_some() && missing.is_empty() {
                 break;
             }
-            let done = server.reader.names(tenant, external_id, &missing).await;
+            let names = server.reader.names(tenant, external_id, &missing);
+            let done = self.sources.look_up(server, names).await;
             server.note(&done);
             let (found, rows) = match done {
                 Ok(snapshot) => snapshot.value,
@@ -92,7 +93,7 @@ impl Context {
             if missing.is_empty() {
                 break;
             }
-            let done = server.reader.attributes(tenant, &missing).await;
+            let done = self.sources.look_up(server, server.reader.attributes(tenant, &missing)).await;
             server.note(&done);
             match done {
                 Ok(snapshot) => self.learn(tenant, snapshot.value, &mut known, &mut missing),

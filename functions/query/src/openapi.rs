@@ -166,7 +166,8 @@ pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
         if !tells_freshness(path) {
             continue;
         }
-        for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch].into_iter().flatten()
+        {
             let bounded = |p: &RefOr<Parameter>| matches!(p, RefOr::T(p) if p.name == "max_staleness");
             if operation.parameters.iter().flatten().any(bounded) {
                 operation
@@ -187,7 +188,8 @@ pub(crate) fn with_headers(mut document: OpenApi) -> OpenApi {
 /// `purpose`, too, and levels and purposes are listed.
 fn with_demands(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post, &mut item.patch].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put, &mut item.patch].into_iter().flatten()
+        {
             let Some(parameters) = &mut operation.parameters else { continue };
             let known =
                 |p: &RefOr<Parameter>| if let RefOr::T(p) = p { p.name.clone() } else { String::new() };

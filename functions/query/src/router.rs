@@ -24,7 +24,7 @@ pub(crate) fn described() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(series::get_series))
         .routes(routes!(history::get_history))
         .routes(routes!(attributes::list_attributes))
-        .routes(routes!(attributes::get_attribute, attributes::patch_attribute))
+        .routes(routes!(attributes::get_attribute, attributes::put_attribute, attributes::patch_attribute))
         .routes(routes!(figures::get_distribution))
         .routes(routes!(figures::post_aggregates))
         .routes(routes!(hot::promote_attribute))

@@ -8,7 +8,7 @@ use crate::answer::{EntityBody, Provenance};
 use crate::body;
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
-use crate::entities::EntitiesAnswer;
+use crate::entities::{EntitiesAnswer, EntitiesMetadata};
 use crate::fields::Fields;
 use crate::filter::Filter;
 use crate::format::Format;
@@ -31,6 +31,8 @@ use utoipa::ToSchema;
 
 const DEFAULT_LIMIT: u32 = 100;
 const MOST_ENTITIES: u32 = 500;
+/// Where counting ends.
+const MOST_COUNTED: i64 = 100_000;
 /// What to add to a search that costs too much.
 const NARROW: &str = "add an equality of a hot attribute (or in) that few entities have, give a shorter cold_within, \
      or have the attributes that are not hot made so (POST /v1/attributes/{name}/promote)";
@@ -65,6 +67,10 @@ pub(crate) struct SearchBody<'a> {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 500, default = 100)]
     limit: Option<u32>,
+    /// Say in `metadata.total_count` how many there are on all pages. Counting ends at 100,000
+    /// (`total_count_exact` is false then), and costs as much again as the search.
+    #[serde(default)]
+    count: bool,
     /// `next_cursor` of the page before; all else must be as it was there.
     #[serde(default)]
     cursor: Option<String>,
@@ -134,7 +140,10 @@ pub(crate) async fn search_entities(
     };
     let filtered = filter.as_ref();
     let fields = &fields;
-    let search = Search { context: &context, tenant, filter: filtered, fields, demand, may_move, format };
+    // One more, to know whether there are more.
+    let count_to = body.count.then_some(MOST_COUNTED + 1);
+    let search =
+        Search { context: &context, tenant, filter: filtered, fields, demand, may_move, format, count_to };
     let cold_from = Timestamp::now().plus_micros(-within);
 
     // What is asked in vain is asked: an attribute that is not hot may be worth making so.
@@ -156,6 +165,8 @@ struct Search<'a> {
     /// It may be asked of the sources of analytics if it costs too much.
     may_move: bool,
     format: Format,
+    /// Where counting ends, if how many there are was asked for.
+    count_to: Option<i64>,
 }
 
 impl Search<'_> {
@@ -198,8 +209,8 @@ impl Search<'_> {
         loop {
             let (route, server) = attempt.next().await?;
             let Some(server) = server else { return Err(Problem::internal().into()) };
-            let done = server.reader.search(query).await;
-            let Some((mut rows, mut lag)) = attempt.take(route, server, done)? else { continue };
+            let done = server.reader.search_counting(query, self.count_to).await;
+            let Some(((mut rows, total), mut lag)) = attempt.take(route, server, done)? else { continue };
             let more = rows.len() > limit as usize;
             rows.truncate(limit as usize);
             let next_cursor =
@@ -212,7 +223,8 @@ impl Search<'_> {
             }
             let entities = fields.bodies(context, self.tenant, rows, cold).await?;
             let provenance = Provenance::new(self.demand, route, lag, context.sources.replication_lag());
-            let metadata = provenance.metadata();
+            let total = total.map(|n| (n.min(MOST_COUNTED), n <= MOST_COUNTED));
+            let metadata = EntitiesMetadata::new(provenance.metadata(), total);
             let columns = fields.columns();
             let answer = EntitiesAnswer { entities, next_cursor, metadata, columns };
             return Ok(provenance.respond_as(self.format, &answer));

@@ -13,6 +13,7 @@ pub(crate) use server::Server;
 
 use crate::problem::Problem;
 use eaves_freshness::{Cached, Consistency, Demand, Lag, pick};
+use eaves_store::read::{Allowance, ReadError};
 use futures_util::future::join_all;
 use server::locked;
 use std::sync::Mutex;
@@ -22,6 +23,8 @@ use tokio::sync::Semaphore;
 
 /// Longest statement of an analytics read on a replica. API Gateway gives up after 30 s.
 const ANALYTICS_LIMIT: Duration = Duration::from_secs(20);
+/// Longest that a server may take to say what another one knows as well.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(1);
 /// Reads that may use the primary, or wait for it, at a time although they belong to a replica
 /// that is away or behind. They share one of the instance's connections to the primary.
 pub(crate) const FALLBACK_READS: usize = 16;
@@ -100,6 +103,23 @@ impl Sources {
     /// Those that can be asked for something that is the same everywhere, nearest first.
     pub(crate) fn any(&self) -> impl Iterator<Item = &Server> {
         self.replicas.iter().map(|r| &r.server).chain([&self.primary]).filter(|s| s.lets_through())
+    }
+
+    /// Asks one of [`Self::any`]. One that is followed by another, and was not heard of lately, has a second for
+    /// it: a server that says nothing is not to use up the time of a request that the next one could answer.
+    pub(crate) async fn look_up<T>(
+        &self,
+        server: &Server,
+        work: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        if std::ptr::eq(server, &self.primary) || server.answered_lately() {
+            return work.await;
+        }
+        let time = Allowance::left().map_or(LOOK_UP_LIMIT, |left| left.min(LOOK_UP_LIMIT));
+        match Allowance::scope(time, work).await.0 {
+            Err(ReadError::NoTime) => Err(ReadError::Away(None)),
+            done => done,
+        }
     }
 
     /// Begins a read of what the cache never holds, unless `cache` is an entry's age.

@@ -74,6 +74,23 @@ pub struct AttributeSettings {
     pub limits: TimeLimits,
 }
 
+/// What became of an attribute that was declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Declared {
+    /// The type that it has.
+    pub value_type: ValueType,
+    /// There was none of that name before.
+    pub made: bool,
+}
+
+impl Declared {
+    pub(crate) fn of(row: &Row) -> Result<Self, StoreError> {
+        let value_type: &str = row.try_get(0).map_err(StoreError::of("declaring an attribute"))?;
+        let value_type = value_type.parse().map_err(|_| StoreError::Unreadable("a value type"))?;
+        Ok(Self { value_type, made: row.try_get(1).map_err(StoreError::of("declaring an attribute"))? })
+    }
+}
+
 /// A change as the database takes it: milliseconds and an action, which is `none` for a
 /// limit that is taken away.
 pub(crate) fn limit_columns(change: Option<Option<Limit>>) -> (Option<i64>, Option<&'static str>) {
@@ -160,6 +177,27 @@ impl AdminStore {
         ];
         let sql = "select attribute_set($1, $2, $3, $4, $5, $6)";
         Ok(self.db.query_one("changing an attribute", sql, parameters).await?.get(0))
+    }
+
+    /// Makes an attribute of a type before its first value (`V83__declare_attributes.sql`), and sets what is given
+    /// of its unit and description. One of another type stays as it is.
+    pub async fn attribute_declare(
+        &self,
+        tenant: TenantId,
+        (name, value_type): (&str, ValueType),
+        unit: Option<&str>,
+        description: Option<&str>,
+    ) -> Result<Declared, StoreError> {
+        let value_type = value_type.name();
+        let parameters: &[Parameter<'_>] = &[
+            (&tenant.0, Type::INT4),
+            (&name, Type::TEXT),
+            (&value_type, Type::TEXT),
+            (&unit, Type::TEXT),
+            (&description, Type::TEXT),
+        ];
+        let sql = "select value_type, made from attribute_declare($1, $2, $3, $4, $5)";
+        Declared::of(&self.db.query_one("declaring an attribute", sql, parameters).await?)
     }
 
     /// A tenant's attributes, by name.

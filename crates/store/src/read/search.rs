@@ -9,6 +9,8 @@ use tokio_postgres::types::Type;
 const SEARCH: &str = "select entity_id, external_id, entity_type, version, hot_attrs, hot_times, sort_key \
      from search_entities($1::jsonb, $2, $3, $4, $5, $6, $7, $8, $9)";
 
+const COUNT: &str = "select search_count($1::jsonb, $2, $3, $4)";
+
 const GUARD: &str = "select search_guard($1::jsonb, $2, $3, $4)";
 
 /// The order of what a search finds.
@@ -79,6 +81,15 @@ pub struct SearchRow {
 impl Reader {
     /// The entities that match.
     pub async fn search(&self, query: &SearchQuery) -> Result<Snapshot<Vec<SearchRow>>, ReadError> {
+        Ok(self.search_counting(query, None).await?.map(|(rows, _)| rows))
+    }
+
+    /// The entities that match, and how many of them there are on all pages; counting ends at `count_to`.
+    pub async fn search_counting(
+        &self,
+        query: &SearchQuery,
+        count_to: Option<i64>,
+    ) -> Result<Snapshot<(Vec<SearchRow>, Option<i64>)>, ReadError> {
         let limit = i32::try_from(query.limit).unwrap_or(i32::MAX);
         let cold_from = query.cold_from.map(Micros);
         let (sort, attribute) = match &query.sort {
@@ -104,15 +115,29 @@ impl Reader {
             (&query.most_cost, Type::FLOAT8),
         ];
         // Sent together: what the first one refuses, the second one does not run.
-        let mut statements = Vec::with_capacity(2);
+        let mut statements = Vec::with_capacity(3);
         if query.most_cost.is_some() && query.filter_json != "{}" {
             statements.push(Statement { sql: GUARD, parameters: &guard });
         }
         statements.push(Statement { sql: SEARCH, parameters: &parameters });
+        let count: [Parameter<'_>; 4] = [
+            (&query.filter_json, Type::TEXT),
+            (&query.entity_type, Type::TEXT),
+            (&cold_from, Type::TIMESTAMPTZ),
+            (&count_to, Type::INT8),
+        ];
+        if count_to.is_some() {
+            statements.push(Statement { sql: COUNT, parameters: &count });
+        }
         let done = self.unit(Some(query.tenant), &statements).await?;
-        done.try_map(|results| {
+        done.try_map(|mut results| {
+            let count = match count_to.and_then(|_| results.pop()) {
+                Some(rows) => rows.first().map(|row| row.try_get(0)).transpose()?,
+                None => None,
+            };
             let rows = results.last().into_iter().flatten();
-            rows.map(|row| Ok(SearchRow { entity: entity_row(row)?, key: row.try_get(6)? })).collect()
+            let rows = rows.map(|row| Ok(SearchRow { entity: entity_row(row)?, key: row.try_get(6)? }));
+            Ok((rows.collect::<Result<_, ReadError>>()?, count))
         })
     }
 }

@@ -1,8 +1,8 @@
 //! What a tenant's own user sees and changes of its settings (`V53__own_settings.sql`).
 
 use super::{Parameter, ReadError, Reader, Snapshot, Statement};
-use crate::admin::{LimitChange, TenantSettings, limit_columns, tenant_settings};
-use eaves_model::{PointPolicy, TenantId};
+use crate::admin::{Declared, LimitChange, TenantSettings, limit_columns, tenant_settings};
+use eaves_model::{PointPolicy, TenantId, ValueType};
 use tokio_postgres::types::Type;
 
 const SETTINGS: &str = "select tenant_id, name, strict, hot_limit, point_policy, late_ms, late_action, ahead_ms, \
@@ -46,6 +46,24 @@ impl Reader {
         ];
         let sql = "select own_settings_change($1, $2, $3, $4, $5, $6)";
         self.write(tenant, &[Statement { sql, parameters: &parameters }]).await.map(drop)
+    }
+
+    /// Makes an attribute of a type before its first value (`V83__declare_attributes.sql`), and sets what is given
+    /// of its unit and description. One of another type stays as it is. Only the primary takes it.
+    pub async fn attribute_declare(
+        &self,
+        tenant: TenantId,
+        (name, value_type): (&str, ValueType),
+        unit: Option<&str>,
+        description: Option<&str>,
+    ) -> Result<Declared, ReadError> {
+        let value_type = value_type.name();
+        let parameters: [Parameter<'_>; 4] =
+            [(&name, Type::TEXT), (&value_type, Type::TEXT), (&unit, Type::TEXT), (&description, Type::TEXT)];
+        let sql = "select value_type, made from own_attribute_declare($1, $2, $3, $4)";
+        let rows = self.write(tenant, &[Statement { sql, parameters: &parameters }]).await?;
+        let row = rows.iter().flatten().next().ok_or(ReadError::Unreadable("the attribute"))?;
+        Declared::of(row).map_err(|_| ReadError::Unreadable("the attribute's type"))
     }
 
     /// Sets an attribute's unit and description, where they are given; false if the tenant has no

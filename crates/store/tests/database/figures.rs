@@ -143,8 +143,24 @@ async fn aggregates(server: Arc<Server>) {
     assert_eq!((rows.len(), rows[0].count), (1, 98));
     assert_eq!(rows[0].figures[2..], vec![None; 7]);
 
-    let others = AggregateQuery { tenant: input.db.other, ..all };
+    let others = AggregateQuery { tenant: input.db.other, ..all.clone() };
     assert!(reader.aggregates(&others).await.unwrap().value.is_empty());
+
+    // The database makes the same of floats as this side does of their values; those of many attributes are its.
+    let float = (input.float, ValueType::Float);
+    let here = AggregateQuery { tenant: input.db.acme, attributes: vec![float], ..others.clone() };
+    let there = AggregateQuery { attributes: vec![float; 5], ..here.clone() };
+    let numbers = |row: &AggregateRow| -> Vec<f64> {
+        row.figures.iter().map(|figure| figure.as_deref().unwrap().parse().unwrap()).collect()
+    };
+    let (here, there) =
+        (reader.aggregates(&here).await.unwrap().value, reader.aggregates(&there).await.unwrap().value);
+    assert_eq!((here.len(), here[0].count), (1, 98));
+    assert_eq!(numbers(&here[0]), numbers(&there[0]));
+    // What has no room here is made there, too.
+    let narrow = Reader::new(&input.db.role("eaves_query"), Duration::from_secs(10)).holding(1024);
+    let again = AggregateQuery { attributes: vec![float], tenant: input.db.acme, ..others.clone() };
+    assert_eq!(numbers(&narrow.aggregates(&again).await.unwrap().value[0]), numbers(&there[0]));
 
     // A sum that no float holds is told, and not infinite.
     let db = &input.db;

@@ -4,6 +4,7 @@
 use crate::support::{Server, Suite, place, position};
 use eaves_model::delivery::Gap;
 use eaves_model::{Value, ValueType};
+use eaves_store::admin::{AdminStore, Declared};
 use eaves_store::ingest::{Loss, LossKind};
 use eaves_store::quarantine::Filter;
 use eaves_store::read::{Reader, SearchQuery};
@@ -27,6 +28,9 @@ async fn reads(server: Arc<Server>) {
     let query = SearchQuery::new(db.acme, r#"{"attribute":"level","gte":7}"#, 10);
     let found = reader.search(&query).await.unwrap().value;
     assert_eq!(found.iter().map(|row| row.entity.external_id.as_str()).collect::<Vec<_>>(), ["pump"]);
+    let counted = reader.search_counting(&query, Some(5)).await.unwrap().value;
+    assert_eq!((counted.0.len(), counted.1), (1, Some(1)));
+    assert_eq!(reader.search_counting(&query, None).await.unwrap().value.1, None);
     let all = SearchQuery::new(db.other, "{}", 10);
     let none = reader.search(&all).await.unwrap().value;
     assert!(none.is_empty(), "a row of another tenant");
@@ -38,6 +42,27 @@ async fn reads(server: Arc<Server>) {
     assert!(reader.tenant("nobody").await.unwrap().is_none());
     let ages = reader.ages().await.unwrap();
     assert!(ages.hot_age < Duration::from_secs(30), "{:?}", ages.hot_age);
+    // One entity is a statement of its own, and leaves its tenant to no other.
+    let found = reader.entity(db.acme, "pump").await.unwrap();
+    assert!(found.hot_age < Duration::from_secs(30) && !found.in_recovery, "{found:?}");
+    let found = found.value.unwrap();
+    assert_eq!((found.entity, found.attrs_json.as_str()), (e, r#"{"level": 7}"#));
+    assert_eq!(reader.entity(db.other, "pump").await.unwrap().value, None);
+    assert_eq!(reader.entity(db.acme, "nobody").await.unwrap().value, None);
+
+    let (unit, none) = (Some("kWh"), None);
+    let declare =
+        async |value_type| reader.attribute_declare(db.acme, ("energy", value_type), unit, none).await;
+    let made = declare(ValueType::Decimal).await.unwrap();
+    assert_eq!(made, Declared { value_type: ValueType::Decimal, made: true });
+    assert!(!declare(ValueType::Decimal).await.unwrap().made);
+    assert_eq!(declare(ValueType::Float).await.unwrap().value_type, ValueType::Decimal, "it stays as it is");
+    let known = reader.attributes(db.acme, &["energy"]).await.unwrap().value;
+    assert_eq!((known[0].value_type, known[0].unit.as_str()), (ValueType::Decimal, "kWh"));
+    let admin = AdminStore::connect(&db.role("eaves_admin")).await.unwrap();
+    let told =
+        admin.attribute_declare(db.other, ("energy", ValueType::Float), none, Some("x")).await.unwrap();
+    assert_eq!(told, Declared { value_type: ValueType::Float, made: true }, "each tenant has its own");
     assert_eq!(reader.quarantine_count(db.acme, &Filter::default()).await.unwrap(), (0, 0));
 }
 

@@ -4,7 +4,9 @@ use crate::answer::{EntityBody, Metadata, Provenance};
 use crate::body;
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
+use crate::entities::{ENTITY_COLUMNS, table_columns};
 use crate::fields::Fields;
+use crate::format::{Format, Listed};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::window;
@@ -68,6 +70,40 @@ pub(crate) struct BatchAnswer {
     items: Vec<BatchItem>,
     /// How fresh the answer is.
     metadata: Metadata,
+    /// The attributes of a table, where they were named.
+    #[serde(skip)]
+    columns: Option<Vec<String>>,
+}
+
+impl Listed for BatchAnswer {
+    fn next_cursor(&self) -> Option<&str> {
+        None
+    }
+
+    fn lines(&self) -> serde_json::Result<Vec<String>> {
+        self.items.iter().map(serde_json::to_string).collect()
+    }
+
+    /// An entity as in other tables, after why there is none.
+    fn rows(&self) -> Vec<Vec<String>> {
+        let entities = || self.items.iter().filter_map(|item| item.entity.as_ref());
+        let columns = table_columns(self.columns.as_deref(), entities());
+        let mut rows =
+            vec![["reason"].iter().chain(&ENTITY_COLUMNS).chain(&columns).map(|c| (*c).to_owned()).collect()];
+        rows.extend(self.items.iter().map(|item| {
+            let reason = item.reason.as_ref().map(|r| r.code.to_owned()).unwrap_or_default();
+            let cells = match &item.entity {
+                Some(entity) => entity.cells(&columns),
+                None => {
+                    let mut cells = vec![String::new(); ENTITY_COLUMNS.len() + columns.len()];
+                    cells[0].clone_from(&item.external_id);
+                    cells
+                }
+            };
+            std::iter::once(reason).chain(cells).collect()
+        }));
+        rows
+    }
 }
 
 /// Up to 100 entities by name, each with its latest values or the reason why there are none.
@@ -80,10 +116,12 @@ pub(crate) struct BatchAnswer {
     ),
     request_body(content = BatchBody, content_type = "application/json"),
     responses(
-        (status = 200, description = "The entities, or why not", body = BatchAnswer),
+        (status = 200, description = "The entities, or why not, as one object, as lines (`Accept: application/x-ndjson`) or as a table (`Accept: text/csv`)", content(
+            (BatchAnswer = "application/json"), (BatchItem = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, description = "The body or a parameter is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
+        (status = 406, description = "None of the forms that `Accept` names", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No source can answer as asked", body = Problem, content_type = "application/problem+json"),
     )
@@ -91,6 +129,7 @@ pub(crate) struct BatchAnswer {
 pub(crate) async fn batch_entities(
     State(context): State<Arc<Context>>,
     caller: Caller,
+    format: Format,
     params: Params,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -140,7 +179,8 @@ pub(crate) async fn batch_entities(
         let items = asked.iter().enumerate().map(|(i, name)| item(&asked[..i], name, &mut found)).collect();
         let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
         let metadata = provenance.metadata();
-        return Ok(provenance.respond(&BatchAnswer { items, metadata }));
+        let columns = fields.columns();
+        return Ok(provenance.respond_as(format, &BatchAnswer { items, metadata, columns }));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `GET /v1/entities`
 
-use crate::answer::{EntityBody, Metadata, Provenance};
+use crate::answer::{EntityBody, FreshnessBody, Metadata, Provenance};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::checked;
@@ -25,6 +25,28 @@ const MOST_ENTITIES: u32 = 500;
 /// Most names in the `fields` of a query string.
 pub(crate) const MOST_LISTED: usize = 100;
 
+/// What an answer says of itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct EntitiesMetadata {
+    /// How many entities there are on all pages; of a search that asks for `count`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1247)]
+    total_count: Option<i64>,
+    /// False if there may be more: counting ended there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_count_exact: Option<bool>,
+    /// How fresh the answer is.
+    freshness: FreshnessBody,
+}
+
+impl EntitiesMetadata {
+    /// With a count and whether it is all, where that was asked for.
+    pub(crate) fn new(metadata: Metadata, total: Option<(i64, bool)>) -> Self {
+        let (total_count, total_count_exact) = total.unzip();
+        Self { total_count, total_count_exact, freshness: metadata.freshness }
+    }
+}
+
 /// Entities, page by page.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EntitiesAnswer {
@@ -32,11 +54,25 @@ pub(crate) struct EntitiesAnswer {
     pub(crate) entities: Vec<EntityBody>,
     /// Give it as `cursor` for the next page; null on the last one.
     pub(crate) next_cursor: Option<String>,
-    /// How fresh the answer is.
-    pub(crate) metadata: Metadata,
+    /// How fresh the answer is, and how many there are where that was asked for.
+    pub(crate) metadata: EntitiesMetadata,
     /// The attributes of a table, where they were named.
     #[serde(skip)]
     pub(crate) columns: Option<Vec<String>>,
+}
+
+/// What stands before an entity's attributes in a table, as [`EntityBody::cells`] has it.
+pub(crate) const ENTITY_COLUMNS: [&str; 4] = ["external_id", "type", "version", "observed_at"];
+
+/// The attributes of a table of entities: those that were named, else all that any of them has, by name.
+pub(crate) fn table_columns<'a>(
+    named: Option<&'a [String]>,
+    entities: impl Iterator<Item = &'a EntityBody>,
+) -> Vec<&'a str> {
+    match named {
+        Some(named) => named.iter().map(String::as_str).collect(),
+        None => entities.flat_map(EntityBody::names).collect::<BTreeSet<_>>().into_iter().collect(),
+    }
 }
 
 impl Listed for EntitiesAnswer {
@@ -49,19 +85,8 @@ impl Listed for EntitiesAnswer {
     }
 
     fn rows(&self) -> Vec<Vec<String>> {
-        let columns: Vec<&str> = match &self.columns {
-            Some(columns) => columns.iter().map(String::as_str).collect(),
-            // All that any of them has, by name.
-            None => self
-                .entities
-                .iter()
-                .flat_map(EntityBody::names)
-                .collect::<BTreeSet<_>>()
-                .into_iter()
-                .collect(),
-        };
-        let names = ["external_id", "type", "version", "observed_at"];
-        let mut rows = vec![names.iter().chain(&columns).map(|name| (*name).to_owned()).collect()];
+        let columns = table_columns(self.columns.as_deref(), self.entities.iter());
+        let mut rows = vec![ENTITY_COLUMNS.iter().chain(&columns).map(|name| (*name).to_owned()).collect()];
         rows.extend(self.entities.iter().map(|entity| entity.cells(&columns)));
         rows
     }
@@ -133,7 +158,7 @@ pub(crate) async fn list_entities(
         let next_cursor = rows.last().filter(|_| more).map(|last| to_cursor(last.entity));
         let entities = fields.bodies(&context, tenant, rows, cold).await?;
         let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
-        let metadata = provenance.metadata();
+        let metadata = EntitiesMetadata::new(provenance.metadata(), None);
         let columns = fields.columns();
         return Ok(
             provenance.respond_as(format, &EntitiesAnswer { entities, next_cursor, metadata, columns })

@@ -6,6 +6,7 @@ use crate::body;
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::checked;
+use crate::format::{Format, Listed, cell};
 use crate::guard::Judged;
 use crate::params::Params;
 use crate::problem::Problem;
@@ -99,6 +100,33 @@ pub(crate) struct AggregatesAnswer {
     groups: Vec<Group>,
     /// What the answer covers, and how fresh it is.
     metadata: WindowMetadata,
+    /// The figures of a table, in the order asked for.
+    #[serde(skip)]
+    columns: Vec<&'static str>,
+}
+
+impl Listed for AggregatesAnswer {
+    fn next_cursor(&self) -> Option<&str> {
+        None
+    }
+
+    fn lines(&self) -> serde_json::Result<Vec<String>> {
+        self.groups.iter().map(serde_json::to_string).collect()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let names = ["attribute", "type", "unit", "entity_type"];
+        let mut rows = vec![names.iter().chain(&self.columns).map(|name| (*name).to_owned()).collect()];
+        rows.extend(self.groups.iter().map(|group| {
+            let entity_type = group.entity_type.clone().unwrap_or_default();
+            let mut row =
+                vec![group.attribute.clone(), group.value_type.to_owned(), group.unit.clone(), entity_type];
+            let figures = self.columns.iter().map(|name| group.figures.get(name).and_then(Option::as_ref));
+            row.extend(figures.map(|figure| figure.map(|f| cell(f)).unwrap_or_default()));
+            row
+        }));
+        rows
+    }
 }
 
 /// Figures over the values of attributes in a window of time, of all entities or those of a type.
@@ -113,10 +141,12 @@ pub(crate) struct AggregatesAnswer {
     ),
     request_body(content = AggregatesBody, content_type = "application/json"),
     responses(
-        (status = 200, description = "The figures", body = AggregatesAnswer),
+        (status = 200, description = "The figures, as one object, as lines (`Accept: application/x-ndjson`) or as a table (`Accept: text/csv`)", content(
+            (AggregatesAnswer = "application/json"), (Group = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, description = "The body or a parameter is wrong, or the query takes too long", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
+        (status = 406, description = "None of the forms that `Accept` names", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No source can answer as asked", body = Problem, content_type = "application/problem+json"),
     )
@@ -124,6 +154,7 @@ pub(crate) struct AggregatesAnswer {
 pub(crate) async fn post_aggregates(
     State(context): State<Arc<Context>>,
     caller: Caller,
+    format: Format,
     params: Params,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -178,10 +209,12 @@ pub(crate) async fn post_aggregates(
             return Err(Problem::too_many("group_by", detail));
         }
         let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
-        return Ok(provenance.respond(&AggregatesAnswer {
+        let answer = AggregatesAnswer {
             groups: groups(&attributes, rows, &query.wanted),
             metadata: WindowMetadata::new(window, provenance.metadata().freshness),
-        }));
+            columns: query.wanted.iter().map(|aggregate| aggregate.name()).collect(),
+        };
+        return Ok(provenance.respond_as(format, &answer));
     }
 }
 

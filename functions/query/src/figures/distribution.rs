@@ -5,6 +5,7 @@ use crate::answer::{Provenance, figure, raw};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
+use crate::format::{Format, Listed, cell};
 use crate::guard::Judged;
 use crate::params::Params;
 use crate::problem::Problem;
@@ -76,6 +77,27 @@ pub(crate) struct DistributionAnswer {
     metadata: WindowMetadata,
 }
 
+impl Listed for DistributionAnswer {
+    fn next_cursor(&self) -> Option<&str> {
+        None
+    }
+
+    fn lines(&self) -> serde_json::Result<Vec<String>> {
+        let buckets = self.buckets.iter().flatten().map(serde_json::to_string);
+        buckets.chain(self.top.iter().flatten().map(serde_json::to_string)).collect()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let names: &[&str] =
+            if self.buckets.is_some() { &["from", "to", "count"] } else { &["value", "count"] };
+        let mut rows = vec![names.iter().map(|name| (*name).to_owned()).collect()];
+        let buckets = self.buckets.iter().flatten();
+        rows.extend(buckets.map(|b| vec![cell(&b.from), cell(&b.to), b.count.to_string()]));
+        rows.extend(self.top.iter().flatten().map(|t| vec![cell(&t.value), t.count.to_string()]));
+        rows
+    }
+}
+
 /// How the values of an attribute in a window of time are distributed: a histogram of numbers, the
 /// most frequent values of all else. What is not flushed yet is not in it: `metadata` says how old
 /// that is.
@@ -94,11 +116,13 @@ pub(crate) struct DistributionAnswer {
         ("max_staleness" = Option<String>, Query, description = "Oldest answer to take, such as `2s` or `500ms`"),
     ),
     responses(
-        (status = 200, description = "The distribution", body = DistributionAnswer),
+        (status = 200, description = "The distribution, as one object; its buckets or values alone as lines (`Accept: application/x-ndjson`) or as a table (`Accept: text/csv`)", content(
+            (DistributionAnswer = "application/json"), (HistogramBody = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, description = "A parameter is wrong, or the query takes too long", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not allow this", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such attribute", body = Problem, content_type = "application/problem+json"),
+        (status = 406, description = "None of the forms that `Accept` names", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No source can answer as asked", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -106,6 +130,7 @@ pub(crate) async fn get_distribution(
     State(context): State<Arc<Context>>,
     caller: Caller,
     Names(name): Names<String>,
+    format: Format,
     params: Params,
 ) -> Result<Response, Problem> {
     caller.need(QUERY_READ)?;
@@ -163,7 +188,7 @@ pub(crate) async fn get_distribution(
         context.usage.write(tenant, &context.sources.primary, false).await;
         let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
         let (count, buckets, top, distinct) = parts(found, attribute.value_type);
-        return Ok(provenance.respond(&DistributionAnswer {
+        let answer = DistributionAnswer {
             attribute: attribute.name,
             value_type: attribute.value_type.name(),
             unit: attribute.unit,
@@ -172,7 +197,8 @@ pub(crate) async fn get_distribution(
             top,
             distinct,
             metadata: WindowMetadata::new(window, provenance.metadata().freshness),
-        }));
+        };
+        return Ok(provenance.respond_as(format, &answer));
     }
 }
 

@@ -72,9 +72,19 @@ impl<'a> Attempt<'a> {
         }
         let began = Instant::now();
         let span = span!("source", source = Empty, reason = Empty);
-        let chosen = self.choose().instrument(span.clone()).await;
+        let chosen = loop {
+            let chosen = self.choose().instrument(span.clone()).await;
+            match chosen {
+                // Another request tries it just now, to see whether it answers again.
+                Ok((route, Some(server))) if !server.begin() => self.pass_by(route.source),
+                chosen => break chosen,
+            }
+        };
         request::routed(began.elapsed());
         let chosen = chosen?;
+        if chosen.1.is_some() {
+            self.sources.reads.fetch_add(1, Ordering::Relaxed);
+        }
         span.record("source", chosen.0.source.name());
         // Made to a text only for those who read it.
         span.record("reason", tracing::field::display(chosen.0));
@@ -120,11 +130,15 @@ impl<'a> Attempt<'a> {
             Source::ReadReplica if self.demand.is_analytics() => replica.map(|r| &r.analytics),
             Source::ReadReplica => replica.map(|r| &r.server),
         };
-        if let Some(server) = server {
-            sources.reads.fetch_add(1, Ordering::Relaxed);
-            server.begin();
-        }
         Ok((chosen, server))
+    }
+
+    /// Does without a source for the rest of this read.
+    fn pass_by(&mut self, source: Source) {
+        match source {
+            Source::ReadReplica => self.failed.extend(self.replica),
+            Source::Primary | Source::Cache => self.primary_failures = TRIES,
+        }
     }
 
     /// Tries no replica any more: it lacks a name that the primary may know.

@@ -12,6 +12,9 @@ const MEASURED_FOR: Duration = Duration::from_millis(200);
 /// Longest that measuring may keep a read waiting.
 const MEASURE_LIMIT: Duration = Duration::from_secs(1);
 
+/// For how long a server that answered is believed to be there.
+const LATELY: Duration = Duration::from_secs(5);
+
 /// When a server said how far it is.
 #[derive(Clone, Copy)]
 struct Seen {
@@ -51,6 +54,11 @@ impl Server {
         locked(&self.health.breaker).lets_through(Instant::now())
     }
 
+    /// Whether a read was answered a moment ago.
+    pub(super) fn answered_lately(&self) -> bool {
+        locked(&self.health.seen).is_some_and(|seen| seen.at.elapsed() < LATELY)
+    }
+
     /// What its breaker does, in words.
     pub(crate) fn breaker(&self) -> &'static str {
         match locked(&self.health.breaker).state(Instant::now()) {
@@ -64,8 +72,10 @@ impl Server {
         locked(&self.health.breaker).retry_in(Instant::now())
     }
 
-    pub(super) fn begin(&self) {
-        locked(&self.health.breaker).begin(Instant::now());
+    /// Whether a read goes to it now: of those that see a breaker half open, the first one only.
+    #[must_use]
+    pub(super) fn begin(&self) -> bool {
+        locked(&self.health.breaker).begin(Instant::now())
     }
 
     /// Keeps what a read said of its server.
@@ -103,7 +113,9 @@ impl Server {
         if fresh || (seen.is_some() && self.reader.is_in_use()) {
             return;
         }
-        self.begin();
+        if !self.begin() {
+            return;
+        }
         let time = Allowance::left().map_or(MEASURE_LIMIT, |left| left.min(MEASURE_LIMIT));
         let (done, _) = Allowance::scope(time, self.reader.ages()).await;
         self.note(&done);

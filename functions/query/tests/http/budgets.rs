@@ -122,6 +122,19 @@ pub(crate) async fn headers_for_caches_and_clocks(world: &World) {
         assert!(part("total") >= part("route") && part("total") > 0.0, "{timing}");
         assert!(part("db") > 0.0 || source == "cache", "{timing}");
     }
+    // Nothing young enough is there: nothing at all, or an entry that is older than the bound.
+    world.take(tenant.id, "a:b", ago(3), &[("n", Value::Integer(1))]).await;
+    let miss = world.until(&tenant, "/v1/entities/a:b", |a| a.status == 200).await;
+    assert_eq!((miss.header("cache-status"), miss.header("age")), ("eaves; fwd=miss", ""));
+    let hit = world.until(&tenant, "/v1/entities/a:b", |a| a.header("x-cache-hit") == "true").await;
+    assert!(hit.header("cache-status").starts_with("eaves; hit; ttl="));
+    let stale = world.get(&tenant, "/v1/entities/a:b?max_staleness=1ms").await.ok();
+    assert_eq!((stale.header("cache-status"), stale.header("x-cache-hit")), ("eaves; fwd=stale", "false"));
+    // The age of what the cache last answered with goes on.
+    let age = |shown: &crate::world::Answer| shown.body["cache"]["last_entry_age_seconds"].as_f64().unwrap();
+    let first = world.get(&tenant, "/v1/freshness").await.ok();
+    let later = world.until(&tenant, "/v1/freshness", |shown| age(shown) > age(&first)).await;
+    assert!(age(&later) - age(&first) < 30.0, "{} {}", age(&first), age(&later));
     // Refused before anything is read, and still timed.
     let wrong = world.get(&tenant, "/v1/entities/p?purpose=fun").await;
     assert!(wrong.header("server-timing").contains("total;dur="));

@@ -96,6 +96,61 @@ pub(crate) async fn entities_as_lines_and_tables(world: &World) {
     assert_eq!(table(&theirs).len(), 1, "another tenant's entities");
 }
 
+pub(crate) async fn figures_attributes_and_batches_as_lines_and_tables(world: &World) {
+    let tenant = world.tenant(5).await;
+    for (i, n) in [1_i64, 2, 3, 3].into_iter().enumerate() {
+        let values = [("n", Value::Integer(n)), ("s", Value::String(format!("a, {n}").into()))];
+        world.take(tenant.id, "p", ago(60 - i as i64), &values).await;
+    }
+    // Figures are of what is flushed.
+    world.until(&tenant, "/v1/attributes/s/distribution", |a: &Answer| a.body["count"] == 4).await;
+    let send = async |method: Method, path: &str, body: &str, accept: &str| {
+        let claims = Some(claims(&tenant, "query:read"));
+        world.send(method, path, claims, &[("accept", accept)], body).await.ok()
+    };
+    let body = json!({"attributes": ["s", "n"], "aggregates": ["max", "count"]}).to_string();
+    let rows = table(&send(Method::POST, "/v1/aggregates", &body, "text/csv").await);
+    let expect = [
+        ["attribute", "type", "unit", "entity_type", "max", "count"],
+        ["s", "string", "", "", "", "4"],
+        ["n", "integer", "", "", "3", "4"],
+    ];
+    assert_eq!(rows, expect, "figures in the order asked for");
+    let found = lines(&send(Method::POST, "/v1/aggregates", &body, "application/x-ndjson").await);
+    assert_eq!((found.len(), &found[1]["figures"]["max"]), (2, &json!(3)));
+
+    let path = "/v1/attributes/n/distribution?buckets=2";
+    let rows = table(&send(Method::GET, path, "", "text/csv").await);
+    assert_eq!(rows[0], ["from", "to", "count"]);
+    assert_eq!((rows[1][0].as_str(), rows[2][1].as_str(), rows.len()), ("1", "3", 3));
+    let counts: i64 = rows[1..].iter().map(|row| row[2].parse::<i64>().unwrap()).sum();
+    assert_eq!(counts, 4);
+    let rows = table(&send(Method::GET, "/v1/attributes/s/distribution", "", "text/csv").await);
+    assert_eq!(rows[..2], [["value", "count"], ["a, 3", "2"]]);
+    let found = lines(&send(Method::GET, path, "", "application/x-ndjson").await);
+    assert_eq!((found.len(), &found[0]["from"]), (2, &json!(1)));
+
+    let first = send(Method::GET, "/v1/attributes?limit=1&consistency=strong", "", "text/csv").await;
+    let rows = table(&first);
+    assert_eq!((rows[0][0].as_str(), rows[1][0].as_str(), rows[1][1].as_str()), ("name", "n", "integer"));
+    assert_eq!(rows[0].len(), rows[1].len());
+    let next = format!("/v1/attributes?limit=1&consistency=strong&cursor={}", first.header("x-next-cursor"));
+    let found = lines(&send(Method::GET, &next, "", "application/x-ndjson").await);
+    assert_eq!((found.len(), &found[0]["name"]), (1, &json!("s")));
+
+    let body = json!({"external_ids": ["nobody", "p"], "fields": ["n"]}).to_string();
+    let path = "/v1/entities/batch?consistency=strong";
+    let rows = table(&send(Method::POST, path, &body, "text/csv").await);
+    assert_eq!(rows[0], ["reason", "external_id", "type", "version", "observed_at", "n"]);
+    assert_eq!(rows[1], ["not_found", "nobody", "", "", "", ""]);
+    assert_eq!((rows[2][0].as_str(), rows[2][1].as_str(), rows[2][5].as_str()), ("", "p", "3"));
+    let found = lines(&send(Method::POST, path, &body, "application/x-ndjson").await);
+    assert_eq!(
+        (&found[0]["reason"]["code"], &found[1]["entity"]["external_id"]),
+        (&json!("not_found"), &json!("p"))
+    );
+}
+
 pub(crate) async fn large_answers_are_compressed_and_bounded(world: &World) {
     let tenant = world.tenant(1).await;
     for i in 0..70 {

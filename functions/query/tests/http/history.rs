@@ -70,6 +70,37 @@ pub(crate) async fn pages_cover_the_window_once(world: &World) {
     world.get(&tenant, "/v1/entities/q/history/n").await.problem(404, Some("external_id"), "\"q\"");
 }
 
+pub(crate) async fn pages_keep_to_their_window_while_values_come(world: &World) {
+    let tenant = world.tenant(20).await;
+    let start = ago(5000);
+    let at = |second: i64| start.plus_micros(second * 1_000_000);
+    for (order, entity) in [("desc", "d"), ("asc", "a")] {
+        for i in 0..12 {
+            world.take(tenant.id, entity, at(10 * i), &[("n", Value::Integer(i))]).await;
+        }
+        let (mut seen, mut pages) = (Vec::new(), 0);
+        let mut query = format!("order={order}&to={}", at(130));
+        loop {
+            let path = format!("/v1/entities/{entity}/history/n?consistency=strong&limit=5&{query}");
+            let answer = world.get(&tenant, &path).await.ok();
+            seen.extend(values(&answer.body));
+            pages += 1;
+            let Some(cursor) = answer.body["next_cursor"].as_str() else { break };
+            query = format!("cursor={cursor}");
+            // One after the window, one where the pages were already, and one where they have yet to come.
+            let (passed, to_come) = if order == "desc" { (111, 1) } else { (1, 111) };
+            for (second, n) in [(140, 1000), (passed, 1001), (to_come, 1002)] {
+                world.take(tenant.id, entity, at(second), &[("n", Value::Integer(n))]).await;
+            }
+        }
+        let told: Vec<i64> = seen.iter().copied().filter(|n| *n < 1000).collect();
+        let expect: Vec<i64> = if order == "desc" { (0..12).rev().collect() } else { (0..12).collect() };
+        assert_eq!((told, pages), (expect, 3), "each once, in order");
+        let late: Vec<i64> = seen.into_iter().filter(|n| *n >= 1000).collect();
+        assert_eq!(late, [1002], "{order}");
+    }
+}
+
 pub(crate) async fn windows_are_checked(world: &World) {
     let tenant = world.tenant(20).await;
     let get = async |query: &str| world.get(&tenant, &format!("/v1/entities/p/history/n?{query}")).await;

@@ -119,6 +119,24 @@ pub(crate) async fn advice_names_what_is_worth_doing(world: &World) {
     assert!(advice["figures"]["filters"].as_i64().unwrap() >= 3, "{advice}");
     let text = advice["advice"].as_str().unwrap();
     assert!(text.contains(&format!("eaves hot promote often-asked --tenant {}", tenant.name)), "{text}");
+    // What is slow, and what reads all of history though it names the time; a window is no reason.
+    for _ in 0..3 {
+        world.execute_as_query("select 4711 as slow, pg_sleep(0.02)").await;
+    }
+    for condition in ["v.entity_id = 4711", "v.entity_id = 4712 and v.observed_at > now()"] {
+        let sql = format!(
+            "select max(v.observed_at) from entity_values_ts v where v.tenant_id = 0 and {condition}"
+        );
+        world.execute_as_query(&sql).await;
+    }
+    let answer = ask(world, operator(), &format!("/v1/admin/advice?{WHY}&slow_ms=10")).await.ok();
+    let of = |text: &str| -> Vec<&str> {
+        let all = answer.body["advice"].as_array().unwrap().iter();
+        let named = all.filter(|a| a["subject"].as_str().unwrap().contains(text));
+        named.map(|a| a["kind"].as_str().unwrap()).collect()
+    };
+    assert_eq!(of("as slow, pg_sleep"), ["slow_statement"], "{}", answer.text);
+    assert_eq!(of("select max(v.observed_at) from"), ["no_time_filter"], "{}", answer.text);
     ask(world, operator(), &format!("/v1/admin/advice?{WHY}&slow_ms=0")).await.problem(
         400,
         Some("slow_ms"),

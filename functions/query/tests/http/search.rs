@@ -90,6 +90,45 @@ pub(crate) async fn pages_and_fields(world: &World) {
     assert_eq!(names(&typed.body).len(), 7);
     let typed = world.search(&tenant, &json!({"type": "valve"})).await.ok();
     assert!(names(&typed.body).is_empty());
+    // How many there are, whatever the page.
+    let even = json!({"filter": {"attribute": "even", "eq": true}, "limit": 1, "count": true});
+    let counted = world.search(&tenant, &even).await.ok();
+    let told = &counted.body["metadata"];
+    assert_eq!((names(&counted.body).len(), &told["total_count"]), (1, &json!(4)));
+    assert_eq!(told["total_count_exact"], true);
+    let ranged = json!({"filter": {"attribute": "n", "gt": 4}, "type": "pump", "count": true});
+    assert_eq!(world.search(&tenant, &ranged).await.ok().body["metadata"]["total_count"], 2);
+    let none = json!({"type": "valve", "count": true});
+    assert_eq!(world.search(&tenant, &none).await.ok().body["metadata"]["total_count"], 0);
+    assert_eq!(typed.body["metadata"].get("total_count"), None, "nobody asked");
+}
+
+pub(crate) async fn pages_move_nothing_while_values_come(world: &World) {
+    for sort in [json!({}), json!({"by": "external_id", "order": "desc"}), json!({"attribute": "n"})] {
+        let tenant = world.tenant(20).await;
+        for i in 0..9_i64 {
+            let (name, n) = (format!("e{i}"), (i * 5) % 9);
+            let values = [("n", Value::Integer(n)), ("on", Value::Boolean(true))];
+            world.take(tenant.id, &name, ago(60), &values).await;
+        }
+        let mut body = json!({"filter": {"attribute": "on", "eq": true}, "sort": sort, "limit": 4});
+        let mut found: Vec<String> = Vec::new();
+        loop {
+            let answer = world.search(&tenant, &body).await.ok();
+            found.extend(names(&answer.body).into_iter().map(str::to_owned));
+            if answer.body["next_cursor"].is_null() {
+                break;
+            }
+            body["cursor"] = answer.body["next_cursor"].clone();
+            // Another value of one that was shown, which stays where it was; and one that matches no more.
+            let shown = found[0].clone();
+            world.take(tenant.id, &shown, ago(50), &[("m", Value::Integer(7))]).await;
+            world.take(tenant.id, "e99", ago(50), &[("on", Value::Boolean(false))]).await;
+        }
+        let mut once = found.clone();
+        once.sort();
+        assert_eq!(once, (0..9).map(|i| format!("e{i}")).collect::<Vec<_>>(), "{sort}: {found:?}");
+    }
 }
 
 pub(crate) async fn what_cannot_be_searched_is_named(world: &World) {

@@ -88,6 +88,35 @@ pub(crate) async fn pages_of_several_attributes_cover_all_once(world: &World) {
     );
 }
 
+pub(crate) async fn pages_keep_to_their_window_while_values_come(world: &World) {
+    let tenant = world.tenant(1).await;
+    let start = ago(4000);
+    let put = async |second: i64, name: &str, n: i64| {
+        world.take(tenant.id, "p", start.plus_micros(second * SECOND), &[(name, Value::Integer(n))]).await;
+    };
+    let mut expect = Vec::new();
+    for i in 0..9 {
+        for (name, n) in [("a", i), ("b", 100 + i)] {
+            put(10 * i, name, n).await;
+            expect.push(n);
+        }
+    }
+    let (mut told, mut page) = (Vec::new(), format!("order=desc&to={}", start.plus_micros(100 * SECOND)));
+    loop {
+        let path = format!("/v1/entities/p/history?attributes=a,b&consistency=strong&limit=5&{page}");
+        let answer = world.get(&tenant, &path).await.ok();
+        told.extend(points(&answer.body).into_iter().map(|p| p.2));
+        let Some(next) = answer.body["next_cursor"].as_str() else { break };
+        page = format!("cursor={next}");
+        // After the window, and where the pages were already.
+        put(110, "a", 1000).await;
+        put(89, "b", 1001).await;
+    }
+    told.sort_unstable();
+    expect.sort_unstable();
+    assert_eq!(told, expect, "each once, and nothing that came meanwhile");
+}
+
 pub(crate) async fn buckets_are_what_their_points_make(world: &World) {
     let (tenant, other) = (world.tenant(1).await, world.tenant(1).await);
     let start = ago(3000);

@@ -2,8 +2,8 @@
 
 use crate::world::{Answer, World, ago, claims};
 use axum::http::Method;
-use eaves_model::Value;
 use eaves_model::tenant::Tenant;
+use eaves_model::{Value, value::decimal};
 use serde_json::{Value as Json, json};
 
 async fn patch(world: &World, tenant: &Tenant, scope: &str, path: &str, body: &Json) -> Answer {
@@ -42,6 +42,47 @@ pub(crate) async fn an_attribute_is_described(world: &World) {
     none.problem(404, Some("name"), "nix");
     let reader = patch(world, &tenant, "query:read telemetry:write", path, &json!({"unit": "V"})).await;
     reader.problem(403, None, "settings:write");
+}
+
+pub(crate) async fn an_attribute_is_made_before_its_first_value(world: &World) {
+    let (tenant, other) = (world.tenant(5).await, world.tenant(5).await);
+    let put = async |tenant: &Tenant, name: &str, body: Json| {
+        let path = format!("/v1/attributes/{name}");
+        let claims = Some(claims(tenant, "settings:write"));
+        world.send(Method::PUT, &path, claims, &[], &body.to_string()).await
+    };
+    let body = json!({"type": "decimal", "unit": "kWh", "description": "Main meter"});
+    let made = put(&tenant, "energy", body.clone()).await;
+    assert_eq!(made.status.as_u16(), 201, "{}", made.text);
+    let told = &made.body["attribute"];
+    assert_eq!(
+        (&told["type"], &told["unit"], &told["hot"]),
+        (&json!("decimal"), &json!("kWh"), &json!(true))
+    );
+    put(&tenant, "energy", body).await.ok();
+    let again = put(&tenant, "energy", json!({"type": "decimal", "unit": ""})).await.ok();
+    let told = &again.body["attribute"];
+    assert_eq!((&told["unit"], &told["description"]), (&json!(""), &json!("Main meter")));
+    // The first value is taken as what it was made as: 3 would have made an integer of it.
+    let three = decimal("3").unwrap();
+    world.take(tenant.id, "p", ago(5), &[("energy", Value::Decimal(three))]).await;
+    let entity = world.get(&tenant, "/v1/entities/p?consistency=strong").await.ok();
+    assert_eq!(entity.body["entity"]["attributes"]["energy"]["type"], "decimal");
+    world.get(&other, "/v1/attributes/energy?consistency=strong").await.problem(404, Some("name"), "energy");
+
+    let taken = put(&tenant, "energy", json!({"type": "float", "unit": "J"})).await;
+    taken.problem(409, None, "is registered as decimal and stays so");
+    let kept = world.get(&tenant, "/v1/attributes/energy?consistency=strong").await.ok();
+    assert_eq!(
+        (&kept.body["attribute"]["unit"], &kept.body["attribute"]["type"]),
+        (&json!(""), &json!("decimal"))
+    );
+    put(&tenant, "e", json!({"type": "number"})).await.problem(400, Some("type"), "use string, integer");
+    put(&tenant, "e", json!({"unit": "V"})).await.problem(400, Some("body"), "missing field `type`");
+    put(&tenant, &"x".repeat(256), json!({"type": "float"})).await.problem(400, Some("name"), "255");
+    let reader = Some(claims(&tenant, "query:read"));
+    let refused = world.send(Method::PUT, "/v1/attributes/e", reader, &[], "{\"type\": \"float\"}").await;
+    refused.problem(403, None, "settings:write");
 }
 
 pub(crate) async fn a_tenant_sees_and_changes_its_own_settings(world: &World) {

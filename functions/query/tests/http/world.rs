@@ -32,7 +32,7 @@ pub(crate) const PASSWORD: &str = "for-tests";
 
 pub(crate) struct World {
     pub(crate) primary: AsyncMutex<PgServer>,
-    replica: AsyncMutex<PgServer>,
+    pub(crate) replica: AsyncMutex<PgServer>,
     pub(crate) redis: Mutex<Redis>,
     replica_super: Postgres,
     pub(crate) superuser: Postgres,
@@ -211,6 +211,11 @@ impl World {
     /// Statements as the superuser.
     pub(crate) async fn execute(&self, sql: &str) {
         execute(&self.superuser, sql).await;
+    }
+
+    /// The same as the function's role.
+    pub(crate) async fn execute_as_query(&self, sql: &str) {
+        execute(&settings(self.superuser.port, "eaves_query", PASSWORD), sql).await;
     }
 
     /// Another instance of the function, with other settings; an empty one takes a setting away.

@@ -5,7 +5,7 @@ pages). To add an endpoint, write its function in the module of its subject, nam
 classes of `client.py`. What every read takes is `Demand`; what several take is checked in `_given`.
 """
 
-from .attributes import describe_attribute, list_attributes, update_attribute
+from .attributes import declare_attribute, describe_attribute, list_attributes, update_attribute
 from .entities import get_entities, get_entity, list_entities, search
 from .figures import aggregate, distribution
 from .hot import (
@@ -24,6 +24,7 @@ from .tenant import get_tenant, update_tenant
 __all__ = [
     "aggregate",
     "buckets",
+    "declare_attribute",
     "demote_attribute",
     "describe_attribute",
     "distribution",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _MOST_UNIT, _MOST_DESCRIPTION = 64, 1000
+_TYPES = ("string", "integer", "float", "decimal", "boolean", "timestamp")
 
 
 def list_attributes(
@@ -51,15 +52,35 @@ def update_attribute(
     """Sets the unit (at most 64 characters) or the description (1000) of an attribute, and returns it as it
     is now. What is not given stays, and an empty text takes it away.
 
-    The type is fixed once an attribute is registered. Needs the scope `settings:write`.
+    The type is that of its first value, or the one it was made with (`declare_attribute`). Needs the scope `settings:write`.
     """
+    body = _described(unit, description)
+    if not body:
+        raise BadInput("body", "changes nothing: give unit, description or both")
+    return Operation(Request.patch(path_of(attribute), body), _attribute)
+
+
+def declare_attribute(
+    attribute: str, type: str, *, unit: str | None = None, description: str | None = None
+) -> Operation[Attribute]:
+    """Makes an attribute with its type (`string`, `integer`, `float`, `decimal`, `boolean` or `timestamp`) before
+    its first value comes, which would decide it, and sets unit and description where they are given.
+
+    One that is there already keeps its type: `Conflict` if that is another one. Needs the scope
+    `settings:write`.
+    """
+    if type not in _TYPES:
+        raise BadInput("type", f"{type!r} is none of {', '.join(_TYPES)}")
+    body = {"type": type, **_described(unit, description)}
+    return Operation(Request.put(path_of(attribute), body), _attribute)
+
+
+def _described(unit: str | None, description: str | None) -> dict[str, str]:
     body: dict[str, str] = {}
     for field, text, most in (("unit", unit, _MOST_UNIT), ("description", description, _MOST_DESCRIPTION)):
         if text is not None:
             body[field] = checked_text(field, text, most)
-    if not body:
-        raise BadInput("body", "changes nothing: give unit, description or both")
-    return Operation(Request.patch(path_of(attribute), body), _attribute)
+    return body
 
 
 def path_of(attribute: str) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ def search(
     order: Literal["asc", "desc"] = "asc",
     limit: int | None = None,
     page_size: int = 100,
+    count: bool = False,
     on_expensive: OnExpensive | None = None,
     **asked: Unpack[Demand],
 ) -> Listing[EntityPage, Entity]:
@@ -124,6 +125,7 @@ def search(
     `sort` is `"external_id"`, or a hot attribute such as `attr("temperature")`, without which entities come
     last; else they come as they were registered. With `on_expensive="analytics"` a search that costs too
     much is read from the sources of analytics, where it may cost ten times as much, and not refused.
+    With `count` the first of `.pages()` says in `total_count` how many there are on all of them.
     """
     check_sizes(limit, page_size, _MOST_ENTITIES)
     body = _wanted(fields, cold_within)
@@ -139,7 +141,9 @@ def search(
     parameters = costly(on_expensive, **asked)
 
     def page(cursor: str | None, size: int) -> Operation[EntityPage]:
-        more = {"limit": size} if cursor is None else {"limit": size, "cursor": cursor}
+        more: dict[str, Any] = {"limit": size} if cursor is None else {"limit": size, "cursor": cursor}
+        if count and cursor is None:
+            more["count"] = True
         request = Request.post(("v1", "entities", "search"), {**body, **more}, parameters)
         return Operation(request, lambda a: EntityPage._of(a.json, metadata(a)))
 

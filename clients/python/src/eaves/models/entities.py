@@ -77,6 +77,10 @@ class EntityPage:
     entities: tuple[Entity, ...]
     next_cursor: str | None
     metadata: Metadata
+    #: How many there are on all pages, on the first page of a search with `count=True`.
+    total_count: int | None = None
+    #: False if there may be more: counting ends at 100,000.
+    total_count_exact: bool | None = None
 
     @property
     def items(self) -> tuple[Entity, ...]:
@@ -88,7 +92,15 @@ class EntityPage:
             build(Entity, e, f"entities[{i}]", metadata=metadata)
             for i, e in enumerate(listed(raw, "entities"))
         )
-        return build(cls, raw, entities=tuple(entities), metadata=metadata)
+        told = raw["metadata"]
+        return build(
+            cls,
+            raw,
+            entities=tuple(entities),
+            metadata=metadata,
+            total_count=told.get("total_count"),
+            total_count_exact=told.get("total_count_exact"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
