@@ -20,7 +20,7 @@ pub(crate) const NAMES: &[&str] = &[
     "query_entity_reads_per_s",
 ];
 
-/// Each window and each filter once: figures of what is in memory.
+/// Each window, each filter and each entity once: figures of what is in memory.
 const WARM_UP: usize = 50;
 const HOUR_US: i64 = 3_600_000_000;
 /// Entities that are asked for.
@@ -34,6 +34,7 @@ struct Asked<'a> {
     name: &'static str,
     note: String,
     n: usize,
+    warm_up: usize,
     request: &'a dyn Fn(usize) -> RequestBuilder,
     right: &'a dyn Fn(&Value) -> bool,
     sql: &'a dyn Fn(usize) -> String,
@@ -103,6 +104,7 @@ pub(crate) async fn measure(
             name: NAMES[0],
             note: format!("GET /v1/entities, {ENTITIES} in turn"),
             n: 4_000,
+            warm_up: ENTITIES as usize,
             request: &|n| get(format!("/v1/entities/{}", fleet.external_id(entity(n)))),
             right: &|a| a["entity"]["attributes"]["temperature"].is_object(),
             sql: &|n| {
@@ -117,6 +119,7 @@ pub(crate) async fn measure(
             name: NAMES[1],
             note: "POST /v1/entities/search, two attributes, about 1,200 match, a page of 100".into(),
             n: 200,
+            warm_up: WARM_UP,
             request: &|n| post("/v1/entities/search", json!({"filter": online(n)})),
             right: &|a| a["entities"].as_array().is_some_and(|e| !e.is_empty()),
             sql: &filter_sql,
@@ -125,6 +128,7 @@ pub(crate) async fn measure(
             name: NAMES[2],
             note: "POST /v1/aggregates of an attribute of all of the fleet, 1 h (3,333 values)".into(),
             n: 200,
+            warm_up: WARM_UP,
             request: &|n| aggregate(n, 1),
             right: &|a| a["groups"][0]["figures"]["count"].as_i64().is_some_and(|n| n > 0),
             sql: &|n| aggregate_sql(window(n, 1)),
@@ -133,6 +137,7 @@ pub(crate) async fn measure(
             name: NAMES[3],
             note: "the same over 24 h (80,000 values)".into(),
             n: 60,
+            warm_up: WARM_UP,
             request: &|n| aggregate(n, 24),
             right: &|a| a["groups"][0]["figures"]["count"].as_i64().is_some_and(|n| n > 0),
             sql: &|n| aggregate_sql(window(n, 24)),
@@ -141,6 +146,7 @@ pub(crate) async fn measure(
             name: NAMES[4],
             note: "the hot filter, and of 100 the latest value of an attribute that is not hot".into(),
             n: 200,
+            warm_up: WARM_UP,
             request: &|n| {
                 let fields = json!(["status", "temperature", "battery"]);
                 post(
@@ -155,6 +161,7 @@ pub(crate) async fn measure(
             name: NAMES[5],
             note: "count, avg, min, max and three percentiles of an attribute over 300 h, median".into(),
             n: 10,
+            warm_up: 10,
             request: &|n| aggregate(n, million_hours),
             right: &|a| a["groups"][0]["figures"]["count"].as_i64().is_some_and(|n| n > 0),
             sql: &|n| aggregate_sql(window(n, million_hours)),
@@ -172,7 +179,7 @@ pub(crate) async fn measure(
 
 async fn ask(asked: &Asked<'_>, plain: &Client, million: &Million) -> Result<Figure> {
     let (mut took, mut bare) = (Vec::new(), Vec::new());
-    for n in 0..WARM_UP.min(asked.n) + asked.n {
+    for n in 0..asked.warm_up + asked.n {
         let request = (asked.request)(n);
         let began = Instant::now();
         let answer = request.send().await?;
@@ -186,7 +193,7 @@ async fn ask(asked: &Asked<'_>, plain: &Client, million: &Million) -> Result<Fig
         let began = Instant::now();
         plain.simple_query(&sql).await?;
         let plain_ms = began.elapsed().as_secs_f64() * 1e3;
-        if n >= WARM_UP.min(asked.n) {
+        if n >= asked.warm_up {
             took.push(ms);
             bare.push(plain_ms);
         }

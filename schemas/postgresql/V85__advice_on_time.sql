@@ -4,11 +4,11 @@ set local role eaves_owner;
 grant create on schema public to eaves_pipeline;
 set local role eaves_pipeline;
 
--- As in V63 but for what a condition on the time is: a comparison beside the column's name.
+-- As in V63 (V72 gave it its name) but for what a condition on the time is: a comparison beside the column's name.
 -- kind: slow_statement, no_time_filter, promote_attribute, unused_index. `subject` is a statement's
 -- text, an attribute or an index; `figures` are what the advice follows from. Where
 -- pg_stat_statements is not loaded there are no statements (kind statements_off says so).
-create or replace function query_advice(p_slow_ms float8 default 200, p_least_filters int8 default 20)
+create or replace function query_advice_found(p_slow_ms float8 default 200, p_least_filters int8 default 20)
 returns table (kind text, tenant text, subject text, weight float8, figures jsonb)
 language plpgsql stable security definer
 set search_path = public, pg_temp

@@ -279,8 +279,8 @@ impl Reader {
     }
 
     /// Runs one statement that is a transaction of its own, begins as [`BEGINS`] does by itself and has its
-    /// columns first (`V82__entity_in_one.sql`). What stays longer than its time is given up on this side only:
-    /// for look-ups.
+    /// columns first (`V82__entity_in_one.sql`). Its last parameter, which is added here, says how long it may wait
+    /// for a lock, in milliseconds. What takes longer by itself is given up on this side only: for look-ups.
     async fn alone(&self, statement: Statement<'_>) -> Result<Snapshot<Vec<Row>>, ReadError> {
         let done = self.run(Sent::Alone(statement)).await?;
         done.try_map(|results| results.into_iter().next().ok_or(ReadError::Unreadable("an answer")))
@@ -326,8 +326,12 @@ impl Reader {
                         send(client, begin, awaited, statements, self.most_bytes).await?;
                     (Ages::of(&ages)?, value, reached)
                 }
-                Sent::Alone(statement) => {
-                    let found = rows(client, statement, &AtomicUsize::new(self.most_bytes)).await?;
+                Sent::Alone(Statement { sql, parameters }) => {
+                    let ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+                    let mut parameters: Vec<Parameter<'_>> = parameters.to_vec();
+                    parameters.push((&ms, Type::INT4));
+                    let statement = Statement { sql, parameters: &parameters };
+                    let found = rows(client, &statement, &AtomicUsize::new(self.most_bytes)).await?;
                     let found = found.ok_or(ReadError::TooLarge(self.most_bytes))?;
                     (Ages::of(&found)?, vec![found], None)
                 }

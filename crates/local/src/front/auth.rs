@@ -11,6 +11,7 @@ pub use super::issuer::{AUDIENCE, Claims, ISSUER, Issuer, Kind, keys_file};
 use anyhow::{Context as _, Result};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -71,9 +72,24 @@ struct Watched {
     version: Option<(SystemTime, u64)>,
 }
 
+/// A token that held when it was checked, and until when it does.
+#[derive(Clone)]
+struct Held {
+    /// By these keys, and by no others.
+    keys: Arc<Keys>,
+    authorized: Arc<Authorized>,
+    /// Seconds since 1970.
+    until: f64,
+}
+
+/// Most tokens that are remembered.
+const REMEMBERED: usize = 1_000;
+
 /// Verifies tokens against an issuer's public keys.
 pub struct Authorizer {
     keys: Mutex<(Arc<Keys>, Option<Watched>)>,
+    /// Tokens that hold: a client sends the same one with each request.
+    held: Cache<String, Held>,
     issuer: String,
     audience: String,
 }
@@ -112,7 +128,8 @@ impl Authorizer {
     /// Takes tokens of `issuer` for `audience` signed with one of `keys`.
     pub fn new(keys: &JwkSet, issuer: &str, audience: &str) -> Result<Self> {
         let keys = Mutex::new((Arc::new(Keys::of(keys)?), None));
-        Ok(Self { keys, issuer: issuer.into(), audience: audience.into() })
+        let held = Cache::new(REMEMBERED);
+        Ok(Self { keys, held, issuer: issuer.into(), audience: audience.into() })
     }
 
     /// The same with the keys in a file. When it changes, the next token meets the new keys.
@@ -121,7 +138,8 @@ impl Authorizer {
         let keys = watched.changed().with_context(|| format!("read the keys in {}", file.display()))?;
         let keys = keys.with_context(|| format!("{} has no keys", file.display()))?;
         let keys = Mutex::new((Arc::new(keys), Some(watched)));
-        Ok(Self { keys, issuer: issuer.into(), audience: audience.into() })
+        let held = Cache::new(REMEMBERED);
+        Ok(Self { keys, held, issuer: issuer.into(), audience: audience.into() })
     }
 
     fn keys(&self) -> Arc<Keys> {
@@ -155,17 +173,21 @@ impl Authorizer {
     }
 
     /// Verifies the value of an `Authorization` header.
-    pub fn check(&self, header: Option<&str>) -> Result<Authorized, Denied> {
+    pub fn check(&self, header: Option<&str>) -> Result<Arc<Authorized>, Denied> {
         let token = header.map(str::trim).filter(|h| !h.is_empty()).ok_or(Denied::Missing)?;
         let token = match token.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
             Some(_) => return Err(Denied::Missing),
             None => token,
         };
+        let keys = self.keys();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        if let Some(held) = self.held.get(token).filter(|h| Arc::ptr_eq(&h.keys, &keys) && now < h.until) {
+            return Ok(held.authorized);
+        }
         let invalid = |why: &str| Denied::Invalid(why.to_owned());
         let head = jsonwebtoken::decode_header(token).map_err(|_| invalid("the token is no JWT"))?;
         let kid = head.kid.ok_or_else(|| invalid("the token names no key"))?;
-        let keys = self.keys();
         let key = keys.all.iter().find(|known| known.id == kid);
         let key = key.ok_or_else(|| invalid("the token's key is not known"))?;
         if head.alg != key.algorithm {
@@ -174,12 +196,14 @@ impl Authorizer {
         let data =
             jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &self.validation(key.algorithm));
         let claims = data.map_err(|e| invalid(reason(e.kind())))?.claims;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if claims.get("iat").is_some_and(|iat| iat.as_f64().is_none_or(|iat| iat > now as f64)) {
+        if claims.get("iat").is_some_and(|iat| iat.as_f64().is_none_or(|iat| iat > now)) {
             return Err(invalid("the token was made in the future"));
         }
+        let until = claims.get("exp").and_then(Value::as_f64).unwrap_or_default();
         let claims = claims.into_iter().map(|(name, value)| (name, claim_text(&value))).collect();
-        Ok(Authorized { claims })
+        let authorized = Arc::new(Authorized { claims });
+        self.held.insert(token.to_owned(), Held { keys, authorized: Arc::clone(&authorized), until });
+        Ok(authorized)
     }
 }
 
@@ -249,7 +273,7 @@ mod tests {
             jsonwebtoken::encode(&header, claims, self.issuer.key()).unwrap()
         }
 
-        fn check(&self, token: &str) -> Result<Authorized, Denied> {
+        fn check(&self, token: &str) -> Result<Arc<Authorized>, Denied> {
             self.authorizer.check(Some(&format!("Bearer {token}")))
         }
 
@@ -281,6 +305,28 @@ mod tests {
         assert!(world.authorizer.check(Some(&token)).is_ok(), "also without the scheme");
         assert_eq!(world.authorizer.check(Some("Basic dXNlcjpwYXNz")), Err(Denied::Missing));
         assert_eq!(world.authorizer.check(None), Err(Denied::Missing));
+    }
+
+    #[test]
+    fn a_token_that_held_is_held_no_longer_than_its_time_and_its_keys() {
+        let world = world();
+        let short = now() + 2;
+        let token =
+            world.sign(Some(world.issuer.kid()), &json!({"iss": ISSUER, "aud": AUDIENCE, "exp": short}));
+        let mut taken = 0;
+        while world.check(&token).is_ok() {
+            taken += 1;
+            assert!(now() < short + 1, "it has expired");
+        }
+        assert!(taken > 1, "taken again and again");
+        world.denied(&token, "expired");
+
+        let token = world.sign(Some(world.issuer.kid()), &good());
+        world.check(&token).unwrap();
+        world.check(&token).unwrap();
+        let other = self::world().issuer.jwks();
+        world.authorizer.keys.lock().unwrap().0 = Arc::new(Keys::of(&other).unwrap());
+        world.denied(&token, "not known");
     }
 
     #[test]

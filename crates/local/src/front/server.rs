@@ -163,7 +163,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr
         address,
         port: shared.port,
         request_id: &request_id,
-        authorized: authorized.as_ref(),
+        authorized: authorized.as_deref(),
         route: &route,
     };
     let event = Bytes::from(event::encode(&parts, &body, caller).to_string());

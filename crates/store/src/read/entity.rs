@@ -93,9 +93,6 @@ impl Reader {
             let done = self.unit(Some(tenant), &[Statement { sql: ENTITY, parameters: &parameters }]).await?;
             return done.try_map(|results| results.iter().flatten().next().map(entity_row).transpose());
         }
-        let limit = i32::try_from(self.limit.as_millis()).unwrap_or(i32::MAX);
-        let [tenant, name] = parameters;
-        let parameters = [tenant, name, (&limit, Type::INT4)];
         let done = self.alone(Statement { sql: ENTITY_ALONE, parameters: &parameters }).await?;
         done.try_map(|rows| {
             let Some(row) = rows.first() else { return Ok(None) };
