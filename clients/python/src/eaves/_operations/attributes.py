@@ -52,7 +52,8 @@ def update_attribute(
     """Sets the unit (at most 64 characters) or the description (1000) of an attribute, and returns it as it
     is now. What is not given stays, and an empty text takes it away.
 
-    The type is that of its first value, or the one it was made with (`declare_attribute`). Needs the scope `settings:write`.
+    The type is that of its first value, or the one it was made with (`declare_attribute`). Needs the
+    scope `settings:write`.
     """
     body = _described(unit, description)
     if not body:
@@ -63,8 +64,9 @@ def update_attribute(
 def declare_attribute(
     attribute: str, type: str, *, unit: str | None = None, description: str | None = None
 ) -> Operation[Attribute]:
-    """Makes an attribute with its type (`string`, `integer`, `float`, `decimal`, `boolean` or `timestamp`) before
-    its first value comes, which would decide it, and sets unit and description where they are given.
+    """Makes an attribute with its type (`string`, `integer`, `float`, `decimal`, `boolean` or
+    `timestamp`) before its first value comes, which would decide it, and sets unit and description where
+    they are given.
 
     One that is there already keeps its type: `Conflict` if that is another one. Needs the scope
     `settings:write`.
