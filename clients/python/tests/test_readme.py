@@ -54,7 +54,7 @@ def test_the_examples_of_the_readme_run(
     assert "[0].observed_at: '2026-03-01T12:00:00' is not an RFC 3339 time with a zone" in said[8]
     assert "temperature float True" in said[9]
     assert "0 rows could be sent again" in said[9]
-    assert said[10] == "°C At the bearing\n30d:quarantine reject\n"
+    assert said[10] == "°C At the bearing\ndecimal\n30d:quarantine reject\n"
     assert len(said) == 11
 
 
