@@ -18,8 +18,9 @@ export RUSTFLAGS
 # same, and a folder that leads to this checkout's own, for one checkout at a time.
 export SOURCE_DATE_EPOCH=315532800
 fixed=/tmp/eaves-build
-mkdir -p -m 700 "$fixed"
-if [ -O "$fixed" ]; then
+mkdir -m 700 "$fixed" 2>/dev/null || true
+owner=$(stat -c %u "$fixed" 2>/dev/null || stat -f %u "$fixed")
+if [ "$owner" = "$(id -u)" ]; then
   if command -v flock >/dev/null 2>&1; then
     exec 9>"$fixed/lock"
     flock 9
