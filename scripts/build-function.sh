@@ -19,7 +19,7 @@ export RUSTFLAGS
 export SOURCE_DATE_EPOCH=315532800
 fixed=/tmp/eaves-build
 mkdir -m 700 "$fixed" 2>/dev/null || true
-owner=$(stat -c %u "$fixed" 2>/dev/null || stat -f %u "$fixed")
+owner=$(stat -c %u "$fixed" 2>/dev/null || stat -f %u "$fixed" 2>/dev/null || true)
 if [ "$owner" = "$(id -u)" ]; then
   if command -v flock >/dev/null 2>&1; then
     exec 9>"$fixed/lock"
@@ -29,7 +29,7 @@ if [ "$owner" = "$(id -u)" ]; then
   ln -sfn "$PWD/target" "$fixed/target"
   export CARGO_TARGET_DIR="$fixed/target" CARGO_ZIGBUILD_CACHE_DIR="$fixed/zig"
 else
-  echo "$fixed is somebody else's: what is built cannot be compared with builds elsewhere" >&2
+  echo "$fixed cannot be had or is somebody else's: what is built cannot be compared with builds elsewhere" >&2
 fi
 # With line tables a function is larger than the 250 MiB that Lambda takes; names stay in backtraces.
 export CARGO_PROFILE_RELEASE_DEBUG=none

@@ -70,8 +70,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Add { tenant, attribute, value_type, unit, description, data } => {
             check_name("attribute", &attribute).map_err(|e| anyhow!(e.message))?;
             for (what, text, most) in [("unit", &unit, 64), ("description", &description, 1000)] {
-                if text.as_ref().is_some_and(|t| t.chars().count() > most || t.contains('\0')) {
-                    bail!("--{what} has more than {most} characters, or a U+0000");
+                // As over HTTP.
+                let control = |c: char| c.is_control() && c != '\n';
+                if text.as_ref().is_some_and(|t| t.chars().count() > most || t.contains(control)) {
+                    bail!("--{what} has more than {most} characters, or control characters");
                 }
             }
             let target = Target::find(&data)?;

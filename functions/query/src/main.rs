@@ -9,10 +9,6 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use std::sync::Arc;
 use tower::Service as _;
 
-/// An answer is made of many small texts: the C library's allocator took a quarter of a read's time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// On one thread: an instance has one request at a time, most of which is waiting, and handing it from thread
 /// to thread costs more than there is to share.
 #[tokio::main(flavor = "current_thread")]
