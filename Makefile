@@ -24,6 +24,7 @@ demo: build ## start the platform, play a fleet into Kinesis, ask queries (KEEP=
 
 test: build ## set up and pass all tests
 	@$(CARGO) test --workspace --locked -- --quiet
+	@cd plugins && $(CARGO) test --workspace --locked --quiet
 	@scripts/test-python.sh
 	@scripts/test-api.sh
 
@@ -37,7 +38,7 @@ lint: ## formatting, clippy, licences, Terraform, the SAM template, settings, pe
 bench: setup ## measure (ONLY=name,name for some; KEEP=folder keeps the million entities); writes target/bench.json and benches/RESULTS.md
 	@$(CARGO) build --release --workspace --bins --locked
 	@$(MAKE) --no-print-directory plugins
-	@$(MAKE) --no-print-directory bench-extism || echo 'bench: Extism could not be built: a native check is the baseline instead'
+	@$(MAKE) --no-print-directory bench-extism
 	@target/release/eaves-bench $(if $(ONLY),--only $(ONLY)) $(if $(KEEP),--keep $(KEEP)) $(if $(PERCENT),--percent $(PERCENT))
 
 # The same rules under Extism, with the wasmtime that it brings: built here and nowhere else.

@@ -37,7 +37,8 @@ code() {
 
   step "clippy, warnings denied"
   cargo clippy --workspace --all-targets --locked -- -D warnings
-  (cd plugins && cargo clippy --workspace --target wasm32-unknown-unknown --locked -- -D warnings)
+  (cd plugins && cargo clippy --workspace --target wasm32-unknown-unknown --locked -- -D warnings &&
+    cargo clippy --workspace --all-targets --locked -- -D warnings)
 }
 
 deployment() {
