@@ -250,14 +250,34 @@ async fn times(server: Arc<Server>) {
     }
 }
 
+/// By the seeds' function, and by the one that answers searches, whole and page by page.
 async fn found(db: &Database, filter: &str) -> String {
-    let sql = format!(
-        "begin; select set_config('app.current_tenant_id', '{}', true);
-         select '=' || coalesce(string_agg(external_id, '' order by external_id), '') from find_entities_by_attributes('{filter}', null, 0, 1000);
-         commit",
-        db.acme
+    let rows = async |of: &str| {
+        let sql = format!(
+            "begin; select set_config('app.current_tenant_id', '{}', true);
+             select '=' || coalesce(string_agg(external_id, '' order by external_id), '') from {of};
+             commit",
+            db.acme
+        );
+        text(&db.sql, &sql).await.split_once('=').unwrap().1.to_owned()
+    };
+    let found = rows(&format!("find_entities_by_attributes('{filter}', null, 0, 1000)")).await;
+    let search = |after: &str, limit: u32| {
+        format!("search_entities('{filter}', null, null, 'registered', null, false, {after}, null, {limit})")
+    };
+    assert_eq!(rows(&search("0", 1000)).await, found, "{filter}");
+    let paged = format!(
+        "(with recursive pages as (
+            (select entity_id, external_id from {first})
+            union all
+            select n.entity_id, n.external_id from pages p
+            cross join lateral {next} n where p.entity_id is not null
+          ) select external_id from pages) p",
+        first = search("0", 1),
+        next = search("p.entity_id", 1)
     );
-    text(&db.sql, &sql).await.split_once('=').unwrap().1.to_owned()
+    assert_eq!(rows(&paged).await, found, "page by page: {filter}");
+    found
 }
 
 /// Values come in, early and late, the choice changes, parts of it are carried out in between: whenever one

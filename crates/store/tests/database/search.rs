@@ -51,6 +51,11 @@ async fn filters(server: Arc<Server>) {
             "select coalesce(string_agg(external_id, ''), '') from find_entities_by_attributes('{filter}')"
         );
         assert_eq!(text(&client, &sql).await, expected, "{filter}");
+        let sql = format!(
+            "select coalesce(string_agg(external_id, ''), '')
+             from search_entities('{filter}', null, null, 'registered', null, false, 0, null, 100)"
+        );
+        assert_eq!(text(&client, &sql).await, expected, "{filter}");
     };
     check(r#"{}"#, "abcd").await;
     check(r#"{"attribute":"status","eq":"online"}"#, "ab").await;
@@ -67,6 +72,12 @@ async fn filters(server: Arc<Server>) {
     check(r#"{"attribute":"seen","eq":"2026-01-01T01:00:00+01:00"}"#, "a").await;
     check(r#"{"attribute":"status","exists":false}"#, "d").await;
     check(r#"{"and":[{"attribute":"status","eq":"online"},{"attribute":"temp","gt":25}]}"#, "b").await;
+    check(r#"{"and":[{"attribute":"status","eq":"online"},{"attribute":"temp","eq":30}]}"#, "b").await;
+    check(r#"{"and":[{"attribute":"temp","eq":30.000},{"attribute":"temp","eq":30}]}"#, "bd").await;
+    check(r#"{"and":[{"attribute":"temp","eq":30},{"attribute":"temp","eq":20.5}]}"#, "").await;
+    check(r#"{"and":[{"attribute":"ok","eq":true},{"attribute":"seen","eq":"2026-01-01T00:00:00Z"}]}"#, "a")
+        .await;
+    check(r#"{"and":[{"attribute":"n","eq":2,"lt":3},{"attribute":"ok","eq":false}]}"#, "b").await;
     check(r#"{"or":[{"attribute":"ok","eq":true},{"not":{"attribute":"status","exists":true}}]}"#, "ad")
         .await;
     // Pages.
@@ -101,8 +112,11 @@ async fn bad_filters(server: Arc<Server>) {
         ("[]", "EV004"),
         (&deep, "EV005"),
     ] {
-        let sql = format!("select from find_entities_by_attributes('{filter}')");
-        assert_eq!(refused(&client, &sql).await, code, "{filter}");
+        let search =
+            format!("search_entities('{filter}', null, null, 'registered', null, false, 0, null, 100)");
+        for function in [format!("find_entities_by_attributes('{filter}')"), search] {
+            assert_eq!(refused(&client, &format!("select from {function}")).await, code, "{function}");
+        }
     }
 }
 
@@ -158,6 +172,23 @@ async fn uses_the_index(server: Arc<Server>) {
         .unwrap();
     let sql = r#"select count(*) from find_entities_by_attributes('{"attribute":"status","eq":"v77"}')"#;
     assert_eq!(text(&client, sql).await, "10");
+    // So does the plan that a connection keeps, whatever value comes, and what is read is what is found.
+    let search = |value: &str| {
+        format!(
+            r#"select count(*) from search_entities('{{"attribute":"status","eq":"{value}"}}', null, null, 'registered',
+               null, false, 0, null, 100)"#
+        )
+    };
+    let read = "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) from pg_stat_xact_user_tables
+                where relname ~ '^entity_jsonb_p'";
+    for value in 70..90 {
+        client.batch_execute("begin").await.unwrap();
+        let before: u64 = text(&client, read).await.parse().unwrap();
+        assert_eq!(text(&client, &search(&format!("v{value}"))).await, "10");
+        let touched = text(&client, read).await.parse::<u64>().unwrap() - before;
+        client.batch_execute("commit").await.unwrap();
+        assert!(touched <= 10, "{touched} rows were read for 10");
+    }
     drop(client);
     crate::support::until("a scan of the index", async || db.one(scans).await != "0").await;
 }
