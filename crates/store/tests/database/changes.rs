@@ -12,6 +12,7 @@ use std::time::Duration;
 pub fn add(suite: &mut Suite) {
     suite.test("changes::history_is_filled_in_before_queries_see_it", filled);
     suite.test("changes::a_demoted_attribute_leaves_the_rows", demoted);
+    suite.test("changes::attributes_that_become_hot_together_are_filled_in_together", together);
     suite.test("changes::a_fill_that_is_killed_goes_on_where_it_was", killed);
     suite.test("changes::live_and_late_values_win_during_a_fill", live);
     suite.test("changes::a_search_during_a_fill_is_that_of_a_full_projection", searched);
@@ -95,6 +96,57 @@ async fn filled(server: Arc<Server>) {
     let as_other = format!("begin; select set_config('app.current_tenant_id', '{}', true)", db.other);
     query.batch_execute(&as_other).await.unwrap();
     assert_eq!(text(&query, "select count(*) from hot_changes").await, "0");
+}
+
+async fn together(server: Arc<Server>) {
+    let db = database(&server).await;
+    let mut w = db.writer("s").await;
+    let (a, b) = (w.attribute("a", ValueType::Integer).await, w.attribute("b", ValueType::String).await);
+    let c = w.attribute("c", ValueType::Float).await;
+    let mut points = Vec::new();
+    let mut entities = Vec::new();
+    for n in 0..8_i64 {
+        let e = w.entity(&format!("e{n}")).await;
+        entities.push(e);
+        // Each attribute has entities without it, and e7 has none of the first two.
+        if n < 6 {
+            points.extend([w.point(e, a, n + 1, Value::Integer(n)), w.point(e, a, 0, Value::Integer(-1))]);
+        }
+        if (4..7).contains(&n) {
+            points.push(w.point(e, b, 3, Value::String("x".into())));
+        }
+        points.push(w.point(e, c, 1, Value::Float(0.5)));
+    }
+    w.commit(1, &points[..9], &[]).await.unwrap();
+    db.drain().await;
+    w.commit(2, &points[9..], &[]).await.unwrap();
+    for name in ["a", "b"] {
+        assert_eq!(request(&db, db.acme, name, true).await, Decided::Filling);
+    }
+    let flusher = db.flusher().await;
+    let step = flusher.hot_step(3, NOW).await.unwrap().unwrap();
+    assert_eq!((step.entities, step.rows, step.done), (3, 3, false));
+    // One that is asked for later has its own way to go.
+    assert_eq!(request(&db, db.acme, "c", true).await, Decided::Filling);
+    // A live value is newer than what is filled in after it, and an early one older.
+    let live = [w.hot(entities[4], 9, r#"{"a":40}"#), w.hot(entities[5], 1, r#"{"a":50}"#)];
+    let points =
+        [w.point(entities[4], a, 9, Value::Integer(40)), w.point(entities[5], a, 1, Value::Integer(50))];
+    w.commit(3, &points, &live).await.unwrap();
+    let admin = db.admin().await;
+    let so_far: Vec<_> = admin.hot_changes(db.acme).await.unwrap().into_iter().map(|c| c.entities).collect();
+    assert_eq!(so_far, [0, 3, 3]);
+    // The row of each of e3 to e6 is written once for both, that of all eight for the third.
+    assert_eq!(through(&flusher).await, 4 + 8);
+    let changes = admin.hot_changes(db.acme).await.unwrap();
+    let told: Vec<_> = changes.iter().map(|c| (c.state.as_str(), c.entities, c.of_entities)).collect();
+    assert_eq!(told, [("done", 8, Some(8)); 3]);
+    let all = found(&db, r#"{"attribute":"c","exists":true}"#).await.unwrap();
+    assert_eq!(all[0], r#"e0 {"a": 0, "c": 0.5}"#);
+    assert_eq!(all[4], r#"e4 {"a": 40, "b": "x", "c": 0.5}"#);
+    assert_eq!(all[5], r#"e5 {"a": 5, "b": "x", "c": 0.5}"#);
+    assert_eq!(all[7], r#"e7 {"c": 0.5}"#);
+    assert_eq!(admin.hot_verify(db.acme, EntityId(0), 1000, false).await.unwrap().found, 0);
 }
 
 async fn demoted(server: Arc<Server>) {
