@@ -97,7 +97,14 @@ async fn bench() -> Result<()> {
         figures.extend(outcome?);
     }
     if [hot::NAMES, queries::NAMES, live::NAMES].iter().any(|names| wanted(names)) {
-        figures.extend(large(keep, percent, &wanted).await?);
+        let outcome = large(keep, percent, &wanted, &mut figures).await;
+        if let Err(e) = outcome {
+            // What was measured before took minutes to load.
+            if !figures.is_empty() {
+                results::publish(&figures)?;
+            }
+            return Err(e);
+        }
     }
     figures.retain(|f| wanted(&[f.name]));
     results::publish(&figures)
@@ -154,7 +161,8 @@ async fn large(
     keep: Option<PathBuf>,
     percent: u32,
     wanted: &impl Fn(&[&str]) -> bool,
-) -> Result<Vec<Figure>> {
+    figures: &mut Vec<Figure>,
+) -> Result<()> {
     let mut options = keep.map_or_else(Options::ephemeral, Options::new);
     options.olap_pause = None;
     // Each works on one request at a time: more than there are cores would take turns, each with a memory of its own.
@@ -165,17 +173,16 @@ async fn large(
     let outcome = async {
         let million = million::Million::find_or_load(&rig, percent).await.context("a million entities")?;
         rig.settled().await?;
-        let mut figures = Vec::new();
         if wanted(queries::NAMES) {
-            figures.extend(queries::measure(&rig, &million, wanted).await?);
+            queries::measure(&rig, &million, wanted, figures).await?;
         }
         if wanted(hot::NAMES) {
-            figures.extend(hot::measure(&rig, &million, wanted).await?);
+            hot::measure(&rig, &million, wanted, figures).await?;
         }
         if wanted(live::NAMES) {
             figures.push(live::measure(&rig, &million).await?);
         }
-        anyhow::Ok(figures)
+        anyhow::Ok(())
     }
     .await;
     rig.stop().await;

@@ -44,7 +44,8 @@ pub(crate) async fn measure(
     rig: &Rig,
     million: &Million,
     wanted: &impl Fn(&[&str]) -> bool,
-) -> Result<Vec<Figure>> {
+    figures: &mut Vec<Figure>,
+) -> Result<()> {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
     let fleet = million.fleet();
     let token = rig.token(&fleet.name).await?;
@@ -167,14 +168,13 @@ pub(crate) async fn measure(
             sql: &|n| aggregate_sql(window(n, million_hours)),
         },
     ];
-    let mut figures = Vec::new();
     for asked in all.iter().filter(|a| wanted(&[a.name])) {
         figures.push(ask(asked, &plain, million).await?);
     }
     if wanted(&[NAMES[6]]) {
         figures.push(reads(&http, &url, &token, fleet, million).await?);
     }
-    Ok(figures)
+    Ok(())
 }
 
 async fn ask(asked: &Asked<'_>, plain: &Client, million: &Million) -> Result<Figure> {

@@ -67,7 +67,7 @@ fn main() -> Result<(), extism::Error> {
     let mut args = std::env::args().skip(1);
     let mut next = || args.next().ok_or_else(|| extism::Error::msg("usage: <guest.wasm> <settings> <calls>"));
     let (guest, settings, calls) = (next()?, next()?, next()?.parse::<usize>()?);
-    let manifest = Manifest::new([Wasm::file(guest)]);
+    let manifest = Manifest::new([Wasm::data(std::fs::read(guest)?)]);
     let compiled = CompiledPlugin::new(PluginBuilder::new(manifest).with_wasi(false))?;
     let batch = batch(&settings);
     let mut times = Vec::with_capacity(calls);
