@@ -101,6 +101,10 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|a| a == "plugin") && args.next().is_some_and(|a| a == "compile-worker") {
         return eaves_plugin_host::compile_worker();
     }
+    // Nor does what runs a tenant's plugin hold anything.
+    if eaves_plugin_host::RunnerCommand::is_meant() {
+        return eaves_plugin_host::run_plugins();
+    }
     let cli = Cli::parse();
     eaves_telemetry::init_for_people("eaves");
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

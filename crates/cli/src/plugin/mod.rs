@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use eaves_model::TenantId;
 use eaves_plugin_host::worker::WorkerLimits;
-use eaves_plugin_host::{Host, HostConfig};
+use eaves_plugin_host::{Host, HostConfig, RunnerCommand};
 use eaves_registry::Registry;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -185,7 +185,8 @@ async fn push(args: Push) -> Result<()> {
         args.name.unwrap_or_else(|| plugin.describe().name.clone()),
         args.version.unwrap_or_else(|| plugin.describe().version.clone()),
     );
-    let pushed = registry.push(tenant, &name, &version, wasm, artefact).await?;
+    let schema = &plugin.describe().settings_schema;
+    let pushed = registry.push_described(tenant, (&name, &version), wasm, artefact, schema).await?;
     out::line(format!("Pushed {name} {version} ({}).", &pushed.digest[..12]))?;
     if args.activate {
         registry.activate(tenant, &name, &pushed.digest, &settings).await?;
@@ -213,7 +214,9 @@ async fn open(of: &Of) -> Result<(Registry, TenantId, Host)> {
     let target = Target::find(&of.data)?;
     let tenant = tenant::find(&target, &of.tenant).await?;
     let settings = eaves_settings::Registry::read(&target.vars("eaves_admin"))?;
-    let host = Host::new(HostConfig::new(settings.signing_key.expose())?)?;
+    // What is asked is a tenant's code, and this process holds an operator's credentials.
+    let config = HostConfig::new(settings.signing_key.expose())?;
+    let host = Host::isolated(config, RunnerCommand::this_program()?)?;
     let registry = Registry::connect(&target.aws().await, &settings).await?;
     Ok((registry, tenant, host))
 }
