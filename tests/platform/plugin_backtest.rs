@@ -1,7 +1,7 @@
 //! Backtests that are disturbed, bounded, or need what was before.
 
 use crate::plugin_life::{MOODY, PROMOTER, level, put_in_force, refused, send_until, upload};
-use crate::world::{World, at};
+use crate::world::{Answer, World, at, said};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
@@ -80,6 +80,70 @@ pub(crate) async fn a_cancelled_one_stops(w: &World) -> Result<()> {
     let id = whole["id"].as_str().context("id")?;
     let late = w.admin(t, "POST", &format!("/v1/plugins/limits/backtest/{id}/cancel"), Value::Null).await?;
     ensure!(late.json["state"] == "done", "{} {}", late.status, late.text);
+    Ok(())
+}
+
+/// Two administrators and a third one ask at once, each of another plugin: two backtests run, and the third is
+/// told what to wait for. Who asks, and who cancels, is in the trail.
+pub(crate) async fn a_tenant_has_two_at_once_over_all_its_plugins(w: &World) -> Result<()> {
+    let (t, other) = ("backtest-many", "backtest-few");
+    tenant_with_history(w, t).await?;
+    for plugin in ["more", "most"] {
+        upload(w, t, MOODY, plugin, "1.0.0").await?;
+    }
+    let body =
+        json!({"version": "1.0.0", "from": at(-60), "to": at(3600), "max_values_per_s": 1, "why": "why not"});
+    let ask = async |plugin: &'static str| -> Result<(&'static str, Answer)> {
+        let path = format!("/v1/plugins/{plugin}/backtest");
+        Ok((plugin, w.admin(t, "POST", &path, body.clone()).await?))
+    };
+    let (a, b, c) = tokio::join!(ask("limits"), ask("more"), ask("most"));
+    let (taken, refused): (Vec<_>, Vec<_>) = [a?, b?, c?].into_iter().partition(|(_, a)| a.status == 202);
+    ensure!(taken.len() == 2, "{:?}", refused.iter().map(|(_, a)| &a.text).collect::<Vec<_>>());
+    let (waiting, told) = refused.first().context("a third one")?;
+    ensure!(told.status == 429 && told.json["type"] == "/docs#too-many-backtests", "{}", told.text);
+    let detail = told.json["detail"].as_str().unwrap_or_default();
+    ensure!(detail.contains("the tenant has 2 backtests under way"), "{detail}");
+    let wait: u64 = told.header("retry-after")?.parse()?;
+    ensure!((1..=60).contains(&wait), "{wait}");
+
+    // Nobody else waits for that.
+    w.execute(&format!("select tenant_create('{other}', false, 64)")).await?;
+    upload(w, other, MOODY, "limits", "1.0.0").await?;
+    let id = self::ask(w, other, 250_000).await?;
+    done(w, other, "limits", &id).await?;
+
+    // When one has stopped, the next one has its place.
+    let (plugin, job) = taken.first().context("one that runs")?;
+    let id = job.json["id"].as_str().context("id")?;
+    let args = ["plugin", "backtest", "--tenant", t, "--name", *plugin, "--cancel", id];
+    let cancelled = w.eaves(&[&args[..], &["--why", "the wrong one"]].concat(), "").await?;
+    ensure!(cancelled.status.success(), "{}", said(&cancelled));
+    let next = std::sync::Mutex::new(None);
+    w.until(30, "the place of the cancelled one", || async {
+        let (_, answer) = ask(*waiting).await?;
+        ensure!(matches!(answer.status, 202 | 429), "{} {}", answer.status, answer.text);
+        let good = answer.status == 202;
+        *next.lock().map_err(|_| anyhow::anyhow!("poisoned"))? = good.then_some(answer);
+        Ok(good)
+    })
+    .await?;
+    let audit = w.admin(t, "GET", &format!("/v1/plugins/{plugin}/audit"), Value::Null).await?.json;
+    for (n, action, why) in [(0, "backtest_cancel", "the wrong one"), (1, "backtest", "why not")] {
+        let entry = &audit["entries"][n];
+        ensure!(entry["action"] == action && entry["why"] == why && entry["by"] != "", "{audit}");
+        ensure!(entry["version"] == "1.0.0" && entry["digest"] == audit["entries"][2]["digest"], "{audit}");
+    }
+
+    let next = next.into_inner().ok().flatten().context("the next one")?;
+    for (plugin, answer) in [(*waiting, &next), (taken[1].0, &taken[1].1)] {
+        let id = answer.json["id"].as_str().context("id")?;
+        let path = format!("/v1/plugins/{plugin}/backtest/{id}/cancel");
+        let wrong = w.admin(t, "POST", &path, json!({"reason": "unknown field"})).await?;
+        ensure!(wrong.status == 400 && wrong.json["field"] == "reason", "{} {}", wrong.status, wrong.text);
+        let cancelled = w.admin(t, "POST", &path, Value::Null).await?;
+        ensure!(cancelled.json["state"] == "cancelled", "{} {}", cancelled.status, cancelled.text);
+    }
     Ok(())
 }
 

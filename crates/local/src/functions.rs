@@ -20,6 +20,10 @@ const NAMES: [&str; 7] = [
     "eaves-plugin-admin",
 ];
 
+/// Instances of plugin-admin, which a backtest has for itself: as many as there may be backtests at once
+/// (`PLATFORM_BACKTESTS` in `eaves-registry`), and two for uploads and activations meanwhile.
+const PLUGIN_ADMINS: usize = 6 + 2;
+
 /// The running functions.
 pub(crate) struct Functions {
     pub(crate) ingest: FunctionHost,
@@ -83,7 +87,7 @@ impl Functions {
             start(config("eaves-maintain", "eaves_flush", maintain, 300, 1)),
             start(config("eaves-hot-projection", "eaves_query", hot, 300, 1)),
             start(config("eaves-olap-load", "eaves_olap", olap, 300, 1)),
-            start(config("eaves-plugin-admin", "eaves_query", admin, 900, 3)),
+            start(config("eaves-plugin-admin", "eaves_query", admin, 900, PLUGIN_ADMINS)),
         );
         let plugin_admin = plugin_admin?;
         invoke.serve(vec![plugin_admin.clone()]);

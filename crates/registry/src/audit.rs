@@ -13,7 +13,7 @@ pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
     /// `upload`, `check`, `refuse`, `activate`, `shadow`, `shadow_end`, `rollback`,
-    /// `deactivate`, `policy`, `recompile` or `recompile_failed`.
+    /// `deactivate`, `policy`, `recompile`, `recompile_failed`, `backtest` or `backtest_cancel`.
     pub action: String,
     /// Who: the subject of the token, or the operator.
     pub by: String,
@@ -48,6 +48,11 @@ impl AuditEntry {
 
     pub(crate) fn about(mut self, name: &str, version: &str, digest: &str) -> Self {
         (self.name, self.version, self.digest) = (name.into(), version.into(), digest.into());
+        self
+    }
+
+    pub(crate) fn with_settings(mut self, digest: &str) -> Self {
+        self.settings_digest = digest.into();
         self
     }
 

@@ -2,12 +2,11 @@
 //! states, the settings and the audit trail.
 
 use crate::error::table;
+use crate::in_force::Item;
 use crate::registry::{Registry, check_settings, sha256};
-use crate::rows::{self, ACTIVE, Reader};
+use crate::rows::{self, Reader};
 use crate::version::{Activation, OnFailure, Pointer, Version, VersionState};
-use crate::{AuditEntry, RegistryError};
-use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem, Update};
+use crate::{AuditEntry, RegistryError, TenantPolicy};
 use eaves_model::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -55,8 +54,9 @@ impl Registry {
         wanted: &Wanted<'_>,
         change: &Change<'_>,
     ) -> Result<Pointer, RegistryError> {
-        let before = self.seen(tenant, change).await?;
-        let (mut activation, settings_row) = self.prepare(tenant, wanted, change, &before).await?;
+        let (before, policy) = self.seen(tenant, change).await?;
+        let seen = (&before, &policy);
+        let (mut activation, settings_row) = self.prepare(tenant, wanted, change, seen).await?;
         // The same version with the same settings again (after it was compiled anew) does not
         // hide what there was before it.
         let again = before.active.as_ref().filter(|a| same(a, &activation));
@@ -71,12 +71,13 @@ impl Registry {
             shadow: if promoted { None } else { before.shadow.clone() },
             last_good,
             active: Some(activation.clone()),
-            ms_per_1000: self.policy(tenant).await?.ms_per_1000,
+            ..before.clone()
         };
         let mut items = vec![Item::Put(rows::row(tenant, rows::activation_key(after.revision), &activation))];
         items.extend(settings_row.map(Item::Put));
         let entry = AuditEntry::new("activate", change.by, change.why);
-        self.put_in_force(tenant, &before, &after, entry, VersionState::Superseded, items).await?;
+        let superseded = VersionState::Superseded;
+        let after = self.put_in_force(tenant, &policy, (&before, after), entry, superseded, items).await?;
         tracing::info!(
             tenant.id = tenant.0,
             plugin.name = activation.name,
@@ -94,11 +95,12 @@ impl Registry {
         wanted: Option<&Wanted<'_>>,
         change: &Change<'_>,
     ) -> Result<Pointer, RegistryError> {
-        let before = self.seen(tenant, change).await?;
+        let (before, policy) = self.seen(tenant, change).await?;
         let (shadow, settings_row) = match wanted {
             None => (None, None),
             Some(wanted) => {
-                let (shadow, row) = self.prepare(tenant, wanted, change, &before).await?;
+                let seen = (&before, &policy);
+                let (shadow, row) = self.prepare(tenant, wanted, change, seen).await?;
                 (Some(shadow), row)
             }
         };
@@ -106,25 +108,30 @@ impl Registry {
         let after = Pointer { revision: before.revision + 1, shadow, ..before.clone() };
         let entry = AuditEntry::new(action, change.by, change.why);
         let items = settings_row.map(Item::Put).into_iter().collect();
-        self.put_in_force(tenant, &before, &after, entry, VersionState::Superseded, items).await?;
-        Ok(after)
+        let superseded = VersionState::Superseded;
+        self.put_in_force(tenant, &policy, (&before, after), entry, superseded, items).await
     }
 
     /// Takes the active version of `name` back: what was active before it decides again, with
-    /// the settings it had. Where the plugin was deactivated, it becomes active again.
+    /// the settings it had. Where the plugin was deactivated, it becomes active again. What the
+    /// tenant would not let become active now, for want of a signature, does not by this way either.
     pub async fn rollback(
         &self,
         tenant: TenantId,
         name: &str,
         change: &Change<'_>,
     ) -> Result<Pointer, RegistryError> {
-        let before = self.seen(tenant, change).await?;
+        let (before, policy) = self.seen(tenant, change).await?;
         let nothing = || RegistryError::NothingBefore { name: name.into() };
         let current = before.active.as_ref().or(before.last_good.as_ref());
         if current.is_none_or(|a| a.name != name) {
             return Err(nothing());
         }
         let target = before.last_good.as_ref().ok_or_else(nothing)?;
+        if !self.is_allowed(tenant, &policy, target).await? {
+            let (name, version) = (target.name.clone(), target.version.clone());
+            return Err(RegistryError::UnsignedBefore { name, version });
+        }
         let last_good = match target.previous {
             None => None,
             Some(revision) => self.activation(tenant, revision).await?,
@@ -140,7 +147,8 @@ impl Registry {
         let history = Item::Put(rows::row(tenant, rows::activation_key(revision), &activation));
         let after = Pointer { revision, active: Some(activation), last_good, ..before.clone() };
         let entry = AuditEntry::new("rollback", change.by, change.why);
-        self.put_in_force(tenant, &before, &after, entry, VersionState::RolledBack, vec![history]).await?;
+        let (rolled_back, items) = (VersionState::RolledBack, vec![history]);
+        let after = self.put_in_force(tenant, &policy, (&before, after), entry, rolled_back, items).await?;
         tracing::info!(tenant.id = tenant.0, plugin.name = name, revision, "plugin rolled back");
         Ok(after)
     }
@@ -151,7 +159,7 @@ impl Registry {
         tenant: TenantId,
         change: &Change<'_>,
     ) -> Result<Pointer, RegistryError> {
-        let before = self.seen(tenant, change).await?;
+        let (before, policy) = self.seen(tenant, change).await?;
         let after = Pointer {
             revision: before.revision + 1,
             active: None,
@@ -159,7 +167,9 @@ impl Registry {
             ..before.clone()
         };
         let entry = AuditEntry::new("deactivate", change.by, change.why);
-        self.put_in_force(tenant, &before, &after, entry, VersionState::Superseded, Vec::new()).await?;
+        let superseded = VersionState::Superseded;
+        let after =
+            self.put_in_force(tenant, &policy, (&before, after), entry, superseded, Vec::new()).await?;
         tracing::info!(tenant.id = tenant.0, revision = after.revision, "plugin deactivated");
         Ok(after)
     }
@@ -198,12 +208,17 @@ impl Registry {
         row.map(|row| Reader { tenant, row: &row }.doc()).transpose()
     }
 
-    /// The pointer, if it is still what the one who changes saw.
-    async fn seen(&self, tenant: TenantId, change: &Change<'_>) -> Result<Pointer, RegistryError> {
+    /// The pointer, if it is still what the one who changes saw, and then the policy: where that
+    /// changes afterwards, the pointer does with it.
+    async fn seen(
+        &self,
+        tenant: TenantId,
+        change: &Change<'_>,
+    ) -> Result<(Pointer, TenantPolicy), RegistryError> {
         let pointer = self.pointer(tenant).await?;
         match change.seen {
             Some(seen) if seen != pointer.revision => Err(RegistryError::Conflict { tenant }),
-            _ => Ok(pointer),
+            _ => Ok((pointer, self.policy(tenant).await?)),
         }
     }
 
@@ -213,7 +228,7 @@ impl Registry {
         tenant: TenantId,
         wanted: &Wanted<'_>,
         change: &Change<'_>,
-        before: &Pointer,
+        (before, policy): (&Pointer, &TenantPolicy),
     ) -> Result<(Activation, Option<rows::Row>), RegistryError> {
         check_settings(wanted.settings)?;
         let version = wanted.version;
@@ -224,10 +239,7 @@ impl Registry {
                 state: version.state,
             });
         }
-        let policy = self.policy(tenant).await?;
-        if policy.require_signature
-            && version.publisher.as_ref().is_none_or(|p| !policy.publishers.contains_key(p))
-        {
+        if !policy.trusts(version.publisher.as_deref()) {
             return Err(RegistryError::NotSigned);
         }
         let settings_digest = sha256(wanted.settings.as_bytes());
@@ -262,135 +274,9 @@ impl Registry {
         };
         Ok((activation, row))
     }
-
-    /// Writes the new pointer, if the old one is still there, with all that goes with it.
-    async fn put_in_force(
-        &self,
-        tenant: TenantId,
-        before: &Pointer,
-        after: &Pointer,
-        mut entry: AuditEntry,
-        displaced: VersionState,
-        mut items: Vec<Item>,
-    ) -> Result<(), RegistryError> {
-        // Of what the entry is about: what came into force, or else what went out of it.
-        let about = match entry.action.as_str() {
-            "shadow" => after.shadow.as_ref(),
-            "shadow_end" => before.shadow.as_ref(),
-            "deactivate" => before.active.as_ref(),
-            _ => after.active.as_ref(),
-        };
-        if let Some(about) = about {
-            entry = entry.about(&about.name, &about.version, &about.digest);
-            entry.settings_digest.clone_from(&about.settings_digest);
-        }
-        entry.revision = Some(after.revision);
-        items.push(Item::Put(entry.to_row(tenant)));
-        items.extend(states(before, after, displaced));
-
-        let setup = |e: BuildError| RegistryError::Setup(e.to_string());
-        let mut pointer = rows::row(tenant, ACTIVE, after);
-        pointer.insert("revision".into(), rows::number(after.revision));
-        let put = Put::builder().table_name(&self.table).set_item(Some(pointer));
-        let put = match before.revision {
-            0 => put.condition_expression("attribute_not_exists(pk)"),
-            seen => put
-                .condition_expression("revision = :seen")
-                .expression_attribute_values(":seen", rows::number(seen)),
-        };
-        let mut writes = vec![TransactWriteItem::builder().put(put.build().map_err(setup)?).build()];
-        for item in items {
-            let write = TransactWriteItem::builder();
-            writes.push(match item {
-                Item::Put(row) => {
-                    let put = Put::builder().table_name(&self.table).set_item(Some(row));
-                    write.put(put.build().map_err(setup)?).build()
-                }
-                Item::State(name, version, state) => {
-                    let update = Update::builder()
-                        .table_name(&self.table)
-                        .set_key(Some(rows::key(tenant, rows::version_key(&name, &version))))
-                        .update_expression("SET #s = :s")
-                        .condition_expression("attribute_exists(pk)")
-                        .expression_attribute_names("#s", "state")
-                        .expression_attribute_values(":s", rows::text(state.name()));
-                    write.update(update.build().map_err(setup)?).build()
-                }
-            });
-        }
-        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
-            Ok(_) => Ok(()),
-            Err(e) if e.code() == Some("TransactionCanceledException") => {
-                Err(RegistryError::Conflict { tenant })
-            }
-            Err(e) => Err(table("change what is in force")(e)),
-        }
-    }
-}
-
-/// A row that a change writes.
-enum Item {
-    Put(rows::Row),
-    State(String, String, VersionState),
 }
 
 fn same(a: &Activation, b: &Activation) -> bool {
     (&a.name, &a.version, &a.digest, &a.settings_digest)
         == (&b.name, &b.version, &b.digest, &b.settings_digest)
-}
-
-/// The states of the versions that a change touches.
-fn states(before: &Pointer, after: &Pointer, displaced: VersionState) -> Vec<Item> {
-    let of = |a: &Option<Activation>| a.as_ref().map(|a| (a.name.clone(), a.version.clone()));
-    let (active, shadow) = (of(&after.active), of(&after.shadow));
-    let mut items = Vec::new();
-    let mut add = |which: Option<(String, String)>, state: VersionState| {
-        let Some((name, version)) = which else { return };
-        let known = |i: &Item| matches!(i, Item::State(n, v, _) if *n == name && *v == version);
-        if !items.iter().any(known) {
-            items.push(Item::State(name, version, state));
-        }
-    };
-    add(active, VersionState::Active);
-    add(shadow, VersionState::Shadow);
-    add(of(&before.active), displaced);
-    add(of(&before.shadow), VersionState::Superseded);
-    items
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn activation(version: &str) -> Activation {
-        Activation {
-            name: "range".into(),
-            version: version.into(),
-            digest: "d".into(),
-            settings: "{}".into(),
-            settings_digest: "s".into(),
-            settings_version: 1,
-            artefact_key: "k".into(),
-            on_failure: OnFailure::default(),
-            revision: 1,
-            previous: None,
-            activated_at: Timestamp::now(),
-            by: "x".into(),
-        }
-    }
-
-    #[test]
-    fn a_version_has_one_state_after_a_change() {
-        let before =
-            Pointer { active: Some(activation("1")), shadow: Some(activation("2")), ..Pointer::default() };
-        let after = Pointer { active: Some(activation("2")), shadow: None, ..Pointer::default() };
-        let states: Vec<(String, VersionState)> = states(&before, &after, VersionState::Superseded)
-            .into_iter()
-            .filter_map(|i| match i {
-                Item::State(_, v, s) => Some((v, s)),
-                Item::Put(_) => None,
-            })
-            .collect();
-        assert_eq!(states, [("2".into(), VersionState::Active), ("1".into(), VersionState::Superseded)]);
-    }
 }

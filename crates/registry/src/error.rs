@@ -77,6 +77,17 @@ pub enum RegistryError {
         /// The plugin.
         name: String,
     },
+    /// What a rollback goes back to is not signed as the tenant wants it.
+    #[error(
+        "version {version} of {name}, which was active before, is signed by none of the tenant's publishers: \
+         activate a signed version, or deactivate the plugin"
+    )]
+    UnsignedBefore {
+        /// The plugin.
+        name: String,
+        /// The version.
+        version: String,
+    },
     /// The component is larger than the tenant may bring.
     #[error("the component has {bytes} bytes, over the tenant's limit of {most}")]
     TooLarge {
@@ -112,6 +123,20 @@ pub enum RegistryError {
     TooManyUploads {
         /// The limit.
         most: u32,
+    },
+    /// The tenant has as many backtests under way as it may have.
+    #[error(
+        "the tenant has {most} backtests under way, its limit over all its plugins: wait for one, or cancel one"
+    )]
+    TooManyBacktests {
+        /// The limit.
+        most: u8,
+    },
+    /// All tenants together have.
+    #[error("the platform has {most} backtests under way, its limit over all tenants: try again in a minute")]
+    BacktestsFull {
+        /// The limit.
+        most: u8,
     },
     /// The tenant takes signed plugins only.
     #[error("the tenant takes only plugins that one of its publishers has signed")]

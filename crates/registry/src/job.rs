@@ -1,12 +1,16 @@
 //! Backtests: rows that the one who asks and the one who works share.
 
-use crate::RegistryError;
 use crate::error::table;
-use crate::registry::Registry;
+use crate::places::Places;
+use crate::registry::{Registry, sha256};
 use crate::rows::{self, DOC, Reader};
-use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use crate::version::Version;
+use crate::{AuditEntry, RegistryError};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use eaves_model::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// A backtest's row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +19,18 @@ pub struct Job {
     pub id: String,
     /// The plugin.
     pub name: String,
+    /// The candidate; empty in rows of earlier releases, as are the digests.
+    #[serde(default)]
+    pub version: String,
+    /// SHA-256 of its component, in hex.
+    #[serde(default)]
+    pub digest: String,
+    /// SHA-256 of its settings, in hex.
+    #[serde(default)]
+    pub settings_digest: String,
+    /// What it runs in, from when it was asked for until it is over.
+    #[serde(default)]
+    pub places: Option<Places>,
     /// `waiting`, `running`, `done`, `cancelled` or `failed`.
     pub state: String,
     /// Who asked.
@@ -36,12 +52,16 @@ pub struct Job {
 }
 
 impl Job {
-    /// A new one.
-    pub fn new(name: &str, by: &str, request: serde_json::Value) -> Self {
+    /// A new one of a version with these settings.
+    pub fn new(version: &Version, settings: &str, by: &str, request: serde_json::Value) -> Self {
         let now = Timestamp::now();
         Self {
             id: format!("{:032x}", rand::random::<u128>()),
-            name: name.into(),
+            name: version.name.clone(),
+            version: version.version.clone(),
+            digest: version.digest.clone(),
+            settings_digest: sha256(settings.as_bytes()),
+            places: None,
             state: "waiting".into(),
             by: by.into(),
             asked_at: now,
@@ -58,6 +78,11 @@ impl Job {
     pub fn is_over(&self) -> bool {
         !matches!(self.state.as_str(), "waiting" | "running")
     }
+
+    fn entry(&self, action: &str, by: &str, why: &str) -> AuditEntry {
+        let entry = AuditEntry::new(action, by, why).about(&self.name, &self.version, &self.digest);
+        entry.with_settings(&self.settings_digest)
+    }
 }
 
 fn job_key(id: &str) -> String {
@@ -65,7 +90,61 @@ fn job_key(id: &str) -> String {
 }
 
 impl Registry {
-    /// Adds a job, or writes what its worker has done. Returns whether it goes on: `false` if
+    /// Adds a backtest, with an entry in the audit trail, if there are places for it: it has them
+    /// for `lease`, unless [`Self::job_hold`] is called within. Otherwise the error says whose bound is
+    /// reached ([`RegistryError::TooManyBacktests`], [`RegistryError::BacktestsFull`]).
+    pub async fn job_start(
+        &self,
+        tenant: TenantId,
+        job: Job,
+        why: &str,
+        lease: Duration,
+    ) -> Result<Job, RegistryError> {
+        let places = self.take_places(tenant, (&job.id, None), lease).await?;
+        let job = Job { places: Some(places), ..job };
+        let setup = |e: BuildError| RegistryError::Setup(e.to_string());
+        let entry = job.entry("backtest", &job.by, why);
+        let mut writes = Vec::new();
+        for row in [rows::row(tenant, job_key(&job.id), &job), entry.to_row(tenant)] {
+            let put = Put::builder().table_name(&self.table).set_item(Some(row)).build().map_err(setup)?;
+            writes.push(TransactWriteItem::builder().put(put).build());
+        }
+        match self.client.transact_write_items().set_transact_items(Some(writes)).send().await {
+            Ok(_) => Ok(job),
+            Err(e) => {
+                self.leave_places(tenant, &job.id, places).await?;
+                Err(table("add a backtest")(e))
+            }
+        }
+    }
+
+    /// Keeps a backtest's places for another `lease`, or gives it free ones if they ended
+    /// meanwhile. Returns `false` if there are none: it may not go on.
+    pub async fn job_hold(
+        &self,
+        tenant: TenantId,
+        job: &mut Job,
+        lease: Duration,
+    ) -> Result<bool, RegistryError> {
+        match self.take_places(tenant, (&job.id, job.places), lease).await {
+            Ok(places) => {
+                job.places = Some(places);
+                Ok(true)
+            }
+            Err(RegistryError::TooManyBacktests { .. } | RegistryError::BacktestsFull { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Gives the places of a backtest that is over to others.
+    pub async fn job_leave(&self, tenant: TenantId, job: &Job) -> Result<(), RegistryError> {
+        match job.places {
+            Some(places) => self.leave_places(tenant, &job.id, places).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what a job's worker has done. Returns whether it goes on: `false` if
     /// somebody cancelled it meanwhile, which is then written too.
     pub async fn job_save(&self, tenant: TenantId, job: &Job) -> Result<bool, RegistryError> {
         let save = |job: &Job| {
@@ -102,18 +181,25 @@ impl Registry {
         .transpose()
     }
 
-    /// Asks the worker to stop. It does with its next step.
-    pub async fn job_cancel(&self, tenant: TenantId, id: &str) -> Result<(), RegistryError> {
+    /// Asks the worker to stop, once: `by` and `why` go into the audit trail. It does with its
+    /// next step, and only then are its places free.
+    pub async fn job_cancel(
+        &self,
+        tenant: TenantId,
+        job: &Job,
+        by: &str,
+        why: &str,
+    ) -> Result<(), RegistryError> {
         let cancel = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(rows::key(tenant, job_key(id))))
+            .set_key(Some(rows::key(tenant, job_key(&job.id))))
             .update_expression("SET cancelled = :t")
-            .condition_expression("attribute_exists(pk)")
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(cancelled)")
             .expression_attribute_values(":t", rows::text(Timestamp::now().to_string()));
         match cancel.send().await {
-            Ok(_) => Ok(()),
+            Ok(_) => self.audit_add(tenant, &job.entry("backtest_cancel", by, why)).await,
             Err(e) if e.code() == Some("ConditionalCheckFailedException") => Ok(()),
             Err(e) => Err(table("cancel a backtest")(e)),
         }

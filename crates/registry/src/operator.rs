@@ -14,7 +14,7 @@ const OPERATOR: &str = "operator";
 impl Registry {
     /// Stores a version that was checked already: the component, and what the plugin host
     /// made of it. Pushing the same component again is allowed and replaces the artefact, as
-    /// a new engine needs it.
+    /// a new engine needs it. Of its settings nothing is known: see [`Self::push_described`].
     pub async fn push(
         &self,
         tenant: TenantId,
@@ -23,11 +23,24 @@ impl Registry {
         wasm: impl Into<Bytes>,
         artefact: impl Into<Bytes>,
     ) -> Result<Version, RegistryError> {
+        self.push_described(tenant, (name, version), wasm, artefact, "").await
+    }
+
+    /// The same with the JSON Schema of its settings, as the plugin describes itself; empty if it
+    /// has none.
+    pub async fn push_described(
+        &self,
+        tenant: TenantId,
+        (name, version): (&str, &str),
+        wasm: impl Into<Bytes>,
+        artefact: impl Into<Bytes>,
+        settings_schema: &str,
+    ) -> Result<Version, RegistryError> {
         let wasm = wasm.into();
         let upload = Upload { name, version, signature: None, by: OPERATOR, why: "" };
         let digest = sha256(&wasm);
         let stored = self.store(tenant, &upload, wasm, digest, None).await?;
-        self.checked(tenant, &stored, "", artefact.into(), OPERATOR).await
+        self.checked(tenant, &stored, settings_schema, artefact.into(), OPERATOR).await
     }
 
     /// Makes the newest version with this component active.

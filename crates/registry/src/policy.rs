@@ -1,15 +1,22 @@
 //! What a tenant may do, and whose plugins it takes.
 
-use crate::RegistryError;
 use crate::error::table;
+use crate::in_force::Item;
 use crate::registry::Registry;
 use crate::rows::{self, POLICY, Reader, UPLOADS};
-use crate::signature;
-use crate::version::default_ms_per_1000;
+use crate::version::{Pointer, VersionState, default_memory_bytes, default_ms_per_1000};
+use crate::{AuditEntry, RegistryError, signature};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use eaves_model::{TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// Most bytes of memory that any tenant's plugin may take in a call: what the plugin host gives at all.
+pub const MAX_MEMORY_BYTES: u64 = 64 << 20;
+/// Fewer than this and no plugin could say what it is: the SDKs' take more than a megabyte.
+const MIN_MEMORY_BYTES: u64 = 1 << 20;
+/// How often a policy is written anew because what is in force changed meanwhile.
+const TRIES: u32 = 5;
 
 /// A tenant's limits and publishers. The defaults hold where nothing was set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +32,8 @@ pub struct TenantPolicy {
     pub uploads_per_hour: u32,
     /// Most milliseconds that a plugin may take for 1,000 values.
     pub ms_per_1000: u32,
+    /// Most bytes of memory that a plugin may take in a call.
+    pub memory_bytes: u64,
     /// Only components signed by one of the publishers are taken.
     pub require_signature: bool,
     /// Ed25519 public keys, 64 hex digits each, by the publisher's name.
@@ -40,6 +49,7 @@ impl Default for TenantPolicy {
             max_versions: 200,
             uploads_per_hour: 60,
             ms_per_1000: default_ms_per_1000(),
+            memory_bytes: default_memory_bytes(),
             require_signature: false,
             publishers: BTreeMap::new(),
         }
@@ -51,6 +61,10 @@ impl TenantPolicy {
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         if self.ms_per_1000 == 0 || self.ms_per_1000 > 10_000 {
             return Err(("ms_per_1000", format!("{} is not from 1 to 10000", self.ms_per_1000)));
+        }
+        if !(MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES).contains(&self.memory_bytes) {
+            let text = format!("{} is not from {MIN_MEMORY_BYTES} to {MAX_MEMORY_BYTES}", self.memory_bytes);
+            return Err(("memory_bytes", text));
         }
         if self.max_bytes > 64 << 20 {
             return Err(("max_bytes", format!("{} is over 67108864", self.max_bytes)));
@@ -72,6 +86,11 @@ impl TenantPolicy {
         }
         Ok(())
     }
+
+    /// Whether what this publisher signed, or nobody did, may be put in force.
+    pub(crate) fn trusts(&self, publisher: Option<&str>) -> bool {
+        !self.require_signature || publisher.is_some_and(|p| self.publishers.contains_key(p))
+    }
 }
 
 impl Registry {
@@ -84,7 +103,8 @@ impl Registry {
     }
 
     /// Sets them, if they are still at the revision that `policy` names; `by` and `why` go
-    /// into the audit trail. Returns them with their new revision.
+    /// into the audit trail. They hold at once: what is in force gets another revision with them.
+    /// Returns them with their new revision.
     pub async fn set_policy(
         &self,
         tenant: TenantId,
@@ -95,25 +115,21 @@ impl Registry {
         policy.check().map_err(|(field, problem)| RegistryError::BadPolicy { field, problem })?;
         let seen = policy.revision;
         policy.revision += 1;
-        let mut row = rows::row(tenant, POLICY, &policy);
-        row.insert("revision".into(), rows::number(policy.revision));
-        let put = self.client.put_item().table_name(&self.table).set_item(Some(row));
-        let put = match seen {
-            0 => put.condition_expression("attribute_not_exists(pk)"),
-            _ => put
-                .condition_expression("revision = :seen")
-                .expression_attribute_values(":seen", rows::number(seen)),
-        };
-        match put.send().await {
-            Ok(_) => {}
-            Err(e) if e.code() == Some("ConditionalCheckFailedException") => {
-                return Err(RegistryError::Conflict { tenant });
+        for _ in 0..TRIES {
+            let before = self.pointer(tenant).await?;
+            let after = Pointer { revision: before.revision + 1, ..before.clone() };
+            let mut row = rows::row(tenant, POLICY, &policy);
+            row.insert("revision".into(), rows::number(policy.revision));
+            let (entry, items) = (AuditEntry::new("policy", by, why), vec![Item::Revised(row, seen)]);
+            let superseded = VersionState::Superseded;
+            match self.put_in_force(tenant, &policy, (&before, after), entry, superseded, items).await {
+                Ok(_) => return Ok(policy),
+                // Who changed the policy is told; what is in force is anybody's to change.
+                Err(RegistryError::Conflict { .. }) if self.policy(tenant).await?.revision == seen => {}
+                Err(e) => return Err(e),
             }
-            Err(e) => return Err(table("set the tenant's policy")(e)),
         }
-        let entry = crate::AuditEntry::new("policy", by, why).about("", "", "");
-        self.audit_add(tenant, &entry).await?;
-        Ok(policy)
+        Err(RegistryError::Conflict { tenant })
     }
 
     /// Counts an upload of this hour, if there is room for one.
@@ -155,5 +171,34 @@ impl Registry {
             }
         }
         Err(RegistryError::TooManyUploads { most })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_policy_of_an_earlier_release_gives_all_the_memory_there_is() {
+        let old = r#"{"revision": 4, "max_bytes": 1000, "max_versions": 2, "uploads_per_hour": 3,
+            "ms_per_1000": 50, "require_signature": false, "publishers": {}}"#;
+        let policy: TenantPolicy = serde_json::from_str(old).unwrap();
+        assert_eq!((policy.ms_per_1000, policy.memory_bytes), (50, MAX_MEMORY_BYTES));
+        assert_eq!(policy.check(), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn memory_is_within_what_the_host_gives(bytes in prop_oneof![any::<u64>(), 0..100_u64 << 20]) {
+            let policy = TenantPolicy { memory_bytes: bytes, ..TenantPolicy::default() };
+            match policy.check() {
+                Ok(()) => prop_assert!((1 << 20..=64 << 20).contains(&bytes)),
+                Err((field, why)) => {
+                    prop_assert_eq!(field, "memory_bytes");
+                    prop_assert!(why.contains(&bytes.to_string()) && why.contains("67108864"), "{}", why);
+                }
+            }
+        }
     }
 }

@@ -12,6 +12,8 @@
 //! | `tenant#<id>` | `upload#<id>` | an invitation to put a large component into the bucket |
 //! | `tenant#<id>` | `compile#<digest>#<engine>` | who compiles a component anew, until when; or why it does not compile |
 //! | `tenant#<id>` | `job#<id>` | a backtest: what is asked, how far it is, its report |
+//! | `tenant#<id>` | `backtest#<number>` | which backtest has this one of the tenant's places, until when |
+//! | `platform` | `backtest#<number>` | the same of the places of all tenants |
 //!
 //! `doc` holds a row's content as JSON; what conditions ask about stands beside it.
 
@@ -56,6 +58,11 @@ pub(crate) fn number(value: u64) -> AttributeValue {
 
 pub(crate) fn key(tenant: TenantId, sort: impl Into<String>) -> Row {
     Row::from([("pk".into(), partition(tenant)), ("sk".into(), text(sort))])
+}
+
+/// Of a row that belongs to no tenant.
+pub(crate) fn platform_key(sort: impl Into<String>) -> Row {
+    Row::from([("pk".into(), text("platform")), ("sk".into(), text(sort))])
 }
 
 /// A row with `content` as its document.

@@ -104,8 +104,11 @@ impl Registry {
                     state: before.state,
                 });
             }
-            // What it is stays; its artefact is made anew.
-            return Ok(before.clone());
+            // What it is stays; its artefact is made anew, and it may be signed by now.
+            return Ok(Version {
+                publisher: publisher.or_else(|| before.publisher.clone()),
+                ..before.clone()
+            });
         }
         self.files.put(&wasm_key(&digest), wasm).await?;
         let version = Version {

@@ -168,7 +168,7 @@ pub struct Activation {
 
 /// What is in force for a tenant: one small row, which every instance of the ingest function
 /// reads at most once a second.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pointer {
     /// Counts the tenant's changes; 0 before the first.
     pub revision: u64,
@@ -176,14 +176,64 @@ pub struct Pointer {
     pub active: Option<Activation>,
     /// What looks on.
     pub shadow: Option<Activation>,
-    /// What decided before: a rollback goes back to it, and a breaker falls back to it.
+    /// What decided before: a rollback goes back to it, and a breaker to [`Self::fallback`].
     pub last_good: Option<Activation>,
+    /// Whether it may decide in the active version's place: not where the tenant wants signatures
+    /// and it has none.
+    #[serde(default = "yes")]
+    pub last_good_allowed: bool,
     /// Most milliseconds that 1,000 values may take.
     #[serde(default = "default_ms_per_1000")]
     pub ms_per_1000: u32,
+    /// Most bytes of memory that a call of a plugin may take.
+    #[serde(default = "default_memory_bytes")]
+    pub memory_bytes: u64,
+}
+
+impl Default for Pointer {
+    fn default() -> Self {
+        Self {
+            revision: 0,
+            active: None,
+            shadow: None,
+            last_good: None,
+            last_good_allowed: true,
+            ms_per_1000: default_ms_per_1000(),
+            memory_bytes: default_memory_bytes(),
+        }
+    }
+}
+
+impl Pointer {
+    /// What decides while the active version keeps failing.
+    pub fn fallback(&self) -> Option<&Activation> {
+        self.last_good.as_ref().filter(|_| self.last_good_allowed)
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Default of [`crate::TenantPolicy::ms_per_1000`].
 pub(crate) fn default_ms_per_1000() -> u32 {
     100
+}
+
+/// Default of [`crate::TenantPolicy::memory_bytes`].
+pub(crate) fn default_memory_bytes() -> u64 {
+    crate::MAX_MEMORY_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_of_an_earlier_release_has_the_limits_of_then() {
+        let old = r#"{"revision": 3, "active": null, "shadow": null, "last_good": null, "ms_per_1000": 50}"#;
+        let pointer: Pointer = serde_json::from_str(old).unwrap();
+        assert_eq!(pointer, Pointer { revision: 3, ms_per_1000: 50, ..Pointer::default() });
+        assert_eq!(pointer.memory_bytes, 64 << 20);
+    }
 }

@@ -2,101 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+mod support;
+
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use eaves_model::TenantId;
 use eaves_registry::{
     Change, OnFailure, Registry, RegistryError, TenantPolicy, Upload, Version, VersionState, Wanted,
     signed_text,
 };
-use eaves_settings::Secret;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-const BUCKET: &str = "plugins";
-const REGION: &str = "eu-central-1";
-
-/// An emulator of its own, gone when dropped.
-struct Emulator {
-    child: Child,
-    port: u16,
-    _state: tempfile::TempDir,
-}
-
-impl Drop for Emulator {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Emulator {
-    fn start() -> Self {
-        let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/ministack");
-        assert!(program.exists(), "{} is missing: run `make setup`", program.display());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let state = tempfile::tempdir().unwrap();
-        let child = Command::new(program)
-            .env("BIND_HOST", "127.0.0.1")
-            .env("GATEWAY_PORT", port.to_string())
-            .env("SERVICES", "dynamodb,s3")
-            // A bucket of another region answers with a redirect.
-            .env("MINISTACK_REGION", REGION)
-            .env("LOG_LEVEL", "WARNING")
-            .env("TMPDIR", state.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let emulator = Self { child, port, _state: state };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !emulator.put_bucket() {
-            assert!(Instant::now() < deadline, "the emulator does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        emulator
-    }
-
-    fn put_bucket(&self) -> bool {
-        let Ok(mut socket) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let request = format!(
-            "PUT /{BUCKET} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            self.port
-        );
-        let mut answer = String::new();
-        let said = socket.write_all(request.as_bytes()).and_then(|()| socket.read_to_string(&mut answer));
-        said.is_ok() && answer.starts_with("HTTP/1.1 200")
-    }
-
-    fn config(&self) -> SdkConfig {
-        SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(REGION))
-            .endpoint_url(format!("http://127.0.0.1:{}", self.port))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                "test", "test", None, None, "t",
-            )))
-            .build()
-    }
-
-    async fn registry(&self) -> Registry {
-        let settings = eaves_settings::Registry {
-            table: "registry".into(),
-            bucket: BUCKET.into(),
-            signing_key: Secret::new(""),
-            refresh: Duration::ZERO,
-            compiler: String::new(),
-        };
-        let registry = Registry::connect(&self.config(), &settings).await.unwrap();
-        registry.ensure_table().await.unwrap();
-        registry
-    }
-}
+use sha2::Digest as _;
+use support::Emulator;
 
 const A: TenantId = TenantId(1);
 const B: TenantId = TenantId(2);
@@ -208,6 +123,11 @@ async fn what_was_used_is_not_replaced(registry: &Registry) {
     registry.push(B, "range", "2.0.0", "first try", "x").await.unwrap();
     let again = registry.push(B, "range", "2.0.0", "second try", "y").await.unwrap();
     assert_eq!(registry.wasm(&again.digest).await.unwrap(), "second try");
+    // Nor is it lost which settings it takes.
+    let schema = r#"{"type":"object"}"#;
+    let told = registry.push_described(B, ("range", "2.0.0"), "second try", "y", schema).await.unwrap();
+    assert_eq!(told.settings_schema, schema);
+    assert_eq!(registry.version(B, "range", "2.0.0").await.unwrap().unwrap().settings_schema, schema);
 }
 
 async fn nonsense_is_refused(registry: &Registry, version: &Version) {
@@ -251,20 +171,130 @@ async fn uploads_are_limited_and_signed() {
     let error = registry.upload(A, &up("1.3.0"), "four".into()).await.unwrap_err();
     assert!(matches!(error, RegistryError::TooManyUploads { most: 3 }), "{error}");
 
+    // Three labels are known by now, the refused one too.
+    let few = TenantPolicy { max_versions: 4, uploads_per_hour: 9, ..set };
+    let set = registry.set_policy(A, few, "root", "few").await.unwrap();
+    registry.upload(A, &up("1.3.0"), "four".into()).await.unwrap();
+    let error = registry.upload(A, &up("1.4.0"), "five".into()).await.unwrap_err();
+    assert!(matches!(error, RegistryError::TooManyVersions { most: 4 }), "{error}");
+    registry.upload(A, &up("1.3.0"), "4".into()).await.unwrap();
+    registry.upload(B, &up("1.4.0"), "five".into()).await.unwrap();
+
     let pair = Ed25519KeyPair::generate().unwrap();
     let publishers = [("ci".to_owned(), hex::encode(pair.public_key().as_ref()))].into();
-    let strict = TenantPolicy { require_signature: true, uploads_per_hour: 9, publishers, ..set };
+    let strict =
+        TenantPolicy { require_signature: true, max_versions: 9, uploads_per_hour: 99, publishers, ..set };
     registry.set_policy(A, strict, "root", "signed only").await.unwrap();
     let error = registry.upload(A, &up("2.0.0"), "s".into()).await.unwrap_err();
     assert!(matches!(error, RegistryError::NotSigned), "{error}");
-    use sha2::Digest as _;
-    let digest = hex::encode(sha2::Sha256::digest(b"s"));
-    let signature = hex::encode(pair.sign(signed_text(&digest).as_bytes()).as_ref());
+    let signature = signature(&pair, b"s");
     let signed = Upload { signature: Some(&signature), ..up("2.0.0") };
     let error = registry.upload(A, &signed, "t".into()).await.unwrap_err();
     assert!(matches!(error, RegistryError::BadSignature), "{error}");
     let taken = registry.upload(A, &signed, "s".into()).await.unwrap();
     assert_eq!(taken.publisher.as_deref(), Some("ci"));
+}
+
+/// What an ed25519 publisher gives a component.
+fn signature(pair: &Ed25519KeyPair, wasm: &[u8]) -> String {
+    let digest = hex::encode(sha2::Sha256::digest(wasm));
+    hex::encode(pair.sign(signed_text(&digest).as_bytes()).as_ref())
+}
+
+/// What is not signed comes into force by no way: not by activation, shadow or rollback, and not in
+/// place of a version that keeps failing. What is in force stays.
+#[tokio::test]
+async fn what_is_not_signed_comes_back_by_no_way() {
+    let emulator = Emulator::start();
+    let registry = emulator.registry().await;
+    let one = registry.push(A, "range", "1.0.0", "one", "artefact").await.unwrap();
+    let two = registry.push(A, "range", "2.0.0", "two", "artefact").await.unwrap();
+    registry.activate_version(A, &wanted(&one, "{}"), &ME).await.unwrap();
+    registry.activate_version(A, &wanted(&two, "{}"), &ME).await.unwrap();
+    let before = registry.pointer(A).await.unwrap();
+    assert_eq!(before.fallback().map(|a| &*a.version), Some("1.0.0"));
+
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let publishers = [("ci".to_owned(), hex::encode(pair.public_key().as_ref()))].into();
+    let strict = TenantPolicy { require_signature: true, publishers, ..TenantPolicy::default() };
+    let strict = registry.set_policy(A, strict, "root", "signed only").await.unwrap();
+    let now = registry.pointer(A).await.unwrap();
+    assert_eq!(now.revision, before.revision + 1, "instances look again");
+    assert_eq!(now.active, before.active, "what is in force stays");
+    assert_eq!((now.fallback(), now.last_good.as_ref()), (None, before.last_good.as_ref()));
+    let error = registry.rollback(A, "range", &ME).await.unwrap_err();
+    let named = matches!(&error, RegistryError::UnsignedBefore { version, .. } if version == "1.0.0");
+    assert!(named, "{error}");
+    for error in [
+        registry.activate_version(A, &wanted(&one, "{}"), &ME).await.unwrap_err(),
+        registry.shadow(A, Some(&wanted(&one, "{}")), &ME).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, RegistryError::NotSigned), "{error}");
+    }
+    assert_eq!(registry.pointer(A).await.unwrap(), now);
+
+    // Its author signs what was in force, and it may be again.
+    let signed = signature(&pair, b"one");
+    let upload = Upload { name: "range", version: "1.0.0", signature: Some(&signed), by: "anna", why: "" };
+    let again = registry.upload(A, &upload, "one".into()).await.unwrap();
+    registry.checked(A, &again, "", "artefact".into(), "anna").await.unwrap();
+    let back = registry.rollback(A, "range", &ME).await.unwrap();
+    assert_eq!(back.active.unwrap().version, "1.0.0");
+    let signed = signature(&pair, b"three");
+    let upload = Upload { version: "3.0.0", signature: Some(&signed), ..upload };
+    let three = registry.upload(A, &upload, "three".into()).await.unwrap();
+    let three = registry.checked(A, &three, "", "artefact".into(), "anna").await.unwrap();
+    let after = registry.activate_version(A, &wanted(&three, "{}"), &ME).await.unwrap();
+    assert_eq!(after.fallback().map(|a| &*a.version), Some("1.0.0"), "it is signed by now");
+
+    // A publisher that is not trusted any more.
+    let other = Ed25519KeyPair::generate().unwrap();
+    let publishers = [("new".to_owned(), hex::encode(other.public_key().as_ref()))].into();
+    registry.set_policy(A, TenantPolicy { publishers, ..strict }, "root", "the key is lost").await.unwrap();
+    assert_eq!(registry.pointer(A).await.unwrap().fallback(), None);
+    let error = registry.rollback(A, "range", &ME).await.unwrap_err();
+    assert!(matches!(error, RegistryError::UnsignedBefore { .. }), "{error}");
+    registry.deactivate(A).await.unwrap();
+    assert_eq!(registry.active(A).await.unwrap(), None);
+}
+
+/// Limits go to where they are kept to, with what is in force, at once.
+#[tokio::test]
+async fn limits_hold_from_the_moment_they_are_set() {
+    let emulator = Emulator::start();
+    let registry = emulator.registry().await;
+    let tight = TenantPolicy { ms_per_1000: 7, memory_bytes: 2 << 20, ..TenantPolicy::default() };
+    let set = registry.set_policy(A, tight.clone(), "root", "before there is a plugin").await.unwrap();
+    let limits = async || {
+        let pointer = registry.pointer(A).await.unwrap();
+        (pointer.ms_per_1000, pointer.memory_bytes)
+    };
+    assert_eq!(limits().await, (7, 2 << 20));
+    let one = registry.push(A, "range", "1.0.0", "one", "artefact").await.unwrap();
+    registry.shadow(A, Some(&wanted(&one, "{}")), &ME).await.unwrap();
+    assert_eq!(limits().await, (7, 2 << 20));
+    registry.activate_version(A, &wanted(&one, "{}"), &ME).await.unwrap();
+    let active = registry.pointer(A).await.unwrap();
+    let wide = TenantPolicy { ms_per_1000: 90, memory_bytes: 32 << 20, ..set };
+    // Two administrators at once: one is told, and loses nothing of the other's.
+    let rename = TenantPolicy { max_versions: 3, ..wide.clone() };
+    let (a, b) = tokio::join!(
+        registry.set_policy(A, wide.clone(), "root", "wider"),
+        registry.set_policy(A, rename, "anna", "fewer")
+    );
+    let (won, lost) = if a.is_ok() { (a, b) } else { (b, a) };
+    assert!(matches!(lost, Err(RegistryError::Conflict { tenant: A })), "{lost:?}");
+    assert_eq!(registry.policy(A).await.unwrap(), won.unwrap());
+    assert_eq!(limits().await, (90, 32 << 20));
+    let pointer = registry.pointer(A).await.unwrap();
+    assert_eq!((pointer.revision, pointer.active), (active.revision + 1, active.active));
+    assert_eq!(registry.pointer(B).await.unwrap().memory_bytes, 64 << 20, "another tenant");
+    for (bytes, wanted) in [(0, "is not from"), (1 << 40, "67108864")] {
+        let policy = TenantPolicy { memory_bytes: bytes, ..registry.policy(A).await.unwrap() };
+        let error = registry.set_policy(A, policy, "root", "").await.unwrap_err();
+        let named = matches!(&error, RegistryError::BadPolicy { field: "memory_bytes", .. });
+        assert!(named && error.to_string().contains(wanted), "{error}");
+    }
 }
 
 #[tokio::test]

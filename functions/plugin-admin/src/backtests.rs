@@ -1,6 +1,6 @@
 //! `/v1/plugins/{name}/backtest`: ask for backtests, watch them, cancel them.
 
-use crate::backtest::{Ask, Request};
+use crate::backtest::{Ask, LEASE, Request};
 use crate::body;
 use crate::caller::Caller;
 use crate::context::Context;
@@ -21,8 +21,6 @@ use utoipa::ToSchema;
 
 /// Longest stretch of time of a backtest, in days.
 const MOST_DAYS: i64 = 366;
-/// Most backtests of a plugin that wait or run at once.
-const AT_ONCE: usize = 2;
 /// Values a second, if nothing is said: what the replica does not notice much.
 const RATE: u32 = 250_000;
 
@@ -48,6 +46,16 @@ pub(crate) struct BacktestBody {
     max_values_per_s: Option<u32>,
     /// Most example values for each change, 10 if left out, at most 100.
     examples: Option<u32>,
+    /// Why, for the audit trail.
+    why: Option<String>,
+}
+
+/// Why a backtest is to stop.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CancelBody {
+    /// Why, for the audit trail.
+    why: Option<String>,
 }
 
 /// A backtest.
@@ -100,7 +108,8 @@ pub(crate) struct BacktestList {
 }
 
 /// Runs a candidate over stored history and quarantine beside the active version. Nothing is
-/// changed; the answer comes at once, the report when it is done.
+/// changed; the answer comes at once, the report when it is done. A tenant has at most two backtests under
+/// way, over all its plugins, and all tenants together six.
 #[utoipa::path(
     post, path = "/v1/plugins/{name}/backtest", tag = "plugins", security(("jwt" = ["plugins:write"])),
     params(("name" = String, Path, description = "The plugin", example = "limits")),
@@ -109,8 +118,9 @@ pub(crate) struct BacktestList {
         (status = 202, description = "It has been started", body = BacktestAnswer),
         (status = 400, description = "The body is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such version", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Two are under way already", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The version is not checked", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The plugin does not take the settings", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "As many backtests are under way as may be, of the tenant (`too-many-backtests`) or of the platform (`backtests-full`); or the tenant's rate limit is reached", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post_backtest(
@@ -142,21 +152,20 @@ pub(crate) async fn post_backtest(
     if examples > 100 {
         return Err(Problem::bad_body("examples", format!("{examples} is over 100")));
     }
-    let running = context.registry.jobs(caller.tenant, &name).await?;
-    if running.iter().filter(|j| !j.is_over() && !is_dead(j, now)).count() >= AT_ONCE {
-        let detail = format!("{AT_ONCE} backtests of {name} are under way: wait for them, or cancel one");
-        return Err(Problem::conflict(detail));
+    let why = body::why(body.why)?;
+    let request =
+        Request { version: candidate.version.clone(), settings: settings.clone(), from, to, rate, examples };
+    let request = serde_json::to_value(&request).unwrap_or_default();
+    let job = Job::new(&candidate, &settings, &caller.subject, request);
+    let registry = &context.registry;
+    let job = registry.job_start(caller.tenant, job, &why, LEASE).await?;
+    if let Err(problem) = context.start_backtest(&Ask { tenant: caller.tenant, id: job.id.clone() }).await {
+        registry.job_leave(caller.tenant, &job).await?;
+        let error = Some("its worker could not be started".into());
+        registry.job_save(caller.tenant, &Job { state: "failed".into(), error, ..job }).await?;
+        return Err(problem);
     }
-    let request = Request { version: candidate.version, settings, from, to, rate, examples };
-    let job = Job::new(&name, &caller.subject, serde_json::to_value(&request).unwrap_or_default());
-    context.registry.job_save(caller.tenant, &job).await?;
-    context.start_backtest(&Ask { tenant: caller.tenant, id: job.id.clone() }).await?;
     Ok((StatusCode::ACCEPTED, Json(job.into())))
-}
-
-/// Its worker ended without a word: a step takes seconds.
-fn is_dead(job: &Job, now: Timestamp) -> bool {
-    now.seconds_since(job.updated_at) > 300.0
 }
 
 /// A plugin's backtests.
@@ -196,7 +205,7 @@ pub(crate) async fn get_backtest(
     Ok(Json(job(&context, &caller, &name, &id).await?.into()))
 }
 
-/// Stops a backtest with its next step.
+/// Stops a backtest with its next step; another can take its place then.
 #[utoipa::path(
     post, path = "/v1/plugins/{name}/backtest/{id}/cancel", tag = "plugins",
     security(("jwt" = ["plugins:write"])),
@@ -204,6 +213,7 @@ pub(crate) async fn get_backtest(
         ("name" = String, Path, description = "The plugin", example = "limits"),
         ("id" = String, Path, description = "The backtest"),
     ),
+    request_body = Option<CancelBody>,
     responses(
         (status = 200, description = "The backtest", body = BacktestAnswer),
         (status = 404, description = "There is no such backtest", body = Problem, content_type = "application/problem+json"),
@@ -213,11 +223,14 @@ pub(crate) async fn cancel_backtest(
     State(context): State<Arc<Context>>,
     Path((name, id)): Path<(String, String)>,
     caller: Caller,
+    bytes: Bytes,
 ) -> Result<Json<BacktestAnswer>, Problem> {
     caller.writes()?;
+    let body: CancelBody = body::json(&bytes)?;
+    let why = body::why(body.why)?;
     let found = job(&context, &caller, &name, &id).await?;
     if !found.is_over() {
-        context.registry.job_cancel(caller.tenant, &id).await?;
+        context.registry.job_cancel(caller.tenant, &found, &caller.subject, &why).await?;
     }
     Ok(Json(job(&context, &caller, &name, &id).await?.into()))
 }
@@ -228,4 +241,20 @@ async fn job(context: &Context, caller: &Caller, name: &str, id: &str) -> Result
     let shown: String = id.chars().take(40).collect();
     let missing = || Problem::not_found("id", format!("there is no backtest {shown:?} of {name}"));
     found.filter(|j| j.name == name).ok_or_else(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use eaves_registry::{PLATFORM_BACKTESTS, TENANT_BACKTESTS};
+
+    /// Backtests are invocations of the function that answers uploads and activations, too.
+    #[test]
+    fn backtests_leave_room_for_everything_else() {
+        let template = include_str!("../../../sam-template.yaml");
+        let (_, function) = template.split_once("\n  PluginAdminFunction:").unwrap();
+        let (_, reserved) = function.split_once("ReservedConcurrentExecutions: ").unwrap();
+        let reserved: u8 = reserved.lines().next().unwrap().trim().parse().unwrap();
+        assert!(PLATFORM_BACKTESTS + 4 <= reserved, "{PLATFORM_BACKTESTS} of {reserved}");
+        const { assert!(TENANT_BACKTESTS < PLATFORM_BACKTESTS, "one tenant would have all places") };
+    }
 }

@@ -163,7 +163,7 @@ impl Asked {
         (status = 200, description = "What is in force now", body = Standing),
         (status = 404, description = "There is no such version", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Somebody else changed it meanwhile, or the version is not checked", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The plugin does not take the settings", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The plugin does not take the settings, or is not signed as the tenant wants it", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn activate(
@@ -191,7 +191,7 @@ pub(crate) async fn activate(
         (status = 200, description = "What is in force now", body = Standing),
         (status = 404, description = "There is no such version", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "Somebody else changed it meanwhile, or the version is not checked", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The plugin does not take the settings", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The plugin does not take the settings, or is not signed as the tenant wants it", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn shadow(
@@ -240,6 +240,7 @@ pub(crate) async fn end_shadow(
     responses(
         (status = 200, description = "What is in force now", body = Standing),
         (status = 409, description = "There is nothing to go back to, or somebody else changed it meanwhile", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "What was active before is not signed as the tenant wants it", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn rollback(

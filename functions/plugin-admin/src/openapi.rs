@@ -41,6 +41,9 @@ impl Modify for Security {
     }
 }
 
+/// Of the header `Retry-After`.
+const RETRY: &str = "Seconds until it is worth asking again";
+
 /// The document without its paths.
 pub(crate) fn head() -> OpenApi {
     Head::openapi()
@@ -64,6 +67,12 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
             }
             for (status, answer) in answers.iter_mut() {
                 let RefOr::T(answer) = answer else { continue };
+                if status == "429" {
+                    answer
+                        .headers
+                        .entry("Retry-After".to_owned())
+                        .or_insert_with(|| text_header(RETRY).into());
+                }
                 if status != "401" {
                     for (name, description) in RATE_HEADERS {
                         answer.headers.insert(name.to_owned(), text_header(description).into());
@@ -79,7 +88,7 @@ fn problem(status: &str, description: &str) -> Response {
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let answer = ResponseBuilder::new().description(description).content("application/problem+json", problem);
     match status {
-        "429" | "503" => answer.header("Retry-After", text_header("Seconds until it is worth asking again")),
+        "429" | "503" => answer.header("Retry-After", text_header(RETRY)),
         // Who has no token that holds meets the gateway, which answers in its own words.
         "401" => answer.content("application/json", ContentBuilder::new().schema(Some(message())).build()),
         _ => answer,
@@ -103,4 +112,26 @@ pub fn document() -> OpenApi {
 
 pub(crate) async fn serve(document: Arc<str>) -> axum::response::Response {
     ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_turned_away_for_now_is_told_for_how_long() {
+        let document = serde_json::to_value(document()).unwrap();
+        let mut seen = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let answer = &operation["responses"]["429"];
+                assert!(answer["headers"]["Retry-After"].is_object(), "{method} {path}: {answer}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 15, "{seen} operations");
+        // Nobody has to say why.
+        let cancel = &document["paths"]["/v1/plugins/{name}/backtest/{id}/cancel"]["post"]["requestBody"];
+        assert!(cancel["content"].is_object() && cancel["required"] != true, "{cancel}");
+    }
 }

@@ -93,6 +93,8 @@ pub(crate) struct Standing {
     shadow: Option<InForce>,
     /// What a rollback goes back to, and what decides while the active version keeps failing.
     last_good: Option<InForce>,
+    /// Whether it may: not where the tenant wants signatures and it has none.
+    last_good_allowed: bool,
 }
 
 impl Standing {
@@ -113,6 +115,7 @@ impl Standing {
         };
         Ok(Self {
             revision: pointer.revision,
+            last_good_allowed: pointer.last_good_allowed,
             active: full(pointer.active).await?,
             shadow: full(pointer.shadow).await?,
             last_good: full(pointer.last_good).await?,

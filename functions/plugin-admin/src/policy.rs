@@ -26,6 +26,8 @@ pub(crate) struct PolicyBody {
     uploads_per_hour: u32,
     /// Most milliseconds that 1,000 values may take.
     ms_per_1000: u32,
+    /// Most bytes of memory that a call of a plugin may take.
+    memory_bytes: u64,
     /// Only signed components are taken.
     require_signature: bool,
     /// Ed25519 public keys in hex, by the publisher's name.
@@ -40,6 +42,7 @@ impl From<TenantPolicy> for PolicyBody {
             max_versions: p.max_versions,
             uploads_per_hour: p.uploads_per_hour,
             ms_per_1000: p.ms_per_1000,
+            memory_bytes: p.memory_bytes,
             require_signature: p.require_signature,
             publishers: p.publishers,
         }
@@ -50,7 +53,8 @@ impl From<TenantPolicy> for PolicyBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PublishersBody {
-    /// Only components signed by one of the publishers are taken, and activated.
+    /// Only components signed by one of the publishers are taken, and put in force: by activation, shadow,
+    /// rollback, or in place of a version that keeps failing. What is in force already stays so.
     require_signature: bool,
     /// Ed25519 public keys in hex, by the publisher's name.
     publishers: BTreeMap<String, String>,
@@ -73,7 +77,7 @@ pub(crate) async fn get_policy(
     Ok(Json(context.registry.policy(caller.tenant).await?.into()))
 }
 
-/// Sets whose signatures the tenant wants.
+/// Sets whose signatures the tenant wants. What is in force gets another revision with it.
 #[utoipa::path(
     put, path = "/v1/plugin-policy", tag = "plugins", security(("jwt" = ["admin"])),
     request_body = PublishersBody,
@@ -100,4 +104,16 @@ pub(crate) async fn put_policy(
     };
     let why = body::why(body.why)?;
     Ok(Json(context.registry.set_policy(caller.tenant, policy, &caller.subject, &why).await?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use eaves_plugin_host::HostConfig;
+    use eaves_registry::MAX_MEMORY_BYTES;
+
+    #[test]
+    fn a_tenant_may_have_all_the_memory_that_the_host_gives_and_no_more() {
+        let given = HostConfig::new(&"5a".repeat(32)).unwrap().memory_bytes;
+        assert_eq!(given as u64, MAX_MEMORY_BYTES);
+    }
 }

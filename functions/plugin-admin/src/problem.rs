@@ -160,7 +160,17 @@ impl From<RegistryError> for Problem {
                 let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many", title, text);
                 Self { retry_after: Some(3600), ..problem }
             }
-            E::NotSigned | E::BadSignature => {
+            E::TooManyBacktests { .. } => {
+                let title = "The tenant has too many backtests under way";
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-backtests", title, text);
+                Self { retry_after: Some(15), ..problem }
+            }
+            E::BacktestsFull { .. } => {
+                let title = "The platform has too many backtests under way";
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "backtests-full", title, text);
+                Self { retry_after: Some(60), ..problem }
+            }
+            E::NotSigned | E::BadSignature | E::UnsignedBefore { .. } => {
                 let title = "A publisher's signature is needed";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "signature", title, text).at("signature")
             }
@@ -209,5 +219,26 @@ impl IntoResponse for Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_backtest_now_is_told_whose_bound_it_is_and_when_to_ask_again() {
+        for (error, slug, whose) in [
+            (RegistryError::TooManyBacktests { most: 2 }, "too-many-backtests", "the tenant has 2 backtests"),
+            (RegistryError::BacktestsFull { most: 6 }, "backtests-full", "the platform has 6 backtests"),
+        ] {
+            let problem = Problem::from(error);
+            let body = serde_json::to_value(&problem).unwrap();
+            assert_eq!((&body["status"], &body["type"]), (&429.into(), &format!("/docs#{slug}").into()));
+            assert!(problem.detail.starts_with(whose), "{problem}");
+            let response = problem.into_response();
+            let wait: u32 = response.headers()[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+            assert!((1..=60).contains(&wait), "{wait}");
+        }
     }
 }

@@ -30,15 +30,21 @@ enum Outcome {
 }
 
 impl Context {
-    /// Loads a tenant's version; one that another engine was compiled for is compiled anew.
+    /// Loads a tenant's version, to be called within the tenant's limit of memory; one that another
+    /// engine was compiled for is compiled anew.
     pub(crate) async fn load_compiled(
         &self,
         tenant: TenantId,
         compiled: Compiled<'_>,
     ) -> Result<Arc<Plugin>, Problem> {
+        let policy = self.registry.policy(tenant).await?;
+        Ok(Arc::new(self.loaded(tenant, compiled).await?.within(policy.memory_bytes)))
+    }
+
+    async fn loaded(&self, tenant: TenantId, compiled: Compiled<'_>) -> Result<Plugin, Problem> {
         let artefact = self.registry.first_artefact(compiled).await?;
-        match self.host.load(&artefact) {
-            Ok(loaded) => return Ok(Arc::new(loaded)),
+        match self.host.load_of(compiled.digest, &artefact) {
+            Ok(loaded) => return Ok(loaded),
             Err(LoadError::OtherEngine { .. }) => {}
             // Ours, not the plugin's.
             Err(e) if e.is_retryable() => {
@@ -51,8 +57,7 @@ impl Context {
         loop {
             match recompile(self, tenant, compiled).await? {
                 Outcome::Done(artefact) => {
-                    let loaded = self.host.load(&artefact).map_err(|e| Problem::conflict(e.to_string()))?;
-                    return Ok(Arc::new(loaded));
+                    return self.host.load_of(compiled.digest, &artefact).map_err(|e| Problem::conflict(e.to_string()));
                 }
                 Outcome::Refused(why) => {
                     let text = format!("the version does not compile for this engine: {why}");

@@ -29,7 +29,7 @@ pub(crate) struct MetricsBody {
     values: u64,
     /// Failed calls: `trapped`, `deadline`, `memory`, `bad_answer`, `failed`, `settings`.
     failures: BTreeMap<String, u64>,
-    /// Batches that a shadow did not see because there was no time for it.
+    /// Batches that a shadow did not see because there was no time for it, or because it kept failing.
     skipped: u64,
     /// Most memory of a call, in bytes; 0 if it was not measured.
     memory_peak: u64,
@@ -202,7 +202,7 @@ pub(crate) struct AuditBody {
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     /// `upload`, `check`, `refuse`, `activate`, `shadow`, `shadow_end`, `rollback`,
-    /// `deactivate`, `policy`, `recompile` or `recompile_failed`.
+    /// `deactivate`, `policy`, `recompile`, `recompile_failed`, `backtest` or `backtest_cancel`.
     action: String,
     /// Who.
     by: String,

@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Cancel a backtest
     #[arg(long, value_name = "ID", conflicts_with = "id")]
     cancel: Option<String>,
+    /// Why, for the audit trail
+    #[arg(long, default_value = "")]
+    why: String,
     #[command(flatten)]
     common: Common,
 }
@@ -61,7 +64,8 @@ fn since(text: &str) -> Result<Duration> {
 pub(super) async fn run(args: Args) -> Result<()> {
     let api = Api::find(&args.common).await?;
     if let Some(id) = &args.cancel {
-        let answer = api.post(&["plugins", &args.name, "backtest", id, "cancel"], &json!({})).await?;
+        let why = json!({"why": args.why});
+        let answer = api.post(&["plugins", &args.name, "backtest", id, "cancel"], &why).await?;
         return show::print(&args.common, &answer, lines);
     }
     let id = match (&args.id, &args.version) {
@@ -86,7 +90,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
 async fn ask(api: &Api, args: &Args, version: &str) -> Result<String> {
     let now = eaves_model::Timestamp::now();
     let from = now.plus_micros(-i64::try_from(args.since.as_micros())?);
-    let mut body = json!({"version": version, "from": from, "to": now});
+    let mut body = json!({"version": version, "from": from, "to": now, "why": args.why});
     if let Some(settings) = &args.settings {
         body["settings"] = read_settings(settings)?;
     }
@@ -132,6 +136,13 @@ fn lines(answer: &Value) -> Vec<String> {
             ));
         }
     }
+    let reasons = report["top_reasons"].as_array().into_iter().flatten();
+    let reasons: Vec<Vec<String>> = reasons
+        .map(|r| vec![text(&r["code"]), r["active"].to_string(), r["candidate"].to_string()])
+        .collect();
+    if !reasons.is_empty() {
+        lines.push(out::table(&["REJECTED BECAUSE OF", "BY THE ACTIVE", "BY THE CANDIDATE"], reasons));
+    }
     let rows = report["attributes"].as_object().into_iter().flatten().map(|(name, e)| {
         let hot = if e["hot"] == true { "hot" } else { "" };
         let n = |key: &str| e[key].to_string();
@@ -150,4 +161,30 @@ fn lines(answer: &Value) -> Vec<String> {
         problems => format!("limits: not kept: {}", problems.join("; ")),
     });
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Value {
+        json!({"id": "ab", "state": "done", "progress": 1.0, "report": {
+            "history": {"values": 100, "active": {"rejected:above_range": 10}, "candidate": {"rejected:stuck": 40}},
+            "quarantine": {"values": 0},
+            "top_reasons": [{"code": "stuck", "active": 0, "candidate": 40}, {"code": "above_range", "active": 10, "candidate": 0}],
+            "limits": {"problems": []},
+        }})
+    }
+
+    #[test]
+    fn the_most_frequent_reasons_are_printed_with_both_counts() {
+        let text = lines(&report()).join("\n");
+        let (_, table) = text.split_once("REJECTED BECAUSE OF").unwrap_or_else(|| panic!("{text}"));
+        let rows: Vec<Vec<&str>> =
+            table.lines().skip(1).take(2).map(|row| row.split_whitespace().collect()).collect();
+        assert_eq!(rows, [["stuck", "0", "40"], ["above_range", "10", "0"]], "{text}");
+        let mut without = report();
+        without["report"]["top_reasons"] = json!([]);
+        assert!(!lines(&without).join("\n").contains("REJECTED BECAUSE OF"), "a heading over nothing");
+    }
 }

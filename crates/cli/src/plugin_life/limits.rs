@@ -21,9 +21,12 @@ pub(crate) struct Args {
     /// Most uploads in an hour
     #[arg(long)]
     uploads_per_hour: Option<u32>,
-    /// Most milliseconds for 1,000 values; holds from the next activation on
+    /// Most milliseconds for 1,000 values
     #[arg(long)]
     ms_per_1000: Option<u32>,
+    /// Most bytes of memory of a call, up to 67108864
+    #[arg(long)]
+    memory_bytes: Option<u64>,
     /// Why, for the audit trail
     #[arg(long, default_value = "")]
     why: String,
@@ -42,6 +45,7 @@ pub(super) async fn run(args: Args) -> Result<()> {
         max_versions: args.max_versions.unwrap_or(before.max_versions),
         uploads_per_hour: args.uploads_per_hour.unwrap_or(before.uploads_per_hour),
         ms_per_1000: args.ms_per_1000.unwrap_or(before.ms_per_1000),
+        memory_bytes: args.memory_bytes.unwrap_or(before.memory_bytes),
         ..before.clone()
     };
     let now = if after == before {
@@ -52,11 +56,12 @@ pub(super) async fn run(args: Args) -> Result<()> {
     let publishers: Vec<&str> = now.publishers.keys().map(String::as_str).collect();
     out::line(format!(
         "bytes of a component: {}\nversions: {}\nuploads an hour: {}\nmilliseconds for 1,000 values: {}\n\
-         signature required: {}\npublishers: {}",
+         bytes of memory of a call: {}\nsignature required: {}\npublishers: {}",
         now.max_bytes,
         now.max_versions,
         now.uploads_per_hour,
         now.ms_per_1000,
+        now.memory_bytes,
         now.require_signature,
         publishers.join(", ")
     ))

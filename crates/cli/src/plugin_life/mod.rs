@@ -4,11 +4,14 @@ mod api;
 mod backtest;
 mod limits;
 mod show;
+pub(crate) mod standard;
 
 use crate::target::Data;
 use anyhow::{Context as _, Result};
 use api::Api;
 use clap::Subcommand;
+use eaves_plugin_host::worker::WorkerLimits;
+use eaves_plugin_host::{Host, HostConfig, RunnerCommand};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -76,28 +79,36 @@ pub(crate) struct Of {
     common: Common,
 }
 
+/// A component for the HTTP API.
+#[derive(clap::Args)]
+pub(crate) struct Upload {
+    /// The WebAssembly component
+    #[arg(required_unless_present = "standard")]
+    file: Option<PathBuf>,
+    /// Upload the standard plugin: rules by settings, without code (docs/plugins.md)
+    #[arg(long, conflicts_with = "file")]
+    standard: bool,
+    /// The plugin's name [default: as it describes itself]
+    #[arg(long)]
+    name: Option<String>,
+    /// Its version, such as 1.0.0 [default: as it describes itself]
+    #[arg(long)]
+    version: Option<String>,
+    /// A publisher's ed25519 signature in hex
+    #[arg(long, value_name = "HEX")]
+    signature: Option<String>,
+    /// Why, for the audit trail
+    #[arg(long, default_value = "")]
+    why: String,
+    #[command(flatten)]
+    common: Common,
+}
+
 /// Commands of `eaves plugin` for the life of a version.
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Upload a component over the HTTP API, under the tenant's limits
-    Upload {
-        /// The WebAssembly component
-        file: PathBuf,
-        /// The plugin's name
-        #[arg(long)]
-        name: String,
-        /// Its version, such as 1.0.0
-        #[arg(long)]
-        version: String,
-        /// A publisher's ed25519 signature in hex
-        #[arg(long, value_name = "HEX")]
-        signature: Option<String>,
-        /// Why, for the audit trail
-        #[arg(long, default_value = "")]
-        why: String,
-        #[command(flatten)]
-        common: Common,
-    },
+    Upload(Upload),
     /// Make a version the one that decides, with a failure policy
     Decide(Force),
     /// Let a version look on: it sees live values without effect
@@ -138,30 +149,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(command: Command) -> Result<()> {
     match command {
-        Command::Upload { file, name, version, signature, why, common } => {
-            let wasm = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
-            let api = Api::find(&common).await?;
-            let mut body = json!({"name": name, "version": version, "why": why});
-            if wasm.len() > api::IN_A_REQUEST {
-                body["upload"] = api.put_component(wasm).await?.into();
-            } else {
-                body["wasm_base64"] = api::base64(&wasm).into();
-            }
-            if let Some(signature) = signature {
-                body["signature"] = signature.into();
-            }
-            let answer = api.post(&["plugins"], &body).await?;
-            show::print(&common, &answer, |v| {
-                let word = |key: &str| v[key].as_str().unwrap_or_default().to_owned();
-                vec![format!(
-                    "{} {} is {} ({}).",
-                    word("name"),
-                    word("version"),
-                    word("state"),
-                    &word("digest")[..12]
-                )]
-            })
-        }
+        Command::Upload(args) => upload(args).await,
         Command::Decide(force) => put(force, "activate").await,
         Command::Shadow(force) => put(force, "shadow").await,
         Command::EndShadow { of, change } => change_of(&of, &change, &["shadow", "end"]).await,
@@ -175,6 +163,58 @@ pub(crate) async fn run(command: Command) -> Result<()> {
         Command::Audit(of) => get(&of, &["audit"], &[], show::audit).await,
         Command::Limits(args) => limits::run(args).await,
     }
+}
+
+async fn upload(args: Upload) -> Result<()> {
+    let file = match args.file {
+        Some(file) => file,
+        None => standard::find()?,
+    };
+    let wasm = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+    let (name, version) = match (args.name, args.version) {
+        (Some(name), Some(version)) => (name, version),
+        (name, version) => {
+            let said =
+                described(&wasm).with_context(|| format!("{} says no name and version", file.display()))?;
+            (name.unwrap_or(said.0), version.unwrap_or(said.1))
+        }
+    };
+    let api = Api::find(&args.common).await?;
+    let mut body = json!({"name": name, "version": version, "why": args.why});
+    if wasm.len() > api::IN_A_REQUEST {
+        body["upload"] = api.put_component(wasm).await?.into();
+    } else {
+        body["wasm_base64"] = api::base64(&wasm).into();
+    }
+    if let Some(signature) = args.signature {
+        body["signature"] = signature.into();
+    }
+    let answer = api.post(&["plugins"], &body).await?;
+    show::print(&args.common, &answer, |v| {
+        let word = |key: &str| v[key].as_str().unwrap_or_default().to_owned();
+        vec![format!(
+            "{} {} is {} ({}).",
+            word("name"),
+            word("version"),
+            word("state"),
+            word("digest").chars().take(12).collect::<String>()
+        )]
+    })
+}
+
+/// Name and version that a component says of itself. It is compiled for that as the platform does, in
+/// processes of their own.
+fn described(wasm: &[u8]) -> Result<(String, String)> {
+    // What is compiled here is forgotten again.
+    let config = HostConfig::new(&hex::encode(rand::random::<[u8; 32]>()))?;
+    let host = Host::isolated(config, RunnerCommand::this_program()?)?;
+    let program = std::env::current_exe().context("find the running program")?;
+    let limits = WorkerLimits::for_component(wasm.len());
+    let artefact =
+        host.check_and_compile_in_worker(&program, &["plugin", "compile-worker"], wasm, &limits)?;
+    let plugin = host.load(&artefact)?;
+    let said = plugin.describe();
+    Ok((said.name.clone(), said.version.clone()))
 }
 
 async fn put(force: Force, how: &str) -> Result<()> {

@@ -48,10 +48,14 @@ pub(super) fn standing(answer: &Value) -> Vec<String> {
             word(&v["by"])
         ),
     };
+    let mut last_good = line("last good", &answer["last_good"]);
+    if answer["last_good_allowed"] == false {
+        last_good.push_str("; it is not signed, and will not decide");
+    }
     vec![
         line("active", &answer["active"]),
         line("shadow", &answer["shadow"]),
-        line("last good", &answer["last_good"]),
+        last_good,
         format!("revision: {}", word(&answer["revision"])),
     ]
 }

@@ -17,11 +17,20 @@ pub use report::Report;
 
 use crate::context::Context;
 use eaves_model::{TenantId, Timestamp};
-use eaves_registry::RegistryError;
+use eaves_registry::{Job, RegistryError};
 use run::Runner;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
+
+/// How long a backtest has its places without a word of its worker. A step takes seconds, and what Lambda
+/// hands out again comes within this.
+pub(crate) const LEASE: Duration = Duration::from_secs(300);
+/// How often the worker says that it is there.
+const HOLD: Duration = Duration::from_secs(60);
+/// Why one may not go on.
+const NO_PLACE: &str =
+    "its worker was away for so long that other backtests have its place: ask for it again";
 
 /// Kept back from the invocation's time to write the state and to invoke again.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -71,7 +80,12 @@ pub async fn serve(context: &Context, ask: &Ask, deadline: SystemTime) -> Result
         return Ok(json!({"state": "unknown"}));
     };
     if job.is_over() {
+        // It may have been cancelled before anybody worked on it.
+        leave(context, ask.tenant, &job).await;
         return Ok(json!({"state": job.state}));
+    }
+    if !context.registry.job_hold(ask.tenant, &mut job, LEASE).await? {
+        return fail(context, ask, job, NO_PLACE.into()).await;
     }
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default().saturating_sub(MARGIN);
     job.state = "running".into();
@@ -81,22 +95,34 @@ pub async fn serve(context: &Context, ask: &Ask, deadline: SystemTime) -> Result
     };
     let job = match outcome {
         Ok(job) => job,
-        Err((mut job, why)) => {
-            tracing::warn!(tenant.id = ask.tenant.0, backtest.id = ask.id, error = why, "backtest failed");
-            job.state = "failed".into();
-            job.error = Some(why.chars().take(500).collect());
-            job.updated_at = Timestamp::now();
-            context.registry.job_save(ask.tenant, &job).await?;
-            job
-        }
+        Err((job, why)) => return fail(context, ask, job, why).await,
     };
-    if job.state == "running" && context.start_backtest(ask).await.is_err() {
-        let error = Some("it could not be continued".into());
-        let job = eaves_registry::Job { state: "failed".into(), error, ..job };
-        context.registry.job_save(ask.tenant, &job).await?;
-        return Ok(json!({"state": "failed"}));
+    match job.state.as_str() {
+        "running" if context.start_backtest(ask).await.is_err() => {
+            return fail(context, ask, job, "it could not be continued".into()).await;
+        }
+        "cancelled" => leave(context, ask.tenant, &job).await,
+        _ => {}
     }
     Ok(json!({"state": job.state, "progress": job.progress}))
+}
+
+/// Writes that it failed, and why.
+async fn fail(context: &Context, ask: &Ask, job: Job, why: String) -> Result<Value, RegistryError> {
+    tracing::warn!(tenant.id = ask.tenant.0, backtest.id = ask.id, error = why, "backtest failed");
+    let error = Some(why.chars().take(500).collect());
+    let job = Job { state: "failed".into(), error, updated_at: Timestamp::now(), ..job };
+    // Before it is told that it is over: who then asks for another one finds the place free.
+    leave(context, ask.tenant, &job).await;
+    context.registry.job_save(ask.tenant, &job).await?;
+    Ok(json!({"state": job.state}))
+}
+
+/// Gives its places to others. If that cannot be, they end by themselves.
+async fn leave(context: &Context, tenant: TenantId, job: &Job) {
+    if let Err(e) = context.registry.job_leave(tenant, job).await {
+        tracing::warn!(tenant.id = tenant.0, backtest.id = job.id, error = %e, "backtest.place_kept");
+    }
 }
 
 #[cfg(test)]

@@ -105,6 +105,9 @@ pub struct Limits {
     pub passed: bool,
     /// Most milliseconds that 1,000 values may take.
     pub ms_per_1000: u32,
+    /// Most bytes of memory that a call may take; 0 in reports of earlier releases.
+    #[serde(default)]
+    pub memory_bytes: u64,
     /// Where they were not.
     pub problems: Vec<String>,
 }

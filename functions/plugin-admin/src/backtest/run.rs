@@ -1,11 +1,11 @@
 //! A backtest step by step.
 
-use super::Request;
 use super::before::{Before, Ids};
 use super::compare::{From, Judge, compare};
 use super::pages::{PageSize, Pages};
 use super::refusals;
 use super::report::{Report, Side};
+use super::{HOLD, LEASE, NO_PLACE, Request, leave};
 use crate::context::Context;
 use eaves_model::batch::{Batch, EntityInfo, Row};
 use eaves_model::{AttributeId, EntityId, TenantId, Timestamp};
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// How often progress is written, and a cancellation seen.
 const SAVE: Duration = Duration::from_secs(1);
+/// How long one may work: it keeps a place from others all the while.
+const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// Rows of quarantine at once.
 const REFUSALS: u32 = 1000;
 /// Most entities whose names are remembered.
@@ -46,6 +48,8 @@ pub(super) struct Runner<'a> {
     attributes: Vec<AttributeInfoRow>,
     names: HashMap<EntityId, (Box<str>, Box<str>)>,
     before: Before,
+    /// When it last said that it is there.
+    held: Instant,
 }
 
 type Failed = (Job, String);
@@ -69,7 +73,9 @@ impl<'a> Runner<'a> {
         if fresh {
             report.candidate.version.clone_from(&version.version);
             report.candidate.digest.clone_from(&version.digest);
-            report.limits.ms_per_1000 = registry.policy(tenant).await.map_err(text)?.ms_per_1000;
+            let policy = registry.policy(tenant).await.map_err(text)?;
+            (report.limits.ms_per_1000, report.limits.memory_bytes) =
+                (policy.ms_per_1000, policy.memory_bytes);
             report.active = now.as_ref().map(|a| Side {
                 version: a.version.clone(),
                 digest: a.digest.clone(),
@@ -111,6 +117,7 @@ impl<'a> Runner<'a> {
             attributes,
             names,
             before,
+            held: Instant::now(),
         })
     }
 
@@ -125,6 +132,13 @@ impl<'a> Runner<'a> {
                 Err(e) => return Err((self.job, e)),
             };
             self.report.took_ms = before + began.elapsed().as_millis() as u64;
+            if step.is_some() && Duration::from_millis(self.report.took_ms) > LONGEST {
+                let detail = format!(
+                    "it has worked for {} hours, which is the longest: ask for a shorter time, or for more values a second (rate)",
+                    LONGEST.as_secs() / 3600
+                );
+                return Err((self.job, detail));
+            }
             let over = began.elapsed() >= time;
             if step.is_none() || over || saved.elapsed() >= SAVE {
                 if step.is_none() {
@@ -257,6 +271,16 @@ impl<'a> Runner<'a> {
         let json = |e: serde_json::Error| e.to_string();
         self.job.report = serde_json::to_value(&self.report).map_err(json)?;
         self.job.resume = serde_json::to_value(self.resume).map_err(json)?;
+        if self.job.is_over() {
+            // Before it is told: who then asks for another one finds the place free.
+            leave(self.context, self.tenant, &self.job).await;
+        } else if self.held.elapsed() >= HOLD {
+            self.held = Instant::now();
+            let held = self.context.registry.job_hold(self.tenant, &mut self.job, LEASE).await;
+            if !held.map_err(|e| e.to_string())? {
+                return Err(NO_PLACE.into());
+            }
+        }
         self.context.registry.job_save(self.tenant, &self.job).await.map_err(|e| e.to_string())
     }
 }
