@@ -178,7 +178,10 @@ async fn decides_and_is_rolled_back(w: &World, tenant: &str) -> Result<()> {
     let audit: Value = serde_json::from_str(&audit)?;
     let entries = audit["entries"].as_array().context("entries")?;
     let trail: Vec<_> = entries.iter().rev().filter_map(|e| e["action"].as_str()).collect();
-    ensure!(trail == ["upload", "check", "shadow", "activate", "activate", "rollback"], "{audit}");
+    ensure!(
+        trail == ["upload", "check", "backtest", "shadow", "activate", "activate", "rollback"],
+        "{audit}"
+    );
     ensure!(entries[0]["why"] == "too narrow", "{audit}");
     Ok(())
 }
@@ -213,10 +216,26 @@ pub(crate) async fn the_standard_plugin_needs_no_code(w: &World) -> Result<()> {
     // The same over HTTP, once it is there.
     let wrong = json!({"settings": rules("soon")});
     let (name, version) = first_of(&eaves(w, t, &["list"]).await?)?;
+    // What an operator pushed says which settings it takes.
+    let pushed = w.admin(t, "GET", &format!("/v1/plugins/{name}/versions"), Value::Null).await?.json;
+    ensure!(pushed["versions"][0]["settings_schema"].is_object(), "{pushed}");
     let path = format!("/v1/plugins/{name}/versions/{version}/activate");
     let answer = w.admin(t, "POST", &path, wrong).await?;
     ensure!(answer.status == 422, "{} {}", answer.status, answer.text);
     ensure!(answer.text.contains("attributes.temperature.max_rate.per"), "{}", answer.text);
+
+    // A tenant brings it itself, under its own name or another; either way it says which settings it takes.
+    let told = eaves(w, t, &["upload", "--standard"]).await?;
+    ensure!(told.contains(&format!("{name} {version} is active")), "{told}");
+    let told = eaves(w, t, &["upload", "--standard", "--name", "rules", "--version", "7.0.0"]).await?;
+    ensure!(told.contains("rules 7.0.0 is checked"), "{told}");
+    let schema = include_str!("../../plugins/standard/src/settings.schema.json");
+    let schema: Value = serde_json::from_str(schema)?;
+    for (name, version) in [(&*name, &*version), ("rules", "7.0.0")] {
+        let found = w.admin(t, "GET", &format!("/v1/plugins/{name}/versions"), Value::Null).await?.json;
+        let found = &found["versions"][0];
+        ensure!(found["version"] == version && found["settings_schema"] == schema, "{found}");
+    }
     Ok(())
 }
 

@@ -8,11 +8,19 @@ mod cli;
 mod events;
 mod hot;
 mod ingest;
+mod instance;
 mod large;
 mod plugin_backtest;
+mod plugin_bomb;
 mod plugin_engine;
+mod plugin_faults;
+mod plugin_files;
 mod plugin_life;
+mod plugin_limits;
 mod plugin_many;
+mod plugin_policy;
+mod plugin_process;
+mod plugin_shadow;
 mod plugin_sweep;
 mod plugin_upload;
 mod plugins;
@@ -82,11 +90,17 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         plugin_life::a_previous_value_is_seen,
         plugin_life::a_plugin_without_end_costs_its_own_tenant_only,
         plugin_engine::an_artefact_of_another_engine_is_compiled_anew,
+        plugin_limits::the_operator_sets_them,
+        plugin_limits::memory_over_a_tenants_limit_costs_that_tenant,
+        plugin_limits::time_over_a_tenants_limit_is_not_given,
+        plugin_policy::only_what_a_publisher_signed_is_taken,
+        plugin_policy::earlier_settings_come_back_by_their_number,
         plugin_upload::a_form_and_base64_are_taken,
         plugin_upload::a_large_component_goes_through_the_bucket,
         plugin_upload::requests_are_counted_with_all_others,
         plugin_sweep::another_tenants_names_and_ids_find_nothing,
         plugin_backtest::a_cancelled_one_stops,
+        plugin_backtest::a_tenant_has_two_at_once_over_all_its_plugins,
         plugin_backtest::the_rate_is_kept,
         plugin_backtest::previous_values_come_from_history,
         authoring::a_plugin_in_rust_goes_all_the_way,
@@ -124,6 +138,16 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         // What they hand to an instance of their own is in no stream.
         traces::a_reading_is_followed_from_the_request_to_the_row,
         traces::a_collector_that_is_away_stops_nothing,
+        plugin_faults::each_kind_of_harm_is_treated_by_each_policy,
+        plugin_faults::without_a_last_good_version_the_policy_decides,
+        plugin_files::a_changed_artefact_is_not_executed,
+        plugin_files::a_changed_shadow_only_does_not_look_on,
+        plugin_process::the_process_for_plugins_holds_nothing,
+        plugin_process::without_a_filter_ingest_says_so_and_goes_on,
+        plugin_shadow::a_hostile_shadow_costs_a_few_batches_and_nobody_else,
+        plugin_shadow::what_is_derived_is_compared,
+        // It has a processor for itself.
+        plugin_bomb::a_bomb_is_refused_and_ingest_goes_on,
         plugin_many::two_hundred_plugins_fit_into_one_instance,
     );
     arguments.clone_into_one_thread(|a| add(&mut conclusion, libtest_mimic::run(a, last)));

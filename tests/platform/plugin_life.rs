@@ -131,8 +131,10 @@ pub(crate) async fn from_upload_to_rollback(w: &World) -> Result<()> {
 
     // On the history there is: half of it would be rejected.
     let args = ["plugin", "backtest", "--tenant", t, "--name", "limits", "--version", "1.0.0"];
-    let args: Vec<&str> =
-        args.into_iter().chain(["--since", "3h", "--settings", r#"{"max":19.5}"#, "--json"]).collect();
+    let args: Vec<&str> = args
+        .into_iter()
+        .chain(["--since", "3h", "--settings", r#"{"max":19.5}"#, "--why", "ticket 3", "--json"])
+        .collect();
     let done = w.eaves(&args, "").await?;
     ensure!(done.status.success(), "{}", said(&done));
     let job: Value = serde_json::from_slice(&done.stdout)?;
@@ -199,10 +201,13 @@ pub(crate) async fn from_upload_to_rollback(w: &World) -> Result<()> {
         .filter_map(|e| e["action"].as_str())
         .collect();
     let expected = [
-        "upload", "check", "upload", "refuse", "shadow", "activate", "upload", "check", "activate",
-        "rollback",
+        "upload", "check", "upload", "refuse", "backtest", "shadow", "activate", "upload", "check",
+        "activate", "rollback",
     ];
     ensure!(trail == expected, "{audit}");
+    let asked = &audit["entries"][expected.len() - 5];
+    ensure!(asked["why"] == "ticket 3" && asked["version"] == "1.0.0" && asked["by"] != "", "{asked}");
+    ensure!(asked["digest"] == version["digest"] && asked["settings_digest"] != "", "{asked}");
     ensure!(audit["entries"][0]["why"] == "too wide", "{audit}");
 
     // Nobody else's business.
@@ -312,7 +317,13 @@ pub(crate) async fn a_failing_version_gives_way_to_the_last_good_one(w: &World) 
             all.iter().any(|v| v["role"] == "active" && v["failures"]["trapped"].as_u64() > Some(0));
         Ok(has("active", "2.0.0") && has("fallback", "1.0.0") && trapped)
     })
-    .await
+    .await?;
+    // Its administrator wants signatures: what has none does not decide by this way either.
+    let publishers = json!({"ci": "0".repeat(64)});
+    let strict = json!({"require_signature": true, "publishers": publishers, "expected_revision": 0});
+    let set = w.admin(t, "PUT", "/v1/plugin-policy", strict).await?;
+    ensure!(set.status == 200, "{} {}", set.status, set.text);
+    send_until(w, t, "strict", 1.0, async |entity| refused(w, t, &entity, "plugin_failed").await).await
 }
 
 /// A plugin that asks for it sees the value before this one, from the hot projection.

@@ -1,5 +1,6 @@
 //! The platform under test and the ways in: Kinesis, HTTP, the command line, SQL.
 
+use crate::instance::children;
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
@@ -342,25 +343,31 @@ impl World {
         Ok(request.body(body).send().await?.status().as_u16())
     }
 
-    /// Makes what a component was compiled to look as if another engine had made it. Returns how
-    /// many artefacts there were.
-    pub(crate) async fn stamp_for_another_engine(&self, digest: &str) -> Result<usize> {
+    /// What the platform's functions load plugins with.
+    pub(crate) fn plugin_config(&self) -> Result<eaves_plugin_host::HostConfig> {
         let vars = self.endpoints.registry_vars();
         let key = vars.get("EAVES_PLUGIN_KEY").context("the signing key")?;
-        let config = eaves_plugin_host::HostConfig::new(key)?;
+        Ok(eaves_plugin_host::HostConfig::new(key)?)
+    }
+
+    /// What a component was compiled to, in the object store: each with its URL.
+    pub(crate) async fn artefacts(&self, digest: &str) -> Result<Vec<(String, Vec<u8>)>> {
         let bucket = format!("{}/{}", self.endpoints.aws_endpoint_url, self.endpoints.plugin_bucket);
         let list = format!("{bucket}?list-type=2&prefix=artefacts/{digest}/");
         let listed = self.http.get(list).send().await?.text().await?;
-        let keys = listed.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
-        let mut stamped = 0;
-        for key in keys {
+        let mut found = Vec::new();
+        for key in listed.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()) {
             let url = format!("{bucket}/{key}");
-            let artefact = self.http.get(&url).send().await?.error_for_status()?.bytes().await?;
-            let other = config.of_another_engine(&artefact).context("stamp the artefact")?;
-            self.http.put(&url).body(other).send().await?.error_for_status()?;
-            stamped += 1;
+            let bytes = self.http.get(&url).send().await?.error_for_status()?.bytes().await?;
+            found.push((url, bytes.to_vec()));
         }
-        Ok(stamped)
+        Ok(found)
+    }
+
+    /// Puts an artefact in the place of another, as somebody could who has got at the bucket.
+    pub(crate) async fn put_artefact(&self, url: &str, bytes: Vec<u8>) -> Result<()> {
+        self.http.put(url).body(bytes).send().await?.error_for_status()?;
+        Ok(())
     }
 
     /// Tokens for tenants, without starting a program for each.
@@ -385,12 +392,8 @@ impl World {
     pub(crate) fn ingest_peaks_mb(&self) -> Result<Vec<Peak>> {
         let peak = |pid: u32| {
             let mut plugins = 0.0;
-            // The kernel keeps them by the thread that started them.
-            for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-                let children = std::fs::read_to_string(task?.path().join("children"))?;
-                for child in children.split_whitespace() {
-                    plugins += peak_mb(child.parse()?)?;
-                }
+            for child in children(pid)? {
+                plugins += peak_mb(child)?;
             }
             Ok(Peak { own: peak_mb(pid)?, plugins })
         };
@@ -609,7 +612,8 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Answer> {
     Ok(Answer { status, headers, text, json })
 }
 
-fn peak_mb(pid: u32) -> Result<f64> {
+/// The most memory that a process has had.
+pub(crate) fn peak_mb(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).context("VmHWM")?;
     let kb: f64 = line.trim().trim_end_matches(" kB").parse()?;

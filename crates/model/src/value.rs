@@ -3,6 +3,7 @@
 use crate::rejection::excerpt;
 use crate::{Code, Decimal, Rejection, Timestamp, limits};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -94,6 +95,20 @@ impl Value {
             Self::Decimal(_) => ValueType::Decimal,
             Self::Boolean(_) => ValueType::Boolean,
             Self::Timestamp(_) => ValueType::Timestamp,
+        }
+    }
+
+    /// Orders values so that two are equal only where each bit and digit is: -0.0 is not 0.0, 1.50 is
+    /// not 1.5, and a NaN is itself. It tells what was said apart; it does not say which number is larger.
+    pub fn exact_cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::String(a), Self::String(b)) => a.cmp(b),
+            (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
+            (Self::Float(a), Self::Float(b)) => a.to_bits().cmp(&b.to_bits()),
+            (Self::Decimal(a), Self::Decimal(b)) => (a.mantissa(), a.scale()).cmp(&(b.mantissa(), b.scale())),
+            (Self::Boolean(a), Self::Boolean(b)) => a.cmp(b),
+            (Self::Timestamp(a), Self::Timestamp(b)) => a.cmp(b),
+            (a, b) => a.value_type().cmp(&b.value_type()),
         }
     }
 

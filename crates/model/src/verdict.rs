@@ -1,8 +1,9 @@
 //! What two plugin versions say of the same values, compared.
 
 use crate::Value;
-use crate::batch::{Batch, Decision};
+use crate::batch::{Batch, Decision, Derived};
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// What a plugin said of a value.
@@ -44,14 +45,44 @@ pub struct Judgement<'a> {
 #[derive(Debug)]
 pub struct ByRow<'a> {
     rows: Vec<Said<'a>>,
-    derived: Vec<u32>,
+    /// What is derived from all of them, in the order in which it was said.
+    derived: &'a [Derived],
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 struct Said<'a> {
     verdict: Verdict,
     code: &'a str,
     value: Option<&'a Value>,
+}
+
+impl Said<'_> {
+    fn is_same(&self, other: &Said<'_>) -> bool {
+        let values = match (self.value, other.value) {
+            (Some(a), Some(b)) => a.exact_cmp(b).is_eq(),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        values && self.verdict == other.verdict && self.code == other.code
+    }
+}
+
+/// By row, and there by attribute and value: in whatever order they were said.
+fn order(a: &Derived, b: &Derived) -> Ordering {
+    let within = || a.attribute.cmp(&b.attribute).then_with(|| a.value.exact_cmp(&b.value));
+    a.row.cmp(&b.row).then_with(within)
+}
+
+/// Whether the same values of the same attributes are derived. Both are in [`order`].
+fn is_same_derived(one: &[&Derived], other: &[&Derived]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| order(a, b).is_eq())
+}
+
+/// Takes those of a row from the beginning of what is in [`order`].
+fn take_row<'s, 'a>(sorted: &mut &'s [&'a Derived], row: usize) -> &'s [&'a Derived] {
+    let of_row = sorted.iter().take_while(|d| d.row as usize <= row).count();
+    let (taken, rest) = sorted.split_at(of_row);
+    *sorted = rest;
+    taken
 }
 
 impl<'a> ByRow<'a> {
@@ -75,13 +106,7 @@ impl<'a> ByRow<'a> {
                 *said = Said { verdict: Verdict::Failed, code: "", value: None };
             }
         }
-        let mut derived = vec![0; rows];
-        for d in &decision.derived {
-            if let Some(count) = derived.get_mut(d.row as usize) {
-                *count += 1;
-            }
-        }
-        Self { rows: all, derived }
+        Self { rows: all, derived: &decision.derived }
     }
 
     /// The verdict on a row; accepted if there is no such row.
@@ -94,9 +119,19 @@ impl<'a> ByRow<'a> {
         self.rows.get(row).map_or("", |s| s.code)
     }
 
-    /// How many values are derived from a row.
-    pub fn derived(&self, row: usize) -> u32 {
-        self.derived.get(row).copied().unwrap_or_default()
+    /// What is derived, as far as there are such rows, in [`order`].
+    fn sorted(&self) -> Vec<&'a Derived> {
+        let mut sorted: Vec<&Derived> =
+            self.derived.iter().filter(|d| (d.row as usize) < self.rows.len()).collect();
+        sorted.sort_unstable_by(|a, b| order(a, b));
+        sorted
+    }
+
+    /// What is derived from a row, in [`order`].
+    fn derived(&self, row: usize) -> Vec<&'a Derived> {
+        let mut derived: Vec<&Derived> = self.derived.iter().filter(|d| d.row as usize == row).collect();
+        derived.sort_unstable_by(|a, b| order(a, b));
+        derived
     }
 
     /// Adds up the verdicts: `accepted`, `replaced`, `failed`, `rejected:<code>`, `derived`.
@@ -117,14 +152,19 @@ impl<'a> ByRow<'a> {
         add(into, "accepted", plain[0]);
         add(into, "replaced", plain[1]);
         add(into, "failed", plain[2]);
-        add(into, "derived", self.derived.iter().map(|n| u64::from(*n)).sum());
+        let derived = self.derived.iter().filter(|d| (d.row as usize) < self.rows.len()).count();
+        add(into, "derived", derived as u64);
     }
 
     /// Calls `found` with each row on which the other says something else: another verdict,
-    /// another code, another value, or more or fewer derived values.
+    /// another code, another value, or other derived values. Values are compared exactly
+    /// ([`Value::exact_cmp`]), and the order in which they are derived does not matter.
     pub fn differences(&self, other: &Self, mut found: impl FnMut(usize)) {
-        for row in 0..self.rows.len().min(other.rows.len()) {
-            if self.rows[row] != other.rows[row] || self.derived[row] != other.derived[row] {
+        let (mine, theirs) = (self.sorted(), other.sorted());
+        let (mut mine, mut theirs) = (mine.as_slice(), theirs.as_slice());
+        for (row, (one, two)) in self.rows.iter().zip(&other.rows).enumerate() {
+            let derived = (take_row(&mut mine, row), take_row(&mut theirs, row));
+            if !one.is_same(two) || !is_same_derived(derived.0, derived.1) {
                 found(row);
             }
         }
@@ -155,10 +195,28 @@ pub struct Difference {
     pub observed_at: String,
     /// The value as JSON.
     pub value: String,
-    /// The one's code, or replacement as JSON.
+    /// The one's code, or replacement as JSON. Where the two derive different values, they follow:
+    /// `derived {"dew_point":16.7}`.
     pub before: String,
     /// The other's.
     pub after: String,
+}
+
+/// Most characters of a value that are shown.
+const SHOWN: usize = 200;
+
+/// Derived values for people, as a JSON object.
+fn write_derived(derived: &[&Derived], out: &mut String) {
+    out.push_str("derived {");
+    for (i, d) in derived.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        out.push_str(&serde_json::Value::from(&*d.attribute).to_string());
+        out.push(':');
+        d.value.write_json(out);
+    }
+    out.push('}');
 }
 
 impl Difference {
@@ -168,11 +226,20 @@ impl Difference {
         let json = |value: &Value| {
             let mut text = String::new();
             value.write_json(&mut text);
-            text.chars().take(200).collect::<String>()
+            text.chars().take(SHOWN).collect::<String>()
         };
-        let said = |by: &ByRow<'_>| {
+        let derived = (before.derived(row), after.derived(row));
+        let same = is_same_derived(&derived.0, &derived.1);
+        let said = |by: &ByRow<'_>, derived: &[&Derived]| {
             let said = by.rows.get(row)?;
-            Some(said.value.map_or_else(|| said.code.to_owned(), json))
+            let mut text = said.value.map_or_else(|| said.code.to_owned(), json);
+            if !same {
+                if !text.is_empty() {
+                    text.push(' ');
+                }
+                write_derived(derived, &mut text);
+            }
+            Some(text.chars().take(2 * SHOWN).collect())
         };
         Some(Self {
             change: change(before.verdict(row), after.verdict(row)),
@@ -180,8 +247,8 @@ impl Difference {
             attribute: batch.attributes.get(r.attribute as usize)?.name.to_string(),
             observed_at: r.observed_at.to_string(),
             value: json(&r.value),
-            before: said(before)?,
-            after: said(after)?,
+            before: said(before, &derived.0)?,
+            after: said(after, &derived.1)?,
         })
     }
 }
@@ -189,8 +256,9 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Code;
-    use crate::batch::Reason;
+    use crate::batch::{AttributeInfo, EntityInfo, Reason, Row};
+    use crate::{Code, Decimal, Timestamp, ValueType};
+    use proptest::prelude::*;
 
     fn reason(code: &'static str) -> Reason {
         Reason { code: Code(code.into()), text: String::new() }
@@ -220,5 +288,147 @@ mod tests {
         one.count(&mut counts);
         let counts: Vec<(&str, u64)> = counts.iter().map(|(k, v)| (k.as_str(), *v)).collect();
         assert_eq!(counts, [("accepted", 1), ("failed", 1), ("rejected:above_range", 2), ("replaced", 1)]);
+    }
+
+    fn derived(row: u32, attribute: &str, value: Value) -> Derived {
+        Derived { row, attribute: attribute.into(), value }
+    }
+
+    fn deriving(derived: Vec<Derived>) -> Decision {
+        Decision { derived, ..Decision::default() }
+    }
+
+    /// The rows on which two decisions differ, of so many.
+    fn differing(rows: usize, one: &Decision, two: &Decision) -> Vec<usize> {
+        let by = |decision| ByRow::new(rows, Judgement { decision, failed: &[] });
+        let mut found = Vec::new();
+        by(one).differences(&by(two), |row| found.push(row));
+        found
+    }
+
+    #[test]
+    fn other_derived_values_are_a_difference_and_their_order_is_none() {
+        let one = deriving(vec![
+            derived(0, "dew_point", Value::Float(16.7)),
+            derived(0, "near_limit", Value::Boolean(true)),
+            derived(1, "dew_point", Value::Float(3.0)),
+            derived(2, "dew_point", Value::Float(4.0)),
+        ]);
+        let two = deriving(vec![
+            derived(2, "frost_point", Value::Float(4.0)),
+            derived(1, "dew_point", Value::Float(3.5)),
+            derived(0, "near_limit", Value::Boolean(true)),
+            derived(0, "dew_point", Value::Float(16.7)),
+        ]);
+        assert_eq!(differing(4, &one, &two), [1, 2]);
+        assert!(differing(4, &one, &one).is_empty());
+        assert_eq!(differing(4, &one, &deriving(Vec::new())), [0, 1, 2]);
+        // What names a row that is not there is nobody's.
+        assert!(differing(1, &one, &two).is_empty());
+    }
+
+    #[test]
+    fn values_are_told_apart_to_the_last_bit_and_digit() {
+        let decimal = |text: &str| Value::Decimal(text.parse::<Decimal>().unwrap());
+        let other_nan = f64::from_bits(f64::NAN.to_bits() | 1);
+        let pairs = [
+            (Value::Float(0.0), Value::Float(-0.0)),
+            (Value::Float(0.1), Value::Float(0.1 + f64::EPSILON / 8.0)),
+            (Value::Float(f64::NAN), Value::Float(other_nan)),
+            (Value::Float(1.0), Value::Integer(1)),
+            (decimal("1.5"), decimal("1.50")),
+            (Value::Integer(i64::MAX), Value::Integer(i64::MAX - 1)),
+            (Value::String("a".into()), Value::String("A".into())),
+        ];
+        for (a, b) in pairs {
+            for same in [&a, &b] {
+                let said = deriving(vec![derived(0, "x", same.clone())]);
+                assert!(differing(1, &said, &said.clone()).is_empty(), "{same:?} is itself");
+                let put = Decision { replaced: vec![(0, same.clone())], ..Decision::default() };
+                assert!(differing(1, &put, &put.clone()).is_empty(), "{same:?} is itself");
+            }
+            let say = |v: &Value| deriving(vec![derived(0, "x", v.clone())]);
+            assert_eq!(differing(1, &say(&a), &say(&b)), [0], "{a:?} and {b:?}");
+            let put = |v: &Value| Decision { replaced: vec![(0, v.clone())], ..Decision::default() };
+            assert_eq!(differing(1, &put(&a), &put(&b)), [0], "{a:?} and {b:?}");
+        }
+    }
+
+    #[test]
+    fn a_difference_shows_what_is_derived_where_that_differs() {
+        let observed_at = Timestamp::from_micros(0).unwrap();
+        let batch = Batch {
+            entities: vec![EntityInfo { external_id: "room-1".into(), entity_type: "".into() }],
+            attributes: vec![AttributeInfo {
+                name: "t".into(),
+                value_type: ValueType::Float,
+                unit: "".into(),
+            }],
+            rows: vec![Row { entity: 0, attribute: 0, observed_at, value: Value::Float(25.0) }],
+            previous: Vec::new(),
+        };
+        let mut one = deriving(vec![derived(0, "b", Value::Float(2.0)), derived(0, "a", Value::Float(16.7))]);
+        let two = deriving(vec![derived(0, "a", Value::Float(17.0))]);
+        let of = |one: &Decision, two: &Decision| {
+            let by = |decision| ByRow::new(1, Judgement { decision, failed: &[] });
+            let shown = Difference::of(&batch, 0, &by(one), &by(two)).unwrap();
+            (shown.change, shown.before, shown.after)
+        };
+        let shown = of(&one, &two);
+        assert_eq!(shown.0, "accepted>accepted");
+        assert_eq!((&*shown.1, &*shown.2), (r#"derived {"a":16.7,"b":2.0}"#, r#"derived {"a":17.0}"#));
+        assert_eq!(of(&two, &deriving(Vec::new())).2, "derived {}");
+        one.replaced.push((0, Value::Float(24.5)));
+        assert_eq!(of(&one, &two).1, r#"24.5 derived {"a":16.7,"b":2.0}"#);
+        // What is the same is not repeated.
+        let derives = one.derived.clone();
+        assert_eq!(of(&one, &deriving(derives)).1, "24.5");
+    }
+
+    fn some_value() -> impl Strategy<Value = Value> {
+        let bits = [0.0, -0.0, 1.5, f64::NAN].map(f64::to_bits);
+        prop_oneof![
+            prop::sample::select(bits.to_vec()).prop_map(|bits| Value::Float(f64::from_bits(bits))),
+            (0..2_i64).prop_map(Value::Integer),
+            (10..12_i64, 0..2_u32).prop_map(|(digits, scale)| Value::Decimal(Decimal::new(digits, scale))),
+            any::<bool>().prop_map(Value::Boolean),
+            "[ab]".prop_map(|text| Value::String(text.into())),
+        ]
+    }
+
+    fn some_derived() -> impl Strategy<Value = Vec<Derived>> {
+        let one = (0..5_u32, "[xy]", some_value()).prop_map(|(row, name, value)| derived(row, &name, value));
+        prop::collection::vec(one, 0..8)
+    }
+
+    /// What is derived from a row, each as a text in which every bit and digit counts.
+    fn plainly(all: &[Derived], row: usize) -> Vec<String> {
+        let text = |d: &Derived| match &d.value {
+            Value::Float(f) => format!("{} {:016x}", d.attribute, f.to_bits()),
+            Value::Decimal(digits) => format!("{} decimal {digits}", d.attribute),
+            other => format!("{} {other:?}", d.attribute),
+        };
+        let mut of_row: Vec<String> = all.iter().filter(|d| d.row as usize == row).map(text).collect();
+        of_row.sort();
+        of_row
+    }
+
+    proptest! {
+        #[test]
+        fn rows_differ_where_what_is_derived_does(one in some_derived(), two in some_derived()) {
+            const ROWS: usize = 4;
+            let expected: Vec<usize> =
+                (0..ROWS).filter(|row| plainly(&one, *row) != plainly(&two, *row)).collect();
+            let (one, two) = (deriving(one), deriving(two));
+            prop_assert_eq!(differing(ROWS, &one, &two), expected.clone());
+            prop_assert_eq!(differing(ROWS, &two, &one), expected);
+        }
+
+        #[test]
+        fn the_order_of_what_is_derived_makes_no_difference(
+            (said, mixed) in some_derived().prop_flat_map(|d| (Just(d.clone()), Just(d).prop_shuffle())),
+        ) {
+            prop_assert!(differing(4, &deriving(said), &deriving(mixed)).is_empty());
+        }
     }
 }

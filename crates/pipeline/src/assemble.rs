@@ -20,7 +20,7 @@ use eaves_registry::OnFailure;
 use eaves_store::ingest::{HotRow, IngestStore};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a batch writes, apart from its account.
 #[derive(Default)]
@@ -104,21 +104,26 @@ pub(crate) async fn assemble(
     let mut ruling = Ruling::default();
     if let Some(asking) = asking {
         let Resolved { batch, entities, attributes, readings, .. } = &mut resolved;
-        previous::fill(store, tenant.id, asking.force, (batch, entities, attributes)).await?;
-        let ranges: Vec<(u32, u32)> = readings.iter().map(|r| (r.2, r.3)).collect();
         let Asking { force, meter, time, shadows } = asking;
-        let time = time.min(limit(force.ms_per_1000, batch.rows.len()));
+        // One that cannot be asked, or is not for a while, costs the batch nothing.
+        let watched = shadows && force.watch.is_asked(Instant::now());
+        let watched = watched && force.shadow.as_ref().is_some_and(|s| s.plugin.is_ok());
+        previous::fill(store, tenant.id, (&*force, watched), (batch, entities, attributes)).await?;
+        let ranges: Vec<(u32, u32)> = readings.iter().map(|r| (r.2, r.3)).collect();
+        let limit = limit(force.ms_per_1000, batch.rows.len());
+        let time = time.min(limit);
         ruling = consult(tenant.id, force, meter, (batch, &ranges), time);
         if let Some(why) = ruling.judged.unavailable.take() {
             return Err(IngestError::Plugins(why));
         }
         if let Some(shadow) = force.shadow.as_ref().filter(|_| !batch.rows.is_empty()) {
-            if shadows {
+            if watched {
                 output.seen.push(Seen {
                     tenant: tenant.id,
                     shadow: shadow.clone(),
                     batch: batch.clone(),
                     readings: ranges,
+                    limit,
                     decision: ruling.judged.decision.clone(),
                     failed: ruling.judged.failed_rows(),
                 });

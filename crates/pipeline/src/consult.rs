@@ -59,8 +59,16 @@ pub(crate) fn consult(
     }
     if asked {
         count(meter, tenant, &active.activation, Role::Active, &judged, rows);
-        let turn = force.breaker.record(!is_broken(&judged, rows), Instant::now());
-        tell(meter, tenant, &active.activation, turn, &judged, force.last_good());
+        if let Some(turn) = force.breaker.record(!is_broken(&judged, rows), Instant::now()) {
+            let then = match (turn, force.last_good()) {
+                (Turn::Closed, _) => "decides".to_owned(),
+                (Turn::Opened, Some(version)) => format!("version {version} decides meanwhile"),
+                (Turn::Opened, None) => {
+                    format!("its failure policy ({}) holds meanwhile", on_failure.name())
+                }
+            };
+            tell(meter, tenant, &active.activation, turn, &judged, &then);
+        }
     }
     let broken = !asked || is_broken(&judged, rows);
     if let (true, Some(Loaded { activation, plugin: Ok(plugin), .. })) = (broken, &force.fallback) {
@@ -86,7 +94,7 @@ fn none(rows: usize, why: Rejection) -> Judged {
 
 /// Whether the version failed, and not one poisoned reading among others: on all of the
 /// batch, or because it ran out of time.
-fn is_broken(judged: &Judged, rows: usize) -> bool {
+pub(crate) fn is_broken(judged: &Judged, rows: usize) -> bool {
     let failed: u32 = judged.failed.iter().map(|(from, to, _)| to - from).sum();
     failed as usize >= rows || judged.cost.failures.contains_key("deadline")
 }
@@ -103,28 +111,23 @@ pub(crate) fn count(
     meter.judged(tenant, activation, role, (&judged.cost, &judged.by_row(rows, &failed)), rows);
 }
 
-fn tell(
+/// Tells the tenant that a version's breaker has opened or closed, and what happens then.
+pub(crate) fn tell(
     meter: &Meter,
     tenant: TenantId,
-    active: &Activation,
-    turn: Option<Turn>,
+    of: &Activation,
+    turn: Turn,
     judged: &Judged,
-    last_good: Option<String>,
+    then: &str,
 ) {
+    let version = &of.version;
     let (kind, message) = match turn {
-        None => return,
-        Some(Turn::Closed) => {
-            ("breaker_closed", format!("version {} works again and decides", active.version))
-        }
-        Some(Turn::Opened) => {
+        Turn::Closed => ("breaker_closed", format!("version {version} works again and {then}")),
+        Turn::Opened => {
             let why = judged.failed.first().map_or("", |(_, _, why)| why.message.as_str());
-            let instead = match last_good {
-                Some(version) => format!("version {version} decides meanwhile"),
-                None => format!("its failure policy ({}) holds meanwhile", active.on_failure.name()),
-            };
-            ("breaker_opened", format!("version {} keeps failing: {why}; {instead}", active.version))
+            ("breaker_opened", format!("version {version} keeps failing: {why}; {then}"))
         }
     };
-    tracing::warn!(tenant.id = tenant.0, plugin.digest = active.digest, kind, message);
-    meter.event(tenant, active, kind, message);
+    tracing::warn!(tenant.id = tenant.0, plugin.digest = of.digest, kind, message);
+    meter.event(tenant, of, kind, message);
 }

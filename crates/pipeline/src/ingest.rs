@@ -285,7 +285,7 @@ impl<R: Reread> Ingest<R> {
                 tracing::warn!(error = &e as &dyn std::error::Error, "cache write failed");
             }
         }
-        shadow::look_on(&self.rules.meter, seen);
+        shadow::look_on(&mut self.rules, seen);
         Ok(Taken { report: account.report, position: Some(position) })
     }
 

@@ -9,20 +9,21 @@ use eaves_store::ingest::{HotValue, IngestStore};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// The attributes whose previous values the plugins in force ask for.
-fn wanted(force: &Force) -> HashSet<&str> {
-    let asked = [&force.active, &force.fallback, &force.shadow].into_iter().flatten();
+/// The attributes whose previous values the plugins that are to be asked want.
+fn wanted(force: &Force, shadow: bool) -> HashSet<&str> {
+    let asked = [&force.active, &force.fallback].into_iter().flatten();
+    let asked = asked.chain(force.shadow.iter().filter(|_| shadow));
     asked.flat_map(|loaded| loaded.previous.iter().map(String::as_str)).collect()
 }
 
-/// Fills `batch.previous`, where somebody asks for it.
+/// Fills `batch.previous`, where somebody asks for it; `shadow` says whether the shadow is asked.
 pub(crate) async fn fill(
     store: &IngestStore,
     tenant: TenantId,
-    force: &Force,
+    (force, shadow): (&Force, bool),
     (batch, entities, attributes): (&mut Batch, &[KnownEntity], &[Arc<KnownAttribute>]),
 ) -> Result<(), StoreError> {
-    let wanted = wanted(force);
+    let wanted = wanted(force, shadow);
     if wanted.is_empty() {
         return Ok(());
     }

@@ -4,6 +4,7 @@ use crate::breaker::{Breaker, Pass};
 use crate::compiler::{Compiler, Recompile};
 use crate::ingest::IngestError;
 use crate::meter::Meter;
+use crate::shadow::Watch;
 use bytes::Bytes;
 use eaves_model::{Code, Rejection, TenantId};
 use eaves_plugin_host::{Artefact, Host, LoadError, Lock, Plugin};
@@ -43,6 +44,8 @@ pub(crate) struct Force {
     pub(crate) shadow: Option<Loaded>,
     /// Of the active version.
     pub(crate) breaker: Breaker,
+    /// How the shadow fares.
+    pub(crate) watch: Watch,
     /// Most milliseconds that 1,000 values may take.
     pub(crate) ms_per_1000: u32,
     pointer: Pointer,
@@ -63,14 +66,14 @@ pub struct Rules {
     /// Figures and events.
     pub(crate) meter: Meter,
     tenants: HashMap<TenantId, Force>,
-    /// By where their artefact is.
-    loaded: HashMap<String, Arc<Plugin>>,
+    /// By where their artefact is. Tenants' handles have the tenants' limits.
+    loaded: HashMap<String, Plugin>,
 }
 
 impl Force {
-    /// The version that a rollback would go back to.
+    /// The version that decides while the active one keeps failing.
     pub(crate) fn last_good(&self) -> Option<String> {
-        self.pointer.last_good.as_ref().map(|a| a.version.clone())
+        self.pointer.fallback().map(|a| a.version.clone())
     }
 }
 
@@ -115,30 +118,38 @@ impl Rules {
                 continue;
             }
             changed = true;
-            let active = self.load(tenant, pointer.active.as_ref()).await?;
+            let memory_bytes = pointer.memory_bytes;
+            let active = self.load(tenant, pointer.active.as_ref(), memory_bytes).await?;
             // A shadow that cannot be had is no reason to hold up anybody.
-            let shadow = self.load(tenant, pointer.shadow.as_ref()).await;
-            let partial = shadow.is_err() || active.as_ref().is_some_and(|a| a.plugin.is_err());
+            let shadow = self.load(tenant, pointer.shadow.as_ref(), memory_bytes).await;
+            let unknown = shadow.is_err();
             let shadow = shadow.unwrap_or_default();
+            let partial = unknown || [&active, &shadow].into_iter().flatten().any(|l| l.plugin.is_err());
+            // What is known of a version that stays stays known.
+            let (mut breaker, mut watch) = (Breaker::default(), Watch::default());
             let before = self.tenants.remove(&tenant);
-            let same = |f: &Force| match (&f.active, &active) {
-                (Some(a), Some(b)) => {
-                    (&a.activation.artefact_key, &a.activation.settings_digest)
-                        == (&b.activation.artefact_key, &b.activation.settings_digest)
+            let before = before.map(|f| (f.active, f.breaker, f.shadow, f.watch));
+            let (mut told, mut shadow_told) = (false, false);
+            if let Some((was_active, was_breaker, was_shadow, was_watch)) = before {
+                if is_same(was_active.as_ref(), active.as_ref()) {
+                    (breaker, told) = (was_breaker, was_active.is_some_and(|a| a.plugin.is_err()));
                 }
-                _ => false,
-            };
-            let before = before.filter(same);
+                if is_same(was_shadow.as_ref(), shadow.as_ref()) {
+                    (watch, shadow_told) = (was_watch, was_shadow.is_some_and(|s| s.plugin.is_err()));
+                }
+            }
             // Told once, however often it is tried.
-            let told = before.as_ref().is_some_and(|f| f.active.as_ref().is_some_and(|a| a.plugin.is_err()));
-            if let Some(Loaded { activation, plugin: Err(why), .. }) = active.as_ref().filter(|_| !told) {
-                self.meter.event(tenant, activation, "unavailable", why.message.clone());
+            for (loaded, told) in [(&active, told), (&shadow, shadow_told)] {
+                if let Some(Loaded { activation, plugin: Err(why), .. }) = loaded.as_ref().filter(|_| !told) {
+                    self.meter.event(tenant, activation, "unavailable", why.message.clone());
+                }
             }
             let force = Force {
                 active,
                 fallback: None,
                 shadow,
-                breaker: before.map(|f| f.breaker).unwrap_or_default(),
+                breaker,
+                watch,
                 ms_per_1000: pointer.ms_per_1000,
                 pointer,
                 partial,
@@ -151,9 +162,14 @@ impl Rules {
         }
         if changed {
             self.tenants.retain(|_, f| f.used.elapsed() < FORGET);
-            self.loaded.retain(|_, plugin| Arc::strong_count(plugin) > 1);
+            self.loaded.retain(|_, plugin| plugin.handles() > 1);
         }
         Ok(())
+    }
+
+    /// How a tenant's shadow fares.
+    pub(crate) fn watch(&mut self, tenant: TenantId) -> Option<&mut Watch> {
+        self.tenants.get_mut(&tenant).map(|f| &mut f.watch)
     }
 
     /// What is in force for a tenant. Call [`Self::refresh`] first.
@@ -162,8 +178,9 @@ impl Rules {
         let failing = force.breaker.pass(Instant::now()) != Pass::Closed
             || force.active.as_ref().is_some_and(|a| a.plugin.is_err());
         if failing && !force.fallback_tried {
-            let last_good = force.pointer.last_good.clone();
-            let fallback = self.load(tenant, last_good.as_ref()).await?.filter(|f| f.plugin.is_ok());
+            let (last_good, memory_bytes) = (force.pointer.fallback().cloned(), force.pointer.memory_bytes);
+            let fallback = self.load(tenant, last_good.as_ref(), memory_bytes).await?;
+            let fallback = fallback.filter(|f| f.plugin.is_ok());
             if let Some(force) = self.tenants.get_mut(&tenant) {
                 force.fallback = fallback;
                 force.fallback_tried = true;
@@ -178,11 +195,13 @@ impl Rules {
         &mut self,
         tenant: TenantId,
         activation: Option<&Activation>,
+        memory_bytes: u64,
     ) -> Result<Option<Loaded>, IngestError> {
         let Some(activation) = activation else { return Ok(None) };
         let settings = self.registry.settings(tenant, &activation.name, &activation.settings_digest).await?;
         let activation = Arc::new(Activation { settings, ..activation.clone() });
         let plugin = self.plugin(tenant, &activation).await?;
+        let plugin = plugin.map(|p| Arc::new(p.within(memory_bytes)));
         // Asked here, once: a plugin that takes long to say what it wants shall not take that
         // long in each batch. One that cannot say is found out when it is to judge.
         let interest = plugin.as_ref().ok().map(|p| p.configure(&activation.settings, CONFIGURE));
@@ -194,9 +213,9 @@ impl Rules {
         &mut self,
         tenant: TenantId,
         activation: &Activation,
-    ) -> Result<Result<Arc<Plugin>, Rejection>, IngestError> {
-        if let Some(plugin) = self.loaded.get(&activation.artefact_key) {
-            return Ok(Ok(plugin.clone()));
+    ) -> Result<Result<&Plugin, Rejection>, IngestError> {
+        if self.loaded.contains_key(&activation.artefact_key) {
+            return Ok(Ok(&self.loaded[&activation.artefact_key]));
         }
         // It is verified while it comes.
         let mut arrival = self.host.arrival();
@@ -206,14 +225,17 @@ impl Rules {
             if taken.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         let loaded = match came.await {
-            Ok(()) => taken.and_then(|()| self.start(&arrival.finish()?)),
+            Ok(()) => taken.and_then(|()| self.start(&arrival.finish()?.of(&activation.digest)?)),
             Err(e) if e.is_retryable() => return Err(e.into()),
             Err(e) => return Ok(Err(unavailable(activation, &e.to_string()))),
         };
         let loaded = match loaded {
             Err(e @ LoadError::OtherEngine { .. }) => {
                 match self.for_this_engine(tenant, activation, e).await? {
-                    Ok(bytes) => self.host.arrived(&bytes).and_then(|artefact| self.start(&artefact)),
+                    Ok(bytes) => {
+                        let arrived = self.host.arrived(&bytes);
+                        arrived.and_then(|a| self.start(&a.of(&activation.digest)?))
+                    }
                     Err(why) => return Ok(Err(unavailable(activation, &why))),
                 }
             }
@@ -221,9 +243,7 @@ impl Rules {
         };
         match loaded {
             Ok(plugin) => {
-                let plugin = Arc::new(plugin);
-                self.loaded.insert(activation.artefact_key.clone(), plugin.clone());
-                Ok(Ok(plugin))
+                Ok(Ok(self.loaded.entry(activation.artefact_key.clone()).insert_entry(plugin).into_mut()))
             }
             // The process that runs plugins could not be started: not this plugin's doing.
             Err(e) if e.is_retryable() => Err(IngestError::Plugins(e.to_string())),
@@ -264,6 +284,14 @@ impl Rules {
         }
         Ok(Err(why.to_string()))
     }
+}
+
+/// Whether they are the same version with the same settings.
+fn is_same(a: Option<&Loaded>, b: Option<&Loaded>) -> bool {
+    fn what(loaded: &Loaded) -> (&str, &str) {
+        (&loaded.activation.artefact_key, &loaded.activation.settings_digest)
+    }
+    a.is_some() && a.map(what) == b.map(what)
 }
 
 fn unavailable(activation: &Activation, why: &str) -> Rejection {

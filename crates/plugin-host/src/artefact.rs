@@ -48,6 +48,16 @@ impl Artefact {
     pub fn digest(&self) -> &str {
         &self.digest
     }
+
+    /// This artefact, if it was compiled from the component with this digest. A signature says that this
+    /// platform compiled it, not that it is the one that was asked for: where artefacts are kept, two
+    /// good ones may have changed places.
+    pub fn of(self, digest: &str) -> Result<Self, LoadError> {
+        if self.digest == digest {
+            return Ok(self);
+        }
+        Err(LoadError::OtherComponent { wanted: digest.into(), found: self.digest })
+    }
 }
 
 /// What is before the head.
@@ -245,6 +255,21 @@ mod tests {
         let error = Host::new(config).unwrap().load(&bytes).unwrap_err();
         assert!(matches!(error, LoadError::OtherEngine { .. }), "{error}");
         assert!(error.to_string().contains("with other settings"), "{error}");
+    }
+
+    #[test]
+    fn a_good_artefact_of_another_component_is_refused() {
+        let host = Host::new(HostConfig::new(&"5a".repeat(32)).unwrap()).unwrap();
+        let arrived = host.arrived(&sealed(b"code")).unwrap();
+        let digest = hex::encode(Sha256::digest(b"wasm"));
+        let other = hex::encode(Sha256::digest(b"other"));
+        assert_eq!(arrived.clone().of(&digest).unwrap().digest(), digest);
+        let error = arrived.of(&other).unwrap_err();
+        let shown = error.to_string();
+        assert!(shown.contains(&digest) && shown.contains(&other), "{shown}");
+        assert!(matches!(error, LoadError::OtherComponent { .. }) && !error.is_retryable(), "{shown}");
+        let error = host.load_of(&other, &sealed(b"code")).unwrap_err();
+        assert!(matches!(error, LoadError::OtherComponent { .. }), "before wasmtime sees the code: {error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::columns::{Buffers, Calls, Tables};
 use crate::guest::Usage;
 use crate::message::{Answer, Loaded, Reply, Request, Types};
 use crate::wire::Put;
-use crate::{Interest, PluginError, answer, description, limits, speed};
+use crate::{Interest, PluginError, answer, description, limits, plugin, speed};
 use eaves_model::batch::{Batch, Decision};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -90,6 +90,17 @@ impl Bytes<'_> {
         }
     }
 
+    fn fault(&mut self) -> validation::SettingsFault {
+        validation::SettingsFault { path: self.text(), message: self.text() }
+    }
+
+    fn error(&mut self) -> validation::ValidateError {
+        match self.byte() % 2 {
+            0 => validation::ValidateError::Settings(self.fault()),
+            _ => validation::ValidateError::Failed(self.text()),
+        }
+    }
+
     fn promotion(&mut self) -> promotion::Decision {
         use promotion::Verdict::{Demote, Keep, Promote};
         promotion::Decision {
@@ -140,6 +151,33 @@ pub fn answers(bytes: &[u8]) {
         assert!(rows.len() == decided.len() && rows.iter().all(|row| *row < 10));
         assert!(decided.iter().all(|d| good_text(&d.reason.text) && !d.reason.code.0.is_empty()));
     }
+    refusals(&mut b);
+}
+
+/// What a plugin says in place of an answer, in each of its three calls.
+fn refusals(b: &mut Bytes<'_>) {
+    let (error, fault, why) = (b.error(), b.fault(), b.text());
+    let Err(judged) = cross::<Result<validation::Decision, _>>(Err(error)) else {
+        panic!("an error became a decision")
+    };
+    let Err(configured) = cross::<Result<validation::Interest, _>>(Err(fault)) else {
+        panic!("a fault became an interest")
+    };
+    let Err(decided) = cross::<Result<promotion::Decision, _>>(Err(why)) else {
+        panic!("an error became a decision over hot attributes")
+    };
+    let fault = plugin::settings_error(configured);
+    assert!(matches!(fault, PluginError::Settings { .. }), "{fault:?}");
+    for error in [plugin::told(judged), fault, plugin::failed(decided)] {
+        // The batch goes by the tenant's failure policy: no plugin keeps its shard waiting.
+        assert!(!error.is_retryable(), "{error:?}");
+        let texts = match &error {
+            PluginError::Settings { path, message } => vec![path, message],
+            PluginError::Failed(why) => vec![why],
+            other => panic!("a plugin's own error became {other:?}"),
+        };
+        assert!(texts.into_iter().all(|text| good_line(text)), "{error:?}");
+    }
 }
 
 /// Frames of any bytes are read or refused, whoever sent them.
@@ -153,7 +191,10 @@ pub fn frames(bytes: &[u8]) {
     let _ = Reply::<Loaded>::read(frame, limit, memory);
     let _ = Reply::<validation::Description>::read(frame, limit, memory);
     let _ = Reply::<Result<validation::Interest, validation::SettingsFault>>::read(frame, limit, memory);
-    let _ = Reply::<Result<promotion::Decision, String>>::read(frame, limit, memory);
+    let promoted = Reply::<Result<promotion::Decision, String>>::read(frame, limit, memory);
+    if let Ok(Reply { said: Ok(Ok(decision)), .. }) = promoted {
+        let _ = crate::promotion::decode(decision, 10);
+    }
     let reply = Reply::<Result<validation::Decision, validation::ValidateError>>::read(frame, limit, memory);
     if let Ok(Reply { said: Ok(Ok(decision)), .. }) = reply {
         judged(decision, &speed::device_batch(10));
@@ -164,18 +205,20 @@ pub fn frames(bytes: &[u8]) {
 pub fn changed_request(rows: usize, at: usize, with: u8) {
     let batch = speed::device_batch(rows);
     let tables = Tables::of(&batch);
-    let time = crate::guest::Time { left: Duration::from_millis(7), limit: Duration::from_secs(1) };
+    let (left, limit) = (Duration::from_millis(7), Duration::from_secs(1));
+    let bounds = crate::guest::Bounds { left, limit, memory_bytes: 3 << 20 };
     let mut calls = Calls::new(&batch, &Interest::default(), Buffers::default()).expect("a good batch");
     while let Some(call) = calls.next(&Decision::default()).expect("a good batch") {
         let columns = call.columns(&tables);
-        let request = Request::Validate { id: 3, time, settings: "{}", batch: columns.clone() };
+        let request = Request::Validate { id: 3, bounds, settings: "{}", batch: columns.clone() };
         let mut frame = request.frame();
         let mut types = Types::default();
-        let Ok(Request::Validate { id: 3, settings: "{}", batch, .. }) =
+        let Ok(Request::Validate { id: 3, settings: "{}", batch, bounds }) =
             Request::read(bytemuck::cast_slice(&frame), &mut types)
         else {
             panic!("a request was not understood");
         };
+        assert_eq!((bounds.left, bounds.limit, bounds.memory_bytes), (left, limit, 3 << 20));
         assert_eq!((batch.bits, batch.entity), (columns.bits, columns.entity));
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut frame);
         let at = at % bytes.len();
@@ -202,6 +245,11 @@ fn distinct(interest: &Interest) {
 
 fn good_text(text: &str) -> bool {
     text.len() <= limits::MAX_REASON_BYTES && !text.chars().any(char::is_control)
+}
+
+/// Fit for a log line, a quarantine row and an event.
+fn good_line(text: &str) -> bool {
+    text.chars().count() <= limits::MAX_REASON_BYTES && !text.chars().any(char::is_control)
 }
 
 /// What `answer::decode` lets pass fits the batch.
@@ -249,6 +297,11 @@ mod tests {
         #[test]
         fn answers_of_small_numbers_are_refused_or_right(bytes in prop::collection::vec(0..4_u8, 0..120)) {
             answers(&bytes);
+        }
+
+        #[test]
+        fn what_a_plugin_says_in_place_of_an_answer_is_one_line(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+            refusals(&mut Bytes(&bytes));
         }
 
         #[test]

@@ -38,7 +38,8 @@ impl fmt::Debug for SigningKey {
 pub struct HostConfig {
     /// Signs artefacts.
     pub signing_key: SigningKey,
-    /// Most memory of one instance, in bytes. Memory is given as a plugin uses it.
+    /// Most memory of one instance, in bytes. Memory is given as a plugin uses it. A caller may set
+    /// less: [`crate::Plugin::within`].
     pub memory_bytes: usize,
     /// Most entries of one table.
     pub table_entries: usize,

@@ -57,6 +57,14 @@ pub enum LoadError {
         /// What runs here.
         host: String,
     },
+    /// Signed here, and of another component than the one that was asked for.
+    #[error("the compiled plugin is of the component {found}, and {wanted} was asked for: it was exchanged")]
+    OtherComponent {
+        /// SHA-256 of the component that was asked for, in hex.
+        wanted: String,
+        /// Of the one that it was compiled from.
+        found: String,
+    },
     /// There was no memory, or no descriptor, for it.
     #[error("keep the compiled plugin in memory")]
     Keep(#[source] std::io::Error),

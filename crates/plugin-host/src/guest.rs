@@ -28,13 +28,15 @@ pub(crate) struct Guest {
     promotion: Option<promotion::GuestIndices>,
 }
 
-/// How long a call may take.
+/// What a call may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Time {
-    /// What is left.
+pub(crate) struct Bounds {
+    /// Time that is left.
     pub(crate) left: Duration,
-    /// What there was at first, for the message.
+    /// Time that there was at first, for the message.
     pub(crate) limit: Duration,
+    /// Most memory, in bytes. What the host gives at all is the limit beside it.
+    pub(crate) memory_bytes: usize,
 }
 
 /// What a call took.
@@ -92,8 +94,8 @@ impl Guest {
         self.promotion.is_some()
     }
 
-    pub(crate) fn describe(&self, time: Time) -> Called<validation::Description> {
-        self.call(time, answer_bytes(0, 0), |store, instance| {
+    pub(crate) fn describe(&self, bounds: Bounds) -> Called<validation::Description> {
+        self.call(bounds, answer_bytes(0, 0), |store, instance| {
             // The types of what it exports are compared here, before anything is asked.
             if let Some(promotion) = &self.promotion {
                 promotion.load(&mut *store, instance)?;
@@ -105,9 +107,9 @@ impl Guest {
     pub(crate) fn configure(
         &self,
         settings: &str,
-        time: Time,
+        bounds: Bounds,
     ) -> Called<Result<validation::Interest, validation::SettingsFault>> {
-        self.call(time, answer_bytes(0, 0), |store, instance| {
+        self.call(bounds, answer_bytes(0, 0), |store, instance| {
             self.validation.load(&mut *store, instance)?.call_configure(store, settings)
         })
     }
@@ -116,10 +118,10 @@ impl Guest {
         &self,
         batch: validation::Batch<'_>,
         settings: &str,
-        time: Time,
+        bounds: Bounds,
     ) -> Called<Result<validation::Decision, validation::ValidateError>> {
         let bytes = answer_bytes(batch.bits.len(), batch.texts.blob.len());
-        self.call(time, bytes, |store, instance| {
+        self.call(bounds, bytes, |store, instance| {
             self.validation.load(&mut *store, instance)?.call_validate(store, batch, settings)
         })
     }
@@ -128,13 +130,13 @@ impl Guest {
         &self,
         statistics: promotion::Statistics<'_>,
         settings: &str,
-        time: Time,
+        bounds: Bounds,
     ) -> Called<Result<promotion::Decision, String>> {
         let Some(promotion) = &self.promotion else {
             return (Err(PluginError::NoPromotion), Usage::default());
         };
         let bytes = answer_bytes(statistics.types.len(), 0);
-        self.call(time, bytes, |store, instance| {
+        self.call(bounds, bytes, |store, instance| {
             promotion.load(&mut *store, instance)?.call_promote(store, statistics, settings)
         })
     }
@@ -142,17 +144,17 @@ impl Guest {
     /// Calls a fresh instance; afterwards nothing of it is left.
     fn call<T>(
         &self,
-        time: Time,
+        bounds: Bounds,
         fuel: usize,
         call: impl FnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<T>,
     ) -> Called<T> {
-        if time.left.is_zero() {
-            return (Err(PluginError::Deadline { limit: time.limit }), Usage::default());
+        if bounds.left.is_zero() {
+            return (Err(PluginError::Deadline { limit: bounds.limit }), Usage::default());
         }
         let start = Instant::now();
         let machine = &self.machine;
         let state = State {
-            memory_bytes: machine.memory_bytes,
+            memory_bytes: bounds.memory_bytes.min(machine.memory_bytes),
             table_entries: machine.table_entries,
             memory_peak: 0,
             out_of_memory: false,
@@ -161,14 +163,14 @@ impl Guest {
         store.limiter(|state| state);
         store.set_hostcall_fuel(fuel);
         let _running = machine.ticker.run();
-        let end = start + time.left;
+        let end = start + bounds.left;
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
             let over = Instant::now() >= end;
             Ok(if over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
         });
         let called = self.pre.instantiate(&mut store).and_then(|instance| call(&mut store, &instance));
-        let called = called.map_err(|error| classify(error, store.data(), time.limit));
+        let called = called.map_err(|error| classify(error, store.data(), bounds.limit));
         let memory_peak = store.data().memory_peak;
         drop(store);
         (called, Usage { duration: start.elapsed(), memory_peak })

@@ -117,6 +117,11 @@ impl Host {
         self.load_arrived(&self.arrived(artefact)?)
     }
 
+    /// The same, of an artefact that must be of the component with this digest ([`Artefact::of`]).
+    pub fn load_of(&self, digest: &str, artefact: &[u8]) -> Result<Plugin, LoadError> {
+        self.load_arrived(&self.arrived(artefact)?.of(digest)?)
+    }
+
     /// An artefact whose bytes are all there.
     pub fn arrived(&self, artefact: &[u8]) -> Result<Artefact, LoadError> {
         let mut arrival = self.arrival();

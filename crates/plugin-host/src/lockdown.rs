@@ -69,7 +69,9 @@ fn limit(limits: Limits) {
     };
     set(Resource::As, limits.address_space);
     set(Resource::Data, limits.data);
-    set(Resource::Cpu, limits.cpu_seconds);
+    // The signal of the first limit says which it was; that of the second ends whoever does not heed it.
+    let ending = |seconds: u64| Rlimit { current: Some(seconds), maximum: Some(seconds.saturating_add(1)) };
+    let _ = limits.cpu_seconds.map(|seconds| setrlimit(Resource::Cpu, ending(seconds)));
     set(Resource::Core, Some(0));
     set(Resource::Fsize, Some(limits.file_bytes));
     // No process or thread can be started. Root may: the filter refuses it.

@@ -1,7 +1,7 @@
 //! What the process that asks and the one that runs plugins say to each other.
 
 use crate::bindings::{promotion, validation};
-use crate::guest::{Time, Usage};
+use crate::guest::{Bounds, Usage};
 use crate::wire::{BadFrame, Put, Reader, Sink};
 use crate::{LoadError, PluginError};
 use std::time::Duration;
@@ -22,22 +22,22 @@ pub(crate) enum Request<'a> {
     },
     Describe {
         id: Id,
-        time: Time,
+        bounds: Bounds,
     },
     Configure {
         id: Id,
-        time: Time,
+        bounds: Bounds,
         settings: &'a str,
     },
     Validate {
         id: Id,
-        time: Time,
+        bounds: Bounds,
         settings: &'a str,
         batch: validation::Batch<'a>,
     },
     Promote {
         id: Id,
-        time: Time,
+        bounds: Bounds,
         settings: &'a str,
         statistics: promotion::Statistics<'a>,
     },
@@ -65,8 +65,9 @@ impl Put for Request<'_> {
             Sink::list(sink, types);
             Sink::list(sink, &[what, id]);
         };
-        let timed = |sink: &mut _, time: &Time| {
-            Sink::list(sink, &[time.left.as_nanos() as u64, time.limit.as_nanos() as u64]);
+        let bounded = |sink: &mut _, b: &Bounds| {
+            let (left, limit) = (b.left.as_nanos() as u64, b.limit.as_nanos() as u64);
+            Sink::list(sink, &[left, limit, b.memory_bytes as u64]);
         };
         match self {
             Self::Load { id, bytes } => {
@@ -74,26 +75,26 @@ impl Put for Request<'_> {
                 sink.number(*bytes);
             }
             Self::Drop { id } => head(sink, none, DROP, *id),
-            Self::Describe { id, time } => {
+            Self::Describe { id, bounds } => {
                 head(sink, none, DESCRIBE, *id);
-                timed(sink, time);
+                bounded(sink, bounds);
             }
-            Self::Configure { id, time, settings } => {
+            Self::Configure { id, bounds, settings } => {
                 head(sink, none, CONFIGURE, *id);
-                timed(sink, time);
+                bounded(sink, bounds);
                 sink.text(settings);
             }
-            Self::Validate { id, time, settings, batch } => {
+            Self::Validate { id, bounds, settings, batch } => {
                 let types: Vec<u8> = batch.attributes.types.iter().map(|t| *t as u8).collect();
                 head(sink, &types, VALIDATE, *id);
-                timed(sink, time);
+                bounded(sink, bounds);
                 sink.text(settings);
                 put_batch(batch, sink);
             }
-            Self::Promote { id, time, settings, statistics } => {
+            Self::Promote { id, bounds, settings, statistics } => {
                 let types: Vec<u8> = statistics.types.iter().map(|t| *t as u8).collect();
                 head(sink, &types, PROMOTE, *id);
-                timed(sink, time);
+                bounded(sink, bounds);
                 sink.text(settings);
                 put_statistics(statistics, sink);
             }
@@ -108,26 +109,28 @@ impl<'a> Request<'a> {
         types.validation = raw.iter().map(|t| value_type(*t)).collect::<Result<_, _>>()?;
         types.promotion = types.validation.iter().map(|t| promotion_type(*t)).collect();
         let &[what, id] = r.list::<u64>()? else { return Err(BadFrame("the head has another length")) };
-        let time = |r: &mut Reader<'_>| match r.list::<u64>()? {
-            [left, limit] => {
-                Ok(Time { left: Duration::from_nanos(*left), limit: Duration::from_nanos(*limit) })
-            }
-            _ => Err(BadFrame("a time is not two numbers")),
+        let bounds = |r: &mut Reader<'_>| match r.list::<u64>()? {
+            [left, limit, memory_bytes] => Ok(Bounds {
+                left: Duration::from_nanos(*left),
+                limit: Duration::from_nanos(*limit),
+                memory_bytes: usize::try_from(*memory_bytes).unwrap_or(usize::MAX),
+            }),
+            _ => Err(BadFrame("bounds are not three numbers")),
         };
         let request = match what {
             LOAD => Self::Load { id, bytes: r.number()? },
             DROP => Self::Drop { id },
-            DESCRIBE => Self::Describe { id, time: time(&mut r)? },
-            CONFIGURE => Self::Configure { id, time: time(&mut r)?, settings: r.text()? },
+            DESCRIBE => Self::Describe { id, bounds: bounds(&mut r)? },
+            CONFIGURE => Self::Configure { id, bounds: bounds(&mut r)?, settings: r.text()? },
             VALIDATE => Self::Validate {
                 id,
-                time: time(&mut r)?,
+                bounds: bounds(&mut r)?,
                 settings: r.text()?,
                 batch: read_batch(&mut r, &types.validation)?,
             },
             PROMOTE => Self::Promote {
                 id,
-                time: time(&mut r)?,
+                bounds: bounds(&mut r)?,
                 settings: r.text()?,
                 statistics: read_statistics(&mut r, &types.promotion)?,
             },

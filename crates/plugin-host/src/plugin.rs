@@ -4,7 +4,7 @@ use crate::bindings::promotion as raw_promotion;
 use crate::bindings::validation::{self as raw, SettingsFault, ValidateError};
 use crate::columns::{Buffers, Calls, Tables};
 use crate::description::{Description, Interest, described, interest};
-use crate::guest::{Guest, Time, Usage, line};
+use crate::guest::{Bounds, Guest, Usage, line};
 use crate::remote::RemoteGuest;
 use crate::{LoadError, PluginError, answer, limits, promotion};
 use eaves_model::batch::{Batch, Decision};
@@ -15,6 +15,13 @@ use std::time::{Duration, Instant};
 
 /// A plugin that is ready to be called, from several threads at once if need be.
 pub struct Plugin {
+    shared: Arc<Shared>,
+    /// Most memory of a call, in bytes, if that is less than the host gives.
+    memory_bytes: usize,
+}
+
+/// What it is, whoever calls it.
+struct Shared {
     guest: Backend,
     digest: String,
     description: Description,
@@ -40,17 +47,17 @@ impl Backend {
         }
     }
 
-    fn describe(&self, time: Time) -> Called<raw::Description> {
+    fn describe(&self, bounds: Bounds) -> Called<raw::Description> {
         match self {
-            Self::Here(guest) => guest.describe(time),
-            Self::Away(guest) => guest.describe(time),
+            Self::Here(guest) => guest.describe(bounds),
+            Self::Away(guest) => guest.describe(bounds),
         }
     }
 
-    fn configure(&self, settings: &str, time: Time) -> Called<Result<raw::Interest, SettingsFault>> {
+    fn configure(&self, settings: &str, bounds: Bounds) -> Called<Result<raw::Interest, SettingsFault>> {
         match self {
-            Self::Here(guest) => guest.configure(settings, time),
-            Self::Away(guest) => guest.configure(settings, time),
+            Self::Here(guest) => guest.configure(settings, bounds),
+            Self::Away(guest) => guest.configure(settings, bounds),
         }
     }
 
@@ -58,11 +65,11 @@ impl Backend {
         &self,
         batch: raw::Batch<'_>,
         settings: &str,
-        time: Time,
+        bounds: Bounds,
     ) -> Called<Result<raw::Decision, ValidateError>> {
         match self {
-            Self::Here(guest) => guest.validate(batch, settings, time),
-            Self::Away(guest) => guest.validate(batch, settings, time),
+            Self::Here(guest) => guest.validate(batch, settings, bounds),
+            Self::Away(guest) => guest.validate(batch, settings, bounds),
         }
     }
 
@@ -70,11 +77,11 @@ impl Backend {
         &self,
         statistics: raw_promotion::Statistics<'_>,
         settings: &str,
-        time: Time,
+        bounds: Bounds,
     ) -> Called<Result<raw_promotion::Decision, String>> {
         match self {
-            Self::Here(guest) => guest.promote(statistics, settings, time),
-            Self::Away(guest) => guest.promote(statistics, settings, time),
+            Self::Here(guest) => guest.promote(statistics, settings, bounds),
+            Self::Away(guest) => guest.promote(statistics, settings, bounds),
         }
     }
 }
@@ -104,30 +111,50 @@ impl CallStats {
 
 impl Plugin {
     pub(crate) fn start(guest: Backend, digest: String, deadline: Duration) -> Result<Self, LoadError> {
-        let (said, _) = guest.describe(Time { left: deadline, limit: deadline });
+        let memory_bytes = usize::MAX;
+        let (said, _) = guest.describe(Bounds { left: deadline, limit: deadline, memory_bytes });
         let description = said.and_then(|said| Ok(described(said)?)).map_err(LoadError::Describe)?;
-        Ok(Self { guest, digest, description, configured: Mutex::default(), spare: Mutex::default() })
+        let (configured, spare) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { guest, digest, description, configured, spare });
+        Ok(Self { shared, memory_bytes })
+    }
+
+    /// The same plugin for a caller whose calls may take at most so many bytes of memory each, and
+    /// never more than the host gives. It is loaded once, however many such handles there are.
+    #[must_use]
+    pub fn within(&self, memory_bytes: u64) -> Self {
+        let memory_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
+        Self { shared: self.shared.clone(), memory_bytes }
+    }
+
+    /// How many handles of it there are: 1 if this is the only one.
+    pub fn handles(&self) -> usize {
+        Arc::strong_count(&self.shared)
+    }
+
+    fn bounds(&self, left: Duration, limit: Duration) -> Bounds {
+        Bounds { left, limit, memory_bytes: self.memory_bytes }
     }
 
     /// What it says of itself.
     pub fn describe(&self) -> &Description {
-        &self.description
+        &self.shared.description
     }
 
     /// SHA-256 of the component, in hex.
     pub fn digest(&self) -> &str {
-        &self.digest
+        &self.shared.digest
     }
 
     /// Whether it decides which attributes are hot.
     pub fn promotes(&self) -> bool {
-        self.guest.promotes()
+        self.shared.guest.promotes()
     }
 
     /// Checks settings, a JSON object, and says what the plugin with these settings wants to
     /// see. The plugin is asked once for each settings.
     pub fn configure(&self, settings: &str, deadline: Duration) -> Result<Arc<Interest>, PluginError> {
-        self.configured(settings, Time { left: deadline, limit: deadline }, &mut CallStats::default())
+        self.configured(settings, self.bounds(deadline, deadline), &mut CallStats::default())
     }
 
     /// Judges a batch, within `deadline`. `settings` is a JSON object.
@@ -152,14 +179,14 @@ impl Plugin {
         stats: &mut CallStats,
     ) -> Result<Decision, PluginError> {
         let end = Instant::now() + deadline;
-        let time = || Time { left: end.saturating_duration_since(Instant::now()), limit: deadline };
-        let interest = self.configured(settings, time(), stats)?;
+        let bounds = || self.bounds(end.saturating_duration_since(Instant::now()), deadline);
+        let interest = self.configured(settings, bounds(), stats)?;
         let tables = Tables::of(batch);
         let mut decision = Decision::default();
-        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let spare = || self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let mut calls = Calls::new(batch, &interest, spare().take().unwrap_or_default())?;
         while let Some(call) = calls.next(&decision)? {
-            let (said, usage) = self.guest.validate(call.columns(&tables), settings, time());
+            let (said, usage) = self.shared.guest.validate(call.columns(&tables), settings, bounds());
             stats.add(call.rows(), usage);
             answer::decode(said?.map_err(told)?, &call, &mut decision)?;
             calls.recycle(call);
@@ -182,26 +209,25 @@ impl Plugin {
         let end = Instant::now() + deadline;
         self.configure(settings, deadline)?;
         let columns = promotion::Columns::of(statistics);
-        let time = Time { left: end.saturating_duration_since(Instant::now()), limit: deadline };
-        let (said, _) = self.guest.promote(columns.lend(), settings, time);
-        let said = said?.map_err(|why| PluginError::Failed(line(&why)))?;
-        promotion::decode(said, statistics.attributes.len())
+        let bounds = self.bounds(end.saturating_duration_since(Instant::now()), deadline);
+        let (said, _) = self.shared.guest.promote(columns.lend(), settings, bounds);
+        promotion::decode(said?.map_err(failed)?, statistics.attributes.len())
     }
 
     fn configured(
         &self,
         settings: &str,
-        time: Time,
+        bounds: Bounds,
         stats: &mut CallStats,
     ) -> Result<Arc<Interest>, PluginError> {
-        let known = || self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || self.shared.configured.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(interest) = known().get(settings) {
             return Ok(interest.clone());
         }
-        let (said, usage) = self.guest.configure(settings, time);
+        let (said, usage) = self.shared.guest.configure(settings, bounds);
         stats.add(0, usage);
         let said = said?.map_err(settings_error)?;
-        let interest = Arc::new(interest(said, Some(&self.description.interest))?);
+        let interest = Arc::new(interest(said, Some(&self.shared.description.interest))?);
         let mut known = known();
         // A tenant has one or two settings of a plugin in use: more are a backtest's.
         if known.len() >= limits::MAX_SETTINGS_REMEMBERED {
@@ -215,19 +241,26 @@ impl Plugin {
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Plugin")
-            .field("digest", &self.digest)
-            .field("description", &self.description)
+            .field("digest", &self.shared.digest)
+            .field("description", &self.shared.description)
             .finish_non_exhaustive()
     }
 }
 
-fn settings_error(fault: SettingsFault) -> PluginError {
+/// What is wrong with its settings, as the plugin says.
+pub(crate) fn settings_error(fault: SettingsFault) -> PluginError {
     PluginError::Settings { path: line(&fault.path), message: line(&fault.message) }
 }
 
-fn told(error: ValidateError) -> PluginError {
+/// Why it did not judge a batch, as it says.
+pub(crate) fn told(error: ValidateError) -> PluginError {
     match error {
         ValidateError::Settings(fault) => settings_error(fault),
-        ValidateError::Failed(why) => PluginError::Failed(line(&why)),
+        ValidateError::Failed(why) => failed(why),
     }
+}
+
+/// Why it did not decide, as it says.
+pub(crate) fn failed(why: String) -> PluginError {
+    PluginError::Failed(line(&why))
 }

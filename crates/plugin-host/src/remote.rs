@@ -3,7 +3,7 @@
 
 use crate::bindings::{promotion, validation};
 use crate::engine::Pool;
-use crate::guest::{Time, Usage};
+use crate::guest::{Bounds, Usage};
 use crate::lockdown::Lock;
 use crate::memory_file::{self, Code};
 use crate::message::{Answer, Id, Loaded, Reply, Request};
@@ -145,66 +145,68 @@ impl RemoteGuest {
         self.promotes
     }
 
-    pub(crate) fn describe(&self, time: Time) -> Called<validation::Description> {
-        self.call(time, |id, time| Request::Describe { id, time })
+    pub(crate) fn describe(&self, bounds: Bounds) -> Called<validation::Description> {
+        self.call(bounds, |id, bounds| Request::Describe { id, bounds })
     }
 
     pub(crate) fn configure(
         &self,
         settings: &str,
-        time: Time,
+        bounds: Bounds,
     ) -> Called<Result<validation::Interest, validation::SettingsFault>> {
-        self.call(time, |id, time| Request::Configure { id, time, settings })
+        self.call(bounds, |id, bounds| Request::Configure { id, bounds, settings })
     }
 
     pub(crate) fn validate(
         &self,
         batch: validation::Batch<'_>,
         settings: &str,
-        time: Time,
+        bounds: Bounds,
     ) -> Called<Result<validation::Decision, validation::ValidateError>> {
-        self.call(time, |id, time| Request::Validate { id, time, settings, batch })
+        self.call(bounds, |id, bounds| Request::Validate { id, bounds, settings, batch })
     }
 
     pub(crate) fn promote(
         &self,
         statistics: promotion::Statistics<'_>,
         settings: &str,
-        time: Time,
+        bounds: Bounds,
     ) -> Called<Result<promotion::Decision, String>> {
-        self.call(time, |id, time| Request::Promote { id, time, settings, statistics })
+        self.call(bounds, |id, bounds| Request::Promote { id, bounds, settings, statistics })
     }
 
-    fn call<'a, T: Answer>(&self, time: Time, request: impl FnOnce(Id, Time) -> Request<'a>) -> Called<T> {
+    fn call<'a, T: Answer>(
+        &self,
+        bounds: Bounds,
+        request: impl FnOnce(Id, Bounds) -> Request<'a>,
+    ) -> Called<T> {
         let asked = Instant::now();
-        let end = asked + time.left;
+        let end = asked + bounds.left;
         let runner = &self.runner;
         // Other calls of this process are waited for; the wait counts.
         let mut place = runner.process.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory_bytes = runner.pool.memory_bytes;
+        let (most, limit) = (runner.pool.memory_bytes, bounds.limit);
+        let memory_bytes = bounds.memory_bytes.min(most);
         let called = runner.ready(&mut place).and_then(|process| {
             if !process.loaded.contains(&self.id) {
                 // It loaded before: a process that does not take it now is broken.
-                process.load(self.id, &self.code, memory_bytes)?.map_err(|_| Failed::Nonsense("load"))?;
+                process.load(self.id, &self.code, most)?.map_err(|_| Failed::Nonsense("load"))?;
             }
             let start = Instant::now();
             let left = end.saturating_duration_since(start);
             if left.is_zero() {
-                return Ok(Reply {
-                    said: Err(PluginError::Deadline { limit: time.limit }),
-                    usage: Usage::default(),
-                });
+                return Ok(Reply { said: Err(PluginError::Deadline { limit }), usage: Usage::default() });
             }
             let until = start + left + GRACE;
-            process.send(&request(self.id, Time { left, ..time }), None, until)?;
-            let mut reply: Reply<T> = process.receive(until, time.limit, memory_bytes)?;
+            process.send(&request(self.id, Bounds { left, memory_bytes, ..bounds }), None, until)?;
+            let mut reply: Reply<T> = process.receive(until, limit, memory_bytes)?;
             reply.usage.duration = start.elapsed();
             Ok(reply)
         });
         match called {
             Ok(reply) => (reply.said, reply.usage),
             Err(failed) => {
-                let error = failed.end(&mut place, time.limit);
+                let error = failed.end(&mut place, limit);
                 (Err(error), Usage { duration: asked.elapsed(), memory_peak: 0 })
             }
         }

@@ -171,13 +171,13 @@ fn answer(
             guests.extend(loaded.ok().map(|guest| (id, guest)));
             frame_of((Ok(said), Usage::default()))
         }
-        Request::Describe { id, time } => frame_of(guest(id)?.describe(time)),
-        Request::Configure { id, time, settings } => frame_of(guest(id)?.configure(settings, time)),
-        Request::Validate { id, time, settings, batch } => {
-            frame_of(guest(id)?.validate(batch, settings, time))
+        Request::Describe { id, bounds } => frame_of(guest(id)?.describe(bounds)),
+        Request::Configure { id, bounds, settings } => frame_of(guest(id)?.configure(settings, bounds)),
+        Request::Validate { id, bounds, settings, batch } => {
+            frame_of(guest(id)?.validate(batch, settings, bounds))
         }
-        Request::Promote { id, time, settings, statistics } => {
-            frame_of(guest(id)?.promote(statistics, settings, time))
+        Request::Promote { id, bounds, settings, statistics } => {
+            frame_of(guest(id)?.promote(statistics, settings, bounds))
         }
     }))
 }

@@ -132,7 +132,7 @@ pub fn compile_in_worker(
         return Err(CompileError::Timeout { limit: limits.wall_clock });
     }
     if !status.success() {
-        return Err(failure(status, &complaint));
+        return Err(failure(status, &complaint, limits));
     }
     output
         .strip_prefix(GREETING)
@@ -178,12 +178,21 @@ fn read_up_to(from: impl Read, most: u64) -> Vec<u8> {
     bytes
 }
 
-fn failure(status: ExitStatus, complaint: &str) -> CompileError {
+/// Why the worker ended: on its own, or at one of its limits, which is then named.
+fn failure(status: ExitStatus, complaint: &str, limits: &WorkerLimits) -> CompileError {
     use std::os::unix::process::ExitStatusExt;
     let complaint = complaint.trim();
-    match status.signal() {
-        Some(signal) if complaint.is_empty() => CompileError::OverLimit(format!("signal {signal}")),
-        Some(signal) => CompileError::OverLimit(format!("signal {signal}: {complaint}")),
-        None => CompileError::Compile(complaint.into()),
-    }
+    let what = match status.signal() {
+        Some(libc::SIGXCPU) => format!("it took more than {} s of processor time", limits.cpu_seconds),
+        _ if NO_MEMORY.iter().any(|said| complaint.contains(said)) => {
+            format!("it needed more than {} MiB of memory", limits.memory_bytes >> 20)
+        }
+        Some(signal) if complaint.is_empty() => format!("signal {signal}"),
+        Some(signal) => format!("signal {signal}: {complaint}"),
+        None => return CompileError::Compile(complaint.into()),
+    };
+    CompileError::OverLimit(what)
 }
+
+/// What is said where memory is refused: by Rust before it aborts, by the system, by wasmtime.
+const NO_MEMORY: [&str; 3] = ["memory allocation of", "Cannot allocate memory", "out of memory"];

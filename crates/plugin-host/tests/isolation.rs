@@ -146,17 +146,13 @@ fn a_locked_process_opens_connects_starts_and_signals_nothing() {
     }
 }
 
-#[test]
+/// Nothing of the environment, no descriptor but its own, and no more than it may have.
 #[cfg(target_os = "linux")]
-fn the_process_holds_nothing() {
-    let host = isolated();
-    let pid = pid_of(&looping(&host));
+fn holds_nothing(pid: u32) {
     let read = |what: &str| std::fs::read(format!("/proc/{pid}/{what}")).unwrap();
     assert_eq!(read("environ"), b"");
     let status = String::from_utf8(read("status")).unwrap();
-    for line in ["NoNewPrivs:\t1", "Seccomp:\t2"] {
-        assert!(status.contains(line), "{status}");
-    }
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     let opened: Vec<String> = (std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap())
         .map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap().display().to_string())
         .collect();
@@ -169,6 +165,49 @@ fn the_process_holds_nothing() {
     assert!(code.is_some(), "{mapped}");
     // Its socket, twice: as standard input and as the descriptor in use. No other.
     assert_eq!(opened.iter().filter(|fd| fd.starts_with("socket:")).count(), 2, "{opened:?}");
+    let limits = String::from_utf8(read("limits")).unwrap();
+    for (what, most) in [("Max processes", 0), ("Max core file size", 0), ("Max data size", 1_u64 << 30)] {
+        let line = limits.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+        let most = most.to_string();
+        assert_eq!(line.split_whitespace().take(2).collect::<Vec<_>>(), [&most, &most], "{what}");
+    }
+}
+
+/// How many filters of system calls a process is under.
+#[cfg(target_os = "linux")]
+fn filters(pid: &str) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")).unwrap();
+    line.trim().parse().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_process_holds_nothing() {
+    let host = isolated();
+    let pid = pid_of(&looping(&host));
+    holds_nothing(pid);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(status.contains("Seccomp:\t2"), "{status}");
+    assert!(filters(&pid.to_string()) > filters("self"), "{status}");
+}
+
+/// Where the kernel takes no filter, the process says so and goes on: all other walls stand.
+#[test]
+#[cfg(target_os = "linux")]
+fn without_a_filter_the_other_walls_stand() {
+    let host = runner(TOOL, &["without-filters", TOOL, "run-plugins"]);
+    assert_eq!(host.lock(), None, "nothing was loaded yet");
+    let plugin = looping(&host);
+    assert_eq!(host.lock(), Some(Lock::LimitsOnly));
+    let pid = pid_of(&plugin);
+    holds_nothing(pid);
+    // The one that refuses filters is the only one.
+    assert_eq!(filters(&pid.to_string()), filters("self") + 1);
+    works(&host);
+    let locked = Command::new(TOOL).args(["without-filters", TOOL, "probe"]).env_clear().output().unwrap();
+    let said = String::from_utf8(locked.stdout).unwrap();
+    assert!(said.contains("lock: LimitsOnly") && said.contains("variables of the environment: 0"), "{said}");
 }
 
 #[test]

@@ -81,7 +81,8 @@ pub(crate) async fn handle(
                 tracing::info!(left = tenants.len() - summary.tenants as usize, "hot.out_of_time");
                 break 'all;
             }
-            let active = pointers.get(tenant).and_then(|p: &Pointer| p.active.as_ref());
+            let active =
+                pointers.get(tenant).and_then(|p: &Pointer| Some((p.active.as_ref()?, p.memory_bytes)));
             // Boxed: the futures below it are many layers deep.
             let run = Box::pin(deciding.run(*tenant, active)).instrument(span!("tenant", tenant = tenant.0));
             match run.await {
@@ -129,7 +130,8 @@ impl Summary {
 }
 
 impl Deciding {
-    async fn run(&mut self, tenant: TenantId, active: Option<&Activation>) -> Result<Done, Skipped> {
+    /// `active` is the tenant's plugin, and the memory that it may take.
+    async fn run(&mut self, tenant: TenantId, active: Option<(&Activation, u64)>) -> Result<Done, Skipped> {
         let found = self.primary.hot_statistics(tenant).await?.value;
         let least = LEAST_WINDOW_SECONDS.min(self.cooldown.as_secs_f64());
         if !found.auto || found.statistics.window_seconds < least {
@@ -139,6 +141,7 @@ impl Deciding {
             None => Opinion::None,
             Some(active) => self.plugins.ask(tenant, active, &found.statistics).await?,
         };
+        let active = active.map(|(active, _)| active);
         let rule =
             Rule { cooldown_seconds: self.cooldown.as_secs_f64(), most: found.hot_limit, ..Rule::default() };
         let HotStatistics { statistics, standing, .. } = &found;

@@ -55,11 +55,11 @@ impl Plugins {
         self.registry.pointers(tenants).await
     }
 
-    /// Asks the tenant's active plugin.
+    /// Asks the tenant's active plugin, which may take `memory_bytes` at most.
     pub(crate) async fn ask(
         &mut self,
         tenant: TenantId,
-        active: &Activation,
+        (active, memory_bytes): (&Activation, u64),
         statistics: &Statistics,
     ) -> Result<Opinion, Unavailable> {
         if self.without_opinion.contains(&active.artefact_key) {
@@ -75,12 +75,12 @@ impl Plugins {
             Err(e) if e.is_retryable() => return Err(e.into()),
             Err(e) => return Ok(failed(&e)),
         };
-        let loaded = match self.host.load(&artefact) {
+        let loaded = match self.host.load_of(&active.digest, &artefact) {
             // Ingest has it compiled for this engine when values come; the next run finds that.
             Err(e @ LoadError::OtherEngine { .. }) => {
                 let known = self.registry.artefact_for(&active.digest, &self.host.engine_id()).await?;
                 let artefact = known.ok_or_else(|| Unavailable::Runner(e.to_string()))?;
-                self.host.load(&artefact)
+                self.host.load_of(&active.digest, &artefact)
             }
             other => other,
         };
@@ -101,7 +101,7 @@ impl Plugins {
             Err(e) if e.is_retryable() => return Err(e.into()),
             Err(e) => return Ok(failed(&e)),
         };
-        match plugin.promote(statistics, &settings, TIME) {
+        match plugin.within(memory_bytes).promote(statistics, &settings, TIME) {
             Ok(proposals) => Ok(Opinion::Said(proposals)),
             Err(PluginError::NoPromotion) => Ok(Opinion::None),
             Err(e) if e.is_retryable() => Err(Unavailable::Runner(e.to_string())),

@@ -1,7 +1,9 @@
 //! What builds and tests of plugins need, without the whole `eaves` command line:
-//! `componentize <core.wasm> <component.wasm>`, `compile-worker`, `run-plugins`, and `probe`,
-//! which tries what a locked process must not be able to do.
+//! `componentize <core.wasm> <component.wasm>`, `compile-worker`, `run-plugins`, `probe`,
+//! which tries what a locked process must not be able to do, and `without-filters <program> …`, which
+//! runs a program where no filter of system calls can be installed.
 
+mod filters;
 mod probe;
 
 use std::process::ExitCode;
@@ -14,6 +16,7 @@ fn main() -> ExitCode {
         ["run-plugins"] => eaves_plugin_host::run_plugins(),
         ["probe"] => probe::run(true),
         ["probe", "unlocked"] => probe::run(false),
+        ["without-filters", program, args @ ..] => filters::run_without(program, args),
         ["componentize", core, component] => match componentize(core, component) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
@@ -24,7 +27,7 @@ fn main() -> ExitCode {
         _ => {
             eprintln!(
                 "usage: eaves-plugin-tool componentize <core.wasm> <component.wasm> | compile-worker \
-                 | run-plugins | probe [unlocked]"
+                 | run-plugins | probe [unlocked] | without-filters <program> [<argument> ...]"
             );
             ExitCode::from(2)
         }
