@@ -57,7 +57,10 @@ impl Context {
         loop {
             match recompile(self, tenant, compiled).await? {
                 Outcome::Done(artefact) => {
-                    return self.host.load_of(compiled.digest, &artefact).map_err(|e| Problem::conflict(e.to_string()));
+                    return self
+                        .host
+                        .load_of(compiled.digest, &artefact)
+                        .map_err(|e| Problem::conflict(e.to_string()));
                 }
                 Outcome::Refused(why) => {
                     let text = format!("the version does not compile for this engine: {why}");
