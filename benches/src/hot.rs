@@ -386,7 +386,7 @@ async fn backfill(rig: &Rig, million: &Million) -> Result<Figure> {
         let (mut rows, began) = (0, Instant::now());
         loop {
             let step = flush.hot_step(PART, Some(Duration::ZERO)).await?.context("a change is due")?;
-            ensure!(names.contains(&&*step.attribute), "another change is under way: {}", step.attribute);
+            ensure!(step.attributes == names, "another change is under way: {:?}", step.attributes);
             rows += step.rows;
             if step.done {
                 break;

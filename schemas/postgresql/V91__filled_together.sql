@@ -175,7 +175,10 @@ begin
     update attributes set is_hot = true, hot_filling = false
     where attribute_id = any (v_attributes) and hot_filling;
   end if;
-  return jsonb_build_object('tenant', v_change.tenant_id, 'attribute', v_name, 'attributes', cardinality(v_attributes), 'change', v_change.change,
+  return jsonb_build_object('tenant', v_change.tenant_id, 'attribute', v_name, 'change', v_change.change, 'attributes', (
+                              select jsonb_agg(a.attribute_name order by n.ord)
+                              from unnest(v_attributes) with ordinality as n (id, ord)
+                              join attributes a on a.attribute_id = n.id),
                             'entities', v_part -> 'entities', 'rows', v_rows, 'done', v_done,
                             'changed', coalesce(v_changed, '[]'));
 end

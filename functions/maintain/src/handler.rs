@@ -124,7 +124,7 @@ async fn change(store: &FlushStore, cache: Option<&Cache>, deadline: SystemTime)
         if step.done {
             tracing::info!(
                 tenant.id = step.tenant,
-                attribute = step.attribute,
+                attributes = step.attributes.join(", "),
                 change = step.change,
                 "hot.changed"
             );

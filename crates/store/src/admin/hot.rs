@@ -82,8 +82,8 @@ pub(crate) async fn check(db: &Db, sql: &str, parameters: &[Parameter<'_>]) -> R
 pub struct HotStep {
     /// Whose.
     pub tenant: i32,
-    /// The attribute.
-    pub attribute: String,
+    /// The attributes: several where they are filled in together.
+    pub attributes: Vec<String>,
     /// `promote` or `demote`.
     pub change: String,
     /// Entities that were looked at.

@@ -126,6 +126,7 @@ async fn together(server: Arc<Server>) {
     let flusher = db.flusher().await;
     let step = flusher.hot_step(3, NOW).await.unwrap().unwrap();
     assert_eq!((step.entities, step.rows, step.done), (3, 3, false));
+    assert_eq!(step.attributes, ["a", "b"]);
     // One that is asked for later has its own way to go.
     assert_eq!(request(&db, db.acme, "c", true).await, Decided::Filling);
     // A live value is newer than what is filled in after it, and an early one older.
