@@ -9,7 +9,7 @@ mod load;
 mod new;
 mod project;
 mod promotion_case;
-mod standard;
+pub(crate) mod standard;
 mod toolchain;
 mod try_out;
 
@@ -229,7 +229,7 @@ fn component(bytes: Vec<u8>) -> Result<Vec<u8>> {
 }
 
 /// Compiles in a limited process of this program.
-fn compile(host: &Host, wasm: &[u8]) -> Result<(Vec<u8>, eaves_plugin_host::Plugin)> {
+pub(crate) fn compile(host: &Host, wasm: &[u8]) -> Result<(Vec<u8>, eaves_plugin_host::Plugin)> {
     let program = std::env::current_exe().context("find the running program")?;
     let worker = ["plugin", "compile-worker"];
     let artefact =

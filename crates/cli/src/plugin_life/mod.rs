@@ -4,13 +4,11 @@ mod api;
 mod backtest;
 mod limits;
 mod show;
-pub(crate) mod standard;
 
 use crate::target::Data;
 use anyhow::{Context as _, Result};
 use api::Api;
 use clap::Subcommand;
-use eaves_plugin_host::worker::WorkerLimits;
 use eaves_plugin_host::{Host, HostConfig, RunnerCommand};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -168,7 +166,7 @@ pub(crate) async fn run(command: Command) -> Result<()> {
 async fn upload(args: Upload) -> Result<()> {
     let file = match args.file {
         Some(file) => file,
-        None => standard::find()?,
+        None => crate::plugin::standard::find()?,
     };
     let wasm = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
     let (name, version) = match (args.name, args.version) {
@@ -208,11 +206,7 @@ fn described(wasm: &[u8]) -> Result<(String, String)> {
     // What is compiled here is forgotten again.
     let config = HostConfig::new(&hex::encode(rand::random::<[u8; 32]>()))?;
     let host = Host::isolated(config, RunnerCommand::this_program()?)?;
-    let program = std::env::current_exe().context("find the running program")?;
-    let limits = WorkerLimits::for_component(wasm.len());
-    let artefact =
-        host.check_and_compile_in_worker(&program, &["plugin", "compile-worker"], wasm, &limits)?;
-    let plugin = host.load(&artefact)?;
+    let (_, plugin) = crate::plugin::compile(&host, wasm)?;
     let said = plugin.describe();
     Ok((said.name.clone(), said.version.clone()))
 }

@@ -34,6 +34,16 @@ struct Resume {
     after: i64,
 }
 
+/// Why one that has worked for so long ends now, if it does.
+fn over_long(took_ms: u64) -> Option<String> {
+    (Duration::from_millis(took_ms) > LONGEST).then(|| {
+        format!(
+            "it has worked for {} hours, which is the longest: ask for a shorter time, or for more values a second (rate)",
+            LONGEST.as_secs() / 3600
+        )
+    })
+}
+
 /// A backtest at work.
 pub(super) struct Runner<'a> {
     context: &'a Context,
@@ -132,12 +142,8 @@ impl<'a> Runner<'a> {
                 Err(e) => return Err((self.job, e)),
             };
             self.report.took_ms = before + began.elapsed().as_millis() as u64;
-            if step.is_some() && Duration::from_millis(self.report.took_ms) > LONGEST {
-                let detail = format!(
-                    "it has worked for {} hours, which is the longest: ask for a shorter time, or for more values a second (rate)",
-                    LONGEST.as_secs() / 3600
-                );
-                return Err((self.job, detail));
+            if let Some(why) = over_long(self.report.took_ms).filter(|_| step.is_some()) {
+                return Err((self.job, why));
             }
             let over = began.elapsed() >= time;
             if step.is_none() || over || saved.elapsed() >= SAVE {
@@ -326,4 +332,16 @@ fn assemble(
         current = Some(reading);
     }
     (batch, readings, ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_ends_after_six_hours_of_work_and_is_told_what_to_ask_for() {
+        assert_eq!(over_long(6 * 3_600_000), None);
+        let why = over_long(6 * 3_600_000 + 1).unwrap();
+        assert!(why.contains("6 hours") && why.contains("rate"), "{why}");
+    }
 }
