@@ -1,6 +1,6 @@
 //! Backtests that are disturbed, bounded, or need what was before.
 
-use crate::plugin_life::{MOODY, PROMOTER, level, put_in_force, refused, send_until, upload};
+use crate::plugin_life::{MOODY, PROMOTER, level, put_in_force, refused, send_until, sent_until, upload};
 use crate::world::{Answer, World, at, said};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -226,5 +226,68 @@ pub(crate) async fn previous_values_come_from_history(w: &World) -> Result<()> {
     let job = done(w, t, "grows", &id).await?;
     let quarantine = &job["report"]["quarantine"]["candidate"];
     ensure!(quarantine["rejected:falls"] == 1, "{job}");
+    Ok(())
+}
+
+/// Of a reading whose value was refused the rest is in history: a rule on whole readings, for a type of
+/// entity, says in a backtest of either what it said live, and a stricter one what it would have said.
+pub(crate) async fn a_reading_refused_in_part_is_judged_whole(w: &World) -> Result<()> {
+    let t = "backtest-whole";
+    w.execute(&format!("select tenant_create('{t}', false, 64)")).await?;
+    w.eaves(&["plugin", "upload", "--tenant", t, "--standard", "--name", "rules", "--version", "1.0.0"], "")
+        .await
+        .and_then(|done| Ok(ensure!(done.status.success(), "{}", said(&done))))?;
+    let rules =
+        |required: &[&str]| json!({"attributes": {"level": {"max": 100}}, "required": {"pump": required}});
+    let live = rules(&["level", "flow"]);
+    put_in_force(w, t, "rules@1.0.0", "activate", json!({"settings": live})).await?;
+    let reading = |entity: &str, second: i64, level: f64| {
+        let at = at(second);
+        format!(
+            r#"{{"tenant":"{t}","entity":"{entity}","type":"pump","observed_at":"{at}","values":{{"level":{level:?},"flow":2.5}}}}"#
+        )
+    };
+    let high = async |entity: String| refused(w, t, &entity, "above_range").await;
+    sent_until(w, "early", |entity, n| reading(entity, n, 500.0), high).await?;
+    // Of these four `level` is refused twice, and all else is taken.
+    for (second, level) in [(2000, 500.0), (2001, 50.0), (2002, 501.0), (2003, 51.0)] {
+        w.put(t, "pump-1", reading("pump-1", second, level)).await?;
+    }
+    w.history(t, "pump-1", "flow", 4).await?;
+    let staged = format!(
+        "select count(*) from entity_values_ingest i join tenants t using (tenant_id) where t.name = '{t}'"
+    );
+    w.until(20, "all to be in history", || async { Ok(w.count(&staged).await? == 0) }).await?;
+
+    // The quarantine of that time is all there is: it was put aside just now.
+    let backtest = async |settings: Value| {
+        let body = json!({"version": "1.0.0", "settings": settings, "from": at(2000)});
+        let id = asked(w, t, "rules", body).await?;
+        Ok::<_, anyhow::Error>(done(w, t, "rules", &id).await?["report"].clone())
+    };
+    let report = backtest(live).await?;
+    let history = &report["history"];
+    ensure!(history["values"] == 6 && history["candidate"] == json!({"accepted": 6}), "{report}");
+    ensure!(history["active"] == history["candidate"] && history["changed"] == json!({}), "{report}");
+    ensure!(report["more_refused"] == false, "{report}");
+    let refused =
+        report["quarantine"]["values"].as_u64().filter(|n| *n >= 8).context("all that was refused")?;
+    let all = json!({ "rejected:above_range": refused });
+    ensure!(report["quarantine"]["candidate"] == all && report["quarantine"]["active"] == all, "{report}");
+
+    // One with a wider bound takes what was refused, since the rest of the reading is there.
+    let mut wider = rules(&["level", "flow"]);
+    wider["attributes"]["level"]["max"] = json!(1000);
+    let report = backtest(wider).await?;
+    ensure!(report["quarantine"]["candidate"] == json!({ "accepted": refused }), "{report}");
+    ensure!(report["attributes"]["level"]["taken"] == refused, "{report}");
+
+    // One that wants more refuses all of it.
+    let report = backtest(rules(&["level", "pressure"])).await?;
+    ensure!(report["history"]["candidate"] == json!({"rejected:missing_attribute": 6}), "{report}");
+    ensure!(
+        report["quarantine"]["candidate"] == json!({ "rejected:missing_attribute": refused }),
+        "{report}"
+    );
     Ok(())
 }

@@ -111,6 +111,52 @@ pub(crate) async fn let_through(w: &World, tenant: &str, entity: &str) -> Result
     }))
 }
 
+/// Two seconds after an activation or a rollback was answered every value is judged by what is in force then,
+/// whichever instance reads it: what is sent after that is refused or let through without an exception.
+pub(crate) async fn a_change_holds_everywhere_after_two_seconds(w: &World) -> Result<()> {
+    /// Enough keys to reach every shard several times.
+    const ENTITIES: usize = 24;
+    let t = "punctual";
+    w.execute(&format!("select tenant_create('{t}', false, 64)")).await?;
+    upload(w, t, MOODY, "limits", "1.0.0").await?;
+    upload(w, t, MOODY, "limits", "1.1.0").await?;
+    // Every instance has judged for the tenant before: what is remembered has to go, not only to be fetched.
+    let strict = json!({"settings": {"max": 19.5}});
+    put_in_force(w, t, "limits@1.0.0", "activate", strict).await?;
+    send_until(w, t, "known", 50.0, async |entity| refused(w, t, &entity, "above_max").await).await?;
+    let changes = [
+        ("limits@1.1.0", "activate", json!({"settings": {"max": 100}}), true),
+        ("limits", "rollback", json!({}), false),
+        ("limits@1.1.0", "activate", json!({"settings": {"max": 50}}), true),
+    ];
+    for (round, (version, how, body, is_taken)) in changes.into_iter().enumerate() {
+        put_in_force(w, t, version, how, body).await?;
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        let entities: Vec<String> = (0..ENTITIES).map(|n| format!("r{round}-{n}")).collect();
+        let records = entities.iter().map(|e| (e.clone(), level(t, e, 1, 50.0).into_bytes()));
+        w.put_many(records.collect()).await?;
+        let taken = format!(
+            "select count(*) from entity_values_ts v join tenants t using (tenant_id)
+             join entities e on e.entity_id = v.entity_id and e.tenant_id = v.tenant_id
+             where t.name = '{t}' and e.external_id like 'r{round}-%'"
+        );
+        let put_aside = format!(
+            "select count(*) from quarantine q join tenants t using (tenant_id) where t.name = '{t}'
+             and reason = 'above_max' and encode(payload, 'escape') like '%\"r{round}-%'"
+        );
+        let decided = async || Ok::<_, anyhow::Error>((w.count(&taken).await?, w.count(&put_aside).await?));
+        w.until(30, "all to be decided", || async {
+            let (taken, put_aside) = decided().await?;
+            Ok(taken + put_aside >= ENTITIES as i64)
+        })
+        .await?;
+        let expected = if is_taken { (ENTITIES as i64, 0) } else { (0, ENTITIES as i64) };
+        let found = decided().await?;
+        ensure!(found == expected, "{version} {how}: {found:?} taken and refused, not {expected:?}");
+    }
+    Ok(())
+}
+
 /// Uploaded, checked, backtested on stored history, in shadow beside live values, active,
 /// superseded, rolled back; two administrators at once; and what the trail says of it.
 pub(crate) async fn from_upload_to_rollback(w: &World) -> Result<()> {
@@ -165,6 +211,21 @@ pub(crate) async fn from_upload_to_rollback(w: &World) -> Result<()> {
     ensure!(standing["active"]["settings"] == json!({"max": 19.5}), "{standing}");
     ensure!(standing["shadow"].is_null(), "{standing}");
     send_until(w, t, "active", 50.0, async |entity| refused(w, t, &entity, "above_max").await).await?;
+
+    // What it cost and said, a moment later.
+    w.until(20, "the active version's figures", || async {
+        let metrics = w.admin(t, "GET", "/v1/plugins/limits/metrics", Value::Null).await?;
+        let all = metrics.json["versions"].as_array().context("versions")?.clone();
+        let Some(of) = all.iter().find(|v| v["role"] == "active") else { return Ok(false) };
+        let figure = |name: &str| of[name].as_f64().with_context(|| format!("{name}: {of}"));
+        let (p50, p95, p99) = (figure("p50_us")?, figure("p95_us")?, figure("p99_us")?);
+        ensure!(0.0 < p50 && p50 <= p95 && p95 <= p99 && p99.is_finite(), "{of}");
+        ensure!(figure("memory_peak")? >= 65_536.0, "a page of memory at least: {of}");
+        let values = figure("values")?;
+        ensure!(figure("calls")? >= 1.0 && of["failures"] == json!({}), "{of}");
+        Ok(values >= 6.0 && of["verdicts"] == json!({ "rejected:above_max": values as u64 }))
+    })
+    .await?;
 
     // Wider settings; a second administrator who has not seen them is told.
     upload(w, t, MOODY, "limits", "1.1.0").await?;

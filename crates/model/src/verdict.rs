@@ -47,6 +47,8 @@ pub struct ByRow<'a> {
     rows: Vec<Said<'a>>,
     /// What is derived from all of them, in the order in which it was said.
     derived: &'a [Derived],
+    /// Rows that are not counted nor compared, ascending.
+    beside: &'a [u32],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +108,19 @@ impl<'a> ByRow<'a> {
                 *said = Said { verdict: Verdict::Failed, code: "", value: None };
             }
         }
-        Self { rows: all, derived: &decision.derived }
+        Self { rows: all, derived: &decision.derived, beside: &[] }
+    }
+
+    /// Leaves rows out of [`Self::count`] and [`Self::differences`]: they were judged so that others are
+    /// judged as they came, and are counted elsewhere. Ascending.
+    #[must_use]
+    pub fn without(self, beside: &'a [u32]) -> Self {
+        Self { beside, ..self }
+    }
+
+    /// Whether a row counts.
+    fn counts(&self, row: usize) -> bool {
+        self.beside.is_empty() || u32::try_from(row).is_ok_and(|row| self.beside.binary_search(&row).is_err())
     }
 
     /// The verdict on a row; accepted if there is no such row.
@@ -138,7 +152,7 @@ impl<'a> ByRow<'a> {
     pub fn count(&self, into: &mut BTreeMap<String, u64>) {
         let mut plain = [0u64; 3];
         let mut rejected: BTreeMap<&str, u64> = BTreeMap::new();
-        for said in &self.rows {
+        for (_, said) in self.rows.iter().enumerate().filter(|(row, _)| self.counts(*row)) {
             match said.verdict {
                 Verdict::Accepted => plain[0] += 1,
                 Verdict::Replaced => plain[1] += 1,
@@ -152,7 +166,8 @@ impl<'a> ByRow<'a> {
         add(into, "accepted", plain[0]);
         add(into, "replaced", plain[1]);
         add(into, "failed", plain[2]);
-        let derived = self.derived.iter().filter(|d| (d.row as usize) < self.rows.len()).count();
+        let of_rows = |row: usize| row < self.rows.len() && self.counts(row);
+        let derived = self.derived.iter().filter(|d| of_rows(d.row as usize)).count();
         add(into, "derived", derived as u64);
     }
 
@@ -164,7 +179,8 @@ impl<'a> ByRow<'a> {
         let (mut mine, mut theirs) = (mine.as_slice(), theirs.as_slice());
         for (row, (one, two)) in self.rows.iter().zip(&other.rows).enumerate() {
             let derived = (take_row(&mut mine, row), take_row(&mut theirs, row));
-            if !one.is_same(two) || !is_same_derived(derived.0, derived.1) {
+            let same = one.is_same(two) && is_same_derived(derived.0, derived.1);
+            if !same && self.counts(row) {
                 found(row);
             }
         }
@@ -325,6 +341,21 @@ mod tests {
         assert_eq!(differing(4, &one, &deriving(Vec::new())), [0, 1, 2]);
         // What names a row that is not there is nobody's.
         assert!(differing(1, &one, &two).is_empty());
+    }
+
+    #[test]
+    fn rows_beside_others_are_neither_counted_nor_compared() {
+        let mut one = deriving(vec![derived(0, "x", Value::Float(1.0)), derived(2, "x", Value::Float(1.0))]);
+        (one.rejected, one.reasons) = (vec![(1, 0), (2, 0)], vec![reason("above_range")]);
+        let two = deriving(Vec::new());
+        let by = |decision, beside| ByRow::new(4, Judgement { decision, failed: &[] }).without(beside);
+        let mut differing = Vec::new();
+        by(&one, &[0, 1]).differences(&by(&two, &[0, 1]), |row| differing.push(row));
+        let mut counts = BTreeMap::new();
+        by(&one, &[0, 1]).count(&mut counts);
+        let expected = [("accepted", 1), ("derived", 1), ("rejected:above_range", 1)];
+        assert_eq!(differing, [2]);
+        assert_eq!(counts, expected.map(|(name, n)| (name.to_owned(), n)).into());
     }
 
     #[test]

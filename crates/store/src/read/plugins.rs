@@ -232,15 +232,65 @@ impl Reader {
         Ok(found)
     }
 
-    /// The identifiers of these entities; those that are not registered are left out.
+    /// For each entity and time what history has of the entity at that very time, of whichever attributes: the
+    /// place of what was asked, and the value. Goes from attribute to attribute of the entity by the primary
+    /// key, within the months that the times are in.
+    pub async fn values_at(
+        &self,
+        tenant: TenantId,
+        points: &[(EntityId, Timestamp)],
+    ) -> Result<Vec<(usize, StoredValue)>, ReadError> {
+        if points.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = "select w.nth, v.* \
+                   from (select u.*, date_trunc('month', u.at, 'UTC') as month \
+                         from unnest($2, $3) with ordinality as u (entity_id, at, nth)) w \
+                   cross join lateral (\
+                     with recursive a (id) as (\
+                       (select h.attribute_id from entity_values_ts h \
+                        where h.tenant_id = $1 and h.entity_id = w.entity_id \
+                          and h.observed_at >= w.month and h.observed_at < w.month + interval '1 month' \
+                        order by h.attribute_id limit 1) \
+                       union all \
+                       select (select h.attribute_id from entity_values_ts h \
+                               where h.tenant_id = $1 and h.entity_id = w.entity_id and h.attribute_id > a.id \
+                                 and h.observed_at >= w.month and h.observed_at < w.month + interval '1 month' \
+                               order by h.attribute_id limit 1) \
+                       from a where a.id is not null) \
+                     select h.attribute_id, h.observed_at, h.value_bool, h.value_int, h.value_float, \
+                            h.value_decimal, h.value_timestamp, h.value, h.entity_id \
+                     from a join entity_values_ts h \
+                       on h.tenant_id = $1 and h.entity_id = w.entity_id and h.attribute_id = a.id \
+                          and h.observed_at = w.at) v";
+        let entities: Vec<i64> = points.iter().map(|p| p.0.0).collect();
+        let times: Vec<Micros> = points.iter().map(|p| Micros(p.1)).collect();
+        let parameters: [Parameter<'_>; 3] =
+            [(&tenant.0, Type::INT4), (&entities, Type::INT8_ARRAY), (&times, Type::TIMESTAMPTZ_ARRAY)];
+        let rows = self.one_statement(tenant, sql, &parameters).await?;
+        let value = |r: &Row| {
+            let place = usize::try_from(r.try_get::<_, i64>(0)? - 1)
+                .map_err(|_| ReadError::Unreadable("the place of a value"))?;
+            let value = StoredValue {
+                entity: EntityId(r.try_get(9)?),
+                attribute: AttributeId(r.try_get(1)?),
+                observed_at: r.try_get::<_, Micros>(2)?.0,
+                value: stored(r)?,
+            };
+            Ok((place, value))
+        };
+        rows.iter().map(value).collect()
+    }
+
+    /// The identifiers and types of the entities of these names; those that are not registered are left out.
     pub async fn entity_ids(
         &self,
         tenant: TenantId,
         names: &[&str],
-    ) -> Result<Vec<(String, EntityId)>, ReadError> {
-        let sql = "select external_id, entity_id from entities where external_id = any($1)";
+    ) -> Result<Vec<(String, EntityId, String)>, ReadError> {
+        let sql = "select external_id, entity_id, entity_type from entities where external_id = any($1)";
         let rows = self.one_statement(tenant, sql, &[(&names, Type::TEXT_ARRAY)]).await?;
-        rows.iter().map(|r| Ok((r.try_get(0)?, EntityId(r.try_get(1)?)))).collect()
+        rows.iter().map(|r| Ok((r.try_get(0)?, EntityId(r.try_get(1)?), r.try_get(2)?))).collect()
     }
 
     /// What was quarantined from `from` and before `to`, behind the row `after`, in order.

@@ -126,7 +126,8 @@ async fn stored(server: Arc<Server>) {
     let names = reader.entity_names(db.acme, &[e]).await.unwrap();
     assert_eq!(names, [(e, "pump-7".to_owned(), String::new())]);
     assert!(reader.entity_names(db.other, &[e]).await.unwrap().is_empty());
-    assert_eq!(reader.entity_ids(db.acme, &["pump-7", "no-such"]).await.unwrap(), [("pump-7".to_owned(), e)]);
+    let ids = reader.entity_ids(db.acme, &["pump-7", "no-such"]).await.unwrap();
+    assert_eq!(ids, [("pump-7".to_owned(), e, String::new())]);
     assert!(reader.entity_ids(db.other, &["pump-7"]).await.unwrap().is_empty());
 
     // Before a time means before it; what is asked for in vain keeps its place.
@@ -141,6 +142,18 @@ async fn stored(server: Arc<Server>) {
     assert!(before[0].is_none() && before[2].is_some(), "{before:?}");
     assert_eq!(reader.values_before(db.other, &asked).await.unwrap(), [None, None, None]);
     assert!(reader.values_before(db.acme, &[]).await.unwrap().is_empty());
+
+    // What a reading has, of all attributes; what is asked for in vain, or is another tenant's, has nothing.
+    let found = reader.values_at(db.acme, &[(e, time(9)), (e, time(2)), (e, time(1))]).await.unwrap();
+    for (place, at) in [(1, time(2)), (2, time(1))] {
+        let of_time: Vec<_> = found.iter().filter(|(n, _)| *n == place).map(|(_, v)| v).collect();
+        let same = points.iter().filter(|p| {
+            of_time.iter().any(|v| (v.attribute, v.observed_at, &v.value) == (p.attribute, at, &p.value))
+        });
+        assert_eq!((of_time.len(), same.filter(|p| p.observed_at == at).count()), (6, 6), "{found:?}");
+    }
+    assert_eq!(found.len(), 12, "{found:?}");
+    assert!(reader.values_at(db.other, &[(e, time(1))]).await.unwrap().is_empty());
 
     let ever = (time(-1_000_000_000), time(1_000_000_000));
     let refusals = reader.stored_refusals(db.acme, ever, 0, 10).await.unwrap();

@@ -1,5 +1,6 @@
 //! One batch, judged by both and counted.
 
+use super::assemble::Assembled;
 use super::report::{Compared, Effect, Report, Side};
 use eaves_model::batch::Batch;
 use eaves_model::verdict::{Difference, Verdict, change};
@@ -56,11 +57,11 @@ pub(super) enum From {
     Quarantine,
 }
 
-/// Both judge a batch; what they say goes into the report.
+/// Both judge a batch; what they say goes into the report, but for rows that are counted elsewhere.
 pub(super) fn compare(
     report: &mut Report,
     (active, candidate): (Option<&mut Judge>, &mut Judge),
-    (batch, readings): (&Batch, &[(u32, u32)]),
+    Assembled { batch, readings, beside, .. }: &Assembled,
     hot: &HashSet<&str>,
     (from, examples): (From, usize),
 ) {
@@ -73,7 +74,8 @@ pub(super) fn compare(
     };
     let is = candidate.ask(batch, readings, time, &mut report.candidate);
     let (was_failed, is_failed) = (was.failed_rows(), is.failed_rows());
-    let (was_rows, is_rows) = (was.by_row(rows, &was_failed), is.by_row(rows, &is_failed));
+    let (was_rows, is_rows) =
+        (was.by_row(rows, &was_failed).without(beside), is.by_row(rows, &is_failed).without(beside));
 
     let name = |row: usize| -> &str {
         let attribute = batch.rows.get(row).and_then(|r| batch.attributes.get(r.attribute as usize));
@@ -83,7 +85,7 @@ pub(super) fn compare(
         [&report.history, &report.quarantine].iter().flat_map(|c| c.examples.values()).map(Vec::len).sum();
     let Report { history, quarantine, attributes, .. } = report;
     let into: &mut Compared = if from == From::History { history } else { quarantine };
-    into.values += rows as u64;
+    into.values += (rows - beside.len()) as u64;
     was_rows.count(&mut into.active);
     is_rows.count(&mut into.candidate);
     bound(&mut into.active);
@@ -116,12 +118,13 @@ pub(super) fn compare(
     for ((a, b), (count, _)) in changes {
         *into.changed.entry(change(a, b)).or_default() += count;
     }
-    for (row, _) in &is.decision.replaced {
+    let counts = |row: u32| beside.binary_search(&row).is_err();
+    for (row, _) in is.decision.replaced.iter().filter(|(row, _)| counts(*row)) {
         if let Some(effect) = effect(attributes, name(*row as usize), hot) {
             effect.replaced += 1;
         }
     }
-    for derived in &is.decision.derived {
+    for derived in is.decision.derived.iter().filter(|d| counts(d.row)) {
         if let Some(effect) = effect(attributes, &derived.attribute, hot) {
             effect.derived += 1;
         }

@@ -2,10 +2,12 @@
 //!
 //! The worker is an asynchronous invocation. It reads history by stretches of time from the
 //! replica, as the query role under row-level security, so that whole readings come together
-//! as they came live; then the tenant's quarantine. After each second it writes how far it
+//! as they came live; then the tenant's quarantine. A reading of which a part was refused is judged whole in
+//! both, and each value counted once. After each second it writes how far it
 //! is into the job's row and looks whether it was cancelled; when its own time is nearly over
 //! it invokes itself again, which goes on from there.
 
+mod assemble;
 mod before;
 mod compare;
 mod pages;

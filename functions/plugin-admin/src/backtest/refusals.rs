@@ -1,105 +1,224 @@
-//! What is in quarantine, as a batch that can be judged.
+//! What is in quarantine, as readings that can be judged, or be put beside what was taken of them.
 
-use eaves_model::batch::{AttributeInfo, Batch, EntityInfo, Row};
-use eaves_model::{AttributeId, Timestamp, ValueType};
+use eaves_model::{AttributeId, Timestamp, Value};
 use eaves_store::read::{AttributeInfoRow, StoredRefusal};
 use std::collections::HashMap;
 
-/// Readings out of quarantine.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    pub(super) batch: Batch,
-    pub(super) readings: Vec<(u32, u32)>,
-    /// Of the batch's attributes.
-    pub(super) attributes: Vec<AttributeId>,
-    /// What could not be made a value of.
-    pub(super) untried: u64,
+/// What was refused of a reading.
+#[derive(Debug, PartialEq)]
+pub(super) struct Refused {
+    /// The row of quarantine that it begins in.
+    pub(super) id: i64,
+    /// The entity's own name.
+    pub(super) entity: Box<str>,
+    /// The entity's type, if the reading said it.
+    pub(super) entity_type: Box<str>,
+    pub(super) observed_at: Timestamp,
+    /// Each attribute once.
+    pub(super) values: Vec<(AttributeId, Value)>,
 }
 
-/// Takes payloads apart, as ingest would.
-pub(super) fn batch(rows: &[StoredRefusal], attributes: &[AttributeInfoRow]) -> Refusals {
-    let by_name: HashMap<&str, &AttributeInfoRow> = attributes.iter().map(|a| (a.name.as_str(), a)).collect();
-    let mut out = Refusals::default();
-    let mut known: HashMap<&str, u32> = HashMap::new();
-    for stored in rows {
-        for item in eaves_codec::decode(&stored.payload, Timestamp::now()).items {
-            let Ok(readings) = item.outcome else {
-                out.untried += 1;
-                continue;
-            };
-            for reading in readings {
-                let Ok(reading) = reading else {
-                    out.untried += 1;
+/// Rows of quarantine, taken apart.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    /// In the order of the rows. Values of one reading that were refused one by one are together again.
+    pub(super) readings: Vec<Refused>,
+    /// How many pieces of a row could not be made a value of, by the row's number.
+    untried: Vec<(i64, u64)>,
+}
+
+impl Refusals {
+    /// Takes payloads apart, as ingest would.
+    pub(super) fn of(rows: &[StoredRefusal], attributes: &[AttributeInfoRow]) -> Self {
+        let by_name: HashMap<&str, &AttributeInfoRow> =
+            attributes.iter().map(|a| (a.name.as_str(), a)).collect();
+        let mut out = Self::default();
+        for stored in rows {
+            let mut untried = 0;
+            for item in eaves_codec::decode(&stored.payload, Timestamp::now()).items {
+                let Ok(readings) = item.outcome else {
+                    untried += 1;
                     continue;
                 };
-                out.untried += reading.refused.len() as u64;
-                let (entity, first) = (out.batch.entities.len() as u32, out.batch.rows.len() as u32);
-                for (name, wire) in reading.values {
-                    let value = by_name.get(&*name).and_then(|a| {
-                        let value = wire.resolve(a.value_type, "value").ok()?;
-                        Some((*a, value))
-                    });
-                    let Some((row, value)) = value else {
-                        out.untried += 1;
+                for reading in readings {
+                    let Ok(reading) = reading else {
+                        untried += 1;
                         continue;
                     };
-                    let attribute = *known.entry(row.name.as_str()).or_insert_with(|| {
-                        out.batch.attributes.push(info(row));
-                        out.attributes.push(row.id);
-                        out.batch.attributes.len() as u32 - 1
-                    });
-                    out.batch.rows.push(Row { entity, attribute, observed_at: reading.observed_at, value });
-                }
-                let end = out.batch.rows.len() as u32;
-                if end > first {
-                    out.batch.entities.push(EntityInfo {
-                        external_id: reading.entity,
+                    untried += reading.refused.len() as u64;
+                    let mut values = Vec::with_capacity(reading.values.len());
+                    for (name, wire) in reading.values {
+                        let attribute = by_name.get(&*name);
+                        match attribute.and_then(|a| Some((a.id, wire.resolve(a.value_type, "value").ok()?)))
+                        {
+                            Some(value) => values.push(value),
+                            None => untried += 1,
+                        }
+                    }
+                    out.add(Refused {
+                        id: stored.id,
+                        entity: reading.entity,
                         entity_type: reading.entity_type.unwrap_or_default(),
+                        observed_at: reading.observed_at,
+                        values,
                     });
-                    out.readings.push((first, end));
                 }
+            }
+            out.untried.push((stored.id, untried));
+        }
+        out
+    }
+
+    /// Behind the others: with the last one if it is of the same reading and has other attributes.
+    fn add(&mut self, refused: Refused) {
+        if refused.values.is_empty() {
+            return;
+        }
+        match self.readings.last_mut() {
+            Some(last)
+                if (&last.entity, last.observed_at) == (&refused.entity, refused.observed_at)
+                    && !refused.values.iter().any(|(a, _)| last.values.iter().any(|(b, _)| a == b)) =>
+            {
+                last.values.extend(refused.values);
+            }
+            _ => self.readings.push(refused),
+        }
+    }
+
+    /// Leaves the last reading to the next page, because more of it may be there, and answers with the row
+    /// after which that begins. None if there is nothing before it: then this is all of a page.
+    pub(super) fn leave_last(&mut self) -> Option<i64> {
+        let last = self.readings.last()?.id;
+        // A row may have several readings: it is read again as a whole.
+        let kept = self.readings.iter().take_while(|r| r.id < last).count();
+        let after = self.untried.iter().map(|(id, _)| *id).take_while(|id| *id < last).last()?;
+        if kept == 0 {
+            return None;
+        }
+        self.readings.truncate(kept);
+        self.untried.retain(|(id, _)| *id < last);
+        Some(after)
+    }
+
+    /// How many pieces could not be made a value of.
+    pub(super) fn untried(&self) -> u64 {
+        self.untried.iter().map(|(_, n)| n).sum()
+    }
+}
+
+/// Most values that are kept to be put beside history: some 10 MB.
+const KEPT: usize = 100_000;
+
+/// What was refused, by reading: for a rule that looks at a whole reading, history is not all of it.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    by_reading: HashMap<(Box<str>, Timestamp), Vec<(AttributeId, Value)>>,
+    values: usize,
+}
+
+impl Aside {
+    /// Keeps what was refused of a reading. Of an attribute that was refused more than once the first stays.
+    pub(super) fn keep(&mut self, refused: Refused) {
+        let Refused { entity, observed_at, values, .. } = refused;
+        let kept = self.by_reading.entry((entity, observed_at)).or_default();
+        for value in values {
+            if !kept.iter().any(|(a, _)| *a == value.0) {
+                kept.push(value);
+                self.values += 1;
             }
         }
     }
-    out
-}
 
-/// As plugins see an attribute.
-pub(super) fn info(row: &AttributeInfoRow) -> AttributeInfo {
-    let value_type: ValueType = row.value_type;
-    AttributeInfo { name: row.name.as_str().into(), value_type, unit: row.unit.as_str().into() }
+    /// Whether no more is kept.
+    pub(super) fn is_full(&self) -> bool {
+        self.values >= KEPT
+    }
+
+    /// What was refused of a reading.
+    pub(super) fn of(&self, entity: &str, observed_at: Timestamp) -> &[(AttributeId, Value)] {
+        if self.by_reading.is_empty() {
+            return &[];
+        }
+        self.by_reading.get(&(Box::from(entity), observed_at)).map_or(&[], Vec::as_slice)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eaves_model::ValueType;
 
-    #[test]
-    fn payloads_become_readings_and_the_rest_is_counted() {
-        let attribute = AttributeInfoRow {
-            id: AttributeId(1),
-            name: "t".into(),
+    fn attributes() -> Vec<AttributeInfoRow> {
+        let attribute = |(id, name): (i32, &str)| AttributeInfoRow {
+            id: AttributeId(id),
+            name: name.into(),
             value_type: ValueType::Float,
             unit: String::new(),
             is_hot: true,
         };
-        let payload = |text: &str| StoredRefusal { id: 1, payload: text.as_bytes().to_vec() };
-        let good =
-            r#"{"tenant":"a","entity":"e","observed_at":"2026-01-01T00:00:00Z","values":{"t":1.5,"x":1}}"#;
-        let wrong = good.replace("1.5", "\"warm\"");
-        let out = batch(&[payload(good), payload(&wrong), payload("rubbish")], &[attribute]);
-        assert_eq!(out.batch.rows.len(), 1);
-        assert_eq!(out.readings, [(0, 1)]);
+        [(1, "t"), (2, "p")].map(attribute).into()
+    }
+
+    fn row(id: i64, entity: &str, values: &str) -> StoredRefusal {
+        let text = format!(
+            r#"{{"tenant":"a","entity":"{entity}","observed_at":"2026-01-01T00:00:00Z","values":{{{values}}}}}"#
+        );
+        StoredRefusal { id, payload: text.into_bytes() }
+    }
+
+    #[test]
+    fn payloads_become_readings_and_the_rest_is_counted() {
+        let rubbish = StoredRefusal { id: 3, payload: b"rubbish".to_vec() };
+        let rows = [row(1, "e", r#""t":1.5,"x":1"#), row(2, "e", r#""t":"warm","x":1"#), rubbish];
+        let out = Refusals::of(&rows, &attributes());
+        assert_eq!(out.readings.len(), 1);
+        assert_eq!(out.readings[0].values, [(AttributeId(1), Value::Float(1.5))]);
         // `x` twice, `warm`, and the rubbish.
-        assert_eq!(out.untried, 4);
+        assert_eq!(out.untried(), 4);
+    }
+
+    #[test]
+    fn values_of_a_reading_that_were_refused_one_by_one_are_together() {
+        let rows = [
+            row(1, "e", r#""t":1"#),
+            row(2, "e", r#""p":2"#),
+            row(3, "e", r#""p":3"#),
+            row(4, "f", r#""p":4"#),
+        ];
+        let out = Refusals::of(&rows, &attributes());
+        // The second `p` is the reading sent again.
+        assert_eq!(
+            out.readings.iter().map(|r| (r.id, r.values.len())).collect::<Vec<_>>(),
+            [(1, 2), (3, 1), (4, 1)]
+        );
+        let mut aside = Aside::default();
+        out.readings.into_iter().for_each(|r| aside.keep(r));
+        let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(
+            aside.of("e", at),
+            [(AttributeId(1), Value::Float(1.0)), (AttributeId(2), Value::Float(2.0))]
+        );
+        assert_eq!((aside.values, aside.of("g", at).len()), (3, 0));
+    }
+
+    #[test]
+    fn the_last_reading_of_a_page_is_left_to_the_next_one() {
+        let rows = [row(7, "e", r#""t":1,"x":1"#), row(9, "f", r#""t":2,"x":1"#), row(10, "f", r#""p":2"#)];
+        let mut out = Refusals::of(&rows, &attributes());
+        assert_eq!(out.leave_last(), Some(7));
+        assert_eq!((out.readings.len(), out.untried()), (1, 1));
+        assert_eq!(out.leave_last(), None);
+        assert_eq!((out.readings.len(), out.untried()), (1, 1));
+        assert_eq!(Refusals::default().leave_last(), None);
     }
 
     proptest::proptest! {
         #[test]
         fn nothing_in_quarantine_panics(payload: Vec<u8>, text in "[{}\\[\\]\":,a-z0-9.]{0,80}") {
             let rows = [payload, text.into_bytes()].map(|payload| StoredRefusal { id: 1, payload });
-            let out = batch(&rows, &[]);
-            proptest::prop_assert!(out.batch.rows.is_empty() && out.readings.is_empty());
+            let mut out = Refusals::of(&rows, &[]);
+            proptest::prop_assert!(out.readings.is_empty());
+            proptest::prop_assert_eq!(out.leave_last(), None);
         }
     }
 }

@@ -18,6 +18,10 @@ pub struct Report {
     /// What of the quarantine could not be tried: bytes that are no reading, values of
     /// attributes that are not registered or of another type.
     pub untried: u64,
+    /// More was refused in that time than is kept to be put beside history: some readings of history were
+    /// judged without the values of them that were refused.
+    #[serde(default)]
+    pub more_refused: bool,
     /// The attributes on whose values the candidate has an effect, by name: at most 1,000.
     pub attributes: BTreeMap<String, Effect>,
     /// The codes with which values are rejected, the most frequent first: at most 20.

@@ -1,16 +1,16 @@
 //! A backtest step by step.
 
-use super::before::{Before, Ids};
+use super::assemble::{self, Assembled, Named};
+use super::before::Before;
 use super::compare::{From, Judge, compare};
 use super::pages::{PageSize, Pages};
-use super::refusals;
+use super::refusals::{Aside, Refusals, Refused};
 use super::report::{Report, Side};
 use super::{HOLD, LEASE, NO_PLACE, Request, leave};
 use crate::context::Context;
-use eaves_model::batch::{Batch, EntityInfo, Row};
-use eaves_model::{AttributeId, EntityId, TenantId, Timestamp};
+use eaves_model::{EntityId, TenantId, Timestamp};
 use eaves_registry::{Activation, Compiled, Job};
-use eaves_store::read::{AttributeInfoRow, ReadError, Reader, StoredValue};
+use eaves_store::read::{AttributeInfoRow, ReadError, Reader};
 use eaves_telemetry::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -22,6 +22,8 @@ const SAVE: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
 /// Rows of quarantine at once.
 const REFUSALS: u32 = 1000;
+/// How far a device's clock may be ahead: a reading may have been refused so long before its time.
+const AHEAD: i64 = 3600 * 1_000_000;
 /// Most entities whose names are remembered.
 const NAMES: usize = 500_000;
 
@@ -56,8 +58,10 @@ pub(super) struct Runner<'a> {
     candidate: Judge,
     active: Option<Judge>,
     attributes: Vec<AttributeInfoRow>,
-    names: HashMap<EntityId, (Box<str>, Box<str>)>,
+    names: HashMap<EntityId, Named>,
     before: Before,
+    /// What was refused, once it is needed.
+    aside: Option<Aside>,
     /// When it last said that it is there.
     held: Instant,
 }
@@ -127,6 +131,7 @@ impl<'a> Runner<'a> {
             attributes,
             names,
             before,
+            aside: None,
             held: Instant::now(),
         })
     }
@@ -226,43 +231,84 @@ impl<'a> Runner<'a> {
             }
         }
         let read = values.len() as u64;
-        let (mut batch, readings, ids) = assemble(values, &self.attributes, &self.names);
-        self.before.in_history(self.reader, self.tenant, (&mut batch, &ids)).await?;
-        self.compare(&batch, &readings, From::History);
+        let aside = match self.aside.take() {
+            Some(aside) => aside,
+            None => self.refused().await?,
+        };
+        let assembled = assemble::history(values, &self.attributes, &self.names, &aside);
+        self.aside = Some(aside);
+        self.judge(assembled, From::History).await?;
         Ok(read)
+    }
+
+    /// What was refused of the readings that history may have a part of.
+    async fn refused(&mut self) -> Result<Aside, ReadError> {
+        let (mut aside, mut after) = (Aside::default(), 0);
+        let from = self.request.from.as_micros().saturating_sub(AHEAD);
+        let window = (Timestamp::from_micros(from).unwrap_or(self.request.from), Timestamp::now());
+        loop {
+            let rows = self.reader.stored_refusals(self.tenant, window, after, REFUSALS).await?;
+            let Some(last) = rows.last() else { return Ok(aside) };
+            after = last.id;
+            for refused in Refusals::of(&rows, &self.attributes).readings {
+                aside.keep(refused);
+            }
+            if aside.is_full() {
+                self.report.more_refused = true;
+                return Ok(aside);
+            }
+        }
     }
 
     async fn quarantine(&mut self) -> Result<Option<u64>, ReadError> {
         let window = (self.request.from, self.request.to);
         let rows = self.reader.stored_refusals(self.tenant, window, self.resume.after, REFUSALS).await?;
         let Some(last) = rows.last() else { return Ok(None) };
-        self.resume.after = last.id;
-        let mut found = refusals::batch(&rows, &self.attributes);
-        self.report.untried += found.untried;
-        if !found.batch.rows.is_empty() {
-            if self.before.is_wanted() {
-                let attributes = std::mem::take(&mut found.attributes);
-                let ids = Ids { entities: self.entities_of(&found.batch).await?, attributes };
-                self.before.in_quarantine(self.reader, self.tenant, (&mut found.batch, &ids)).await?;
-            }
-            self.compare(&found.batch, &found.readings, From::Quarantine);
+        let mut refusals = Refusals::of(&rows, &self.attributes);
+        let is_full = rows.len() >= REFUSALS as usize;
+        let left = if is_full { refusals.leave_last() } else { None };
+        self.resume.after = left.unwrap_or(last.id);
+        self.report.untried += refusals.untried();
+        let readings = refusals.readings;
+        let values: usize = readings.iter().map(|r| r.values.len()).sum();
+        if values > 0 {
+            let registered = self.entities_of(&readings).await?;
+            let (places, points): (Vec<usize>, Vec<(EntityId, Timestamp)>) = (registered.iter().enumerate())
+                .filter_map(|(place, entity)| {
+                    Some((place, (entity.as_ref()?.0, readings.get(place)?.observed_at)))
+                })
+                .unzip();
+            let stored = self.reader.values_at(self.tenant, &points).await?;
+            let stored =
+                stored.into_iter().filter_map(|(at, value)| Some((*places.get(at)?, value))).collect();
+            let assembled = assemble::quarantine(readings, &self.attributes, &registered, stored);
+            self.judge(assembled, From::Quarantine).await?;
         }
-        Ok(Some(found.batch.rows.len() as u64))
+        Ok(Some(values as u64))
     }
 
-    async fn entities_of(&self, batch: &Batch) -> Result<Vec<Option<EntityId>>, ReadError> {
-        let names: Vec<&str> = batch.entities.iter().map(|e| &*e.external_id).collect();
+    /// Which entity each reading is of, and its type; none where it is not registered.
+    async fn entities_of(&self, readings: &[Refused]) -> Result<Vec<Option<(EntityId, String)>>, ReadError> {
+        let names: Vec<&str> = readings.iter().map(|r| &*r.entity).collect();
         let found = self.reader.entity_ids(self.tenant, &names).await?;
-        let found: HashMap<String, EntityId> = found.into_iter().collect();
-        Ok(names.into_iter().map(|name| found.get(name).copied()).collect())
+        let found: HashMap<String, (EntityId, String)> =
+            found.into_iter().map(|(name, id, kind)| (name, (id, kind))).collect();
+        Ok(names.into_iter().map(|name| found.get(name).cloned()).collect())
     }
 
-    fn compare(&mut self, batch: &Batch, readings: &[(u32, u32)], from: From) {
+    /// Both judge what there is, with the values before it.
+    async fn judge(&mut self, mut of: Assembled, from: From) -> Result<(), ReadError> {
+        let at = (&mut of.batch, &of.ids);
+        match from {
+            From::History => self.before.in_history(self.reader, self.tenant, at).await?,
+            From::Quarantine => self.before.in_quarantine(self.reader, self.tenant, at).await?,
+        }
         let hot: HashSet<&str> =
             self.attributes.iter().filter(|a| a.is_hot).map(|a| a.name.as_str()).collect();
         let examples = self.request.examples as usize;
         let both = (self.active.as_mut(), &mut self.candidate);
-        compare(&mut self.report, both, (batch, readings), &hot, (from, examples));
+        compare(&mut self.report, both, &of, &hot, (from, examples));
+        Ok(())
     }
 
     async fn save(&mut self) -> Result<bool, String> {
@@ -293,45 +339,6 @@ impl<'a> Runner<'a> {
 
 fn times(side: &Side) -> Histogram {
     Histogram::from_pairs(side.times.iter().map(|(k, n)| (k.as_str(), *n)))
-}
-
-/// Values as a batch: reading by reading, in the order of time, as they came.
-fn assemble(
-    mut values: Vec<StoredValue>,
-    attributes: &[AttributeInfoRow],
-    names: &HashMap<EntityId, (Box<str>, Box<str>)>,
-) -> (Batch, Vec<(u32, u32)>, Ids) {
-    values.sort_unstable_by_key(|v| (v.observed_at, v.entity, v.attribute));
-    let by_id: HashMap<AttributeId, &AttributeInfoRow> = attributes.iter().map(|a| (a.id, a)).collect();
-    let (mut batch, mut ids) = (Batch::default(), Ids::default());
-    let (mut entities, mut known) = (HashMap::new(), HashMap::new());
-    let mut readings: Vec<(u32, u32)> = Vec::new();
-    let mut current: Option<(EntityId, Timestamp)> = None;
-    batch.rows.reserve(values.len());
-    for v in values {
-        let (Some((name, kind)), Some(info)) = (names.get(&v.entity), by_id.get(&v.attribute)) else {
-            continue;
-        };
-        let entity = *entities.entry(v.entity).or_insert_with(|| {
-            batch.entities.push(EntityInfo { external_id: name.clone(), entity_type: kind.clone() });
-            ids.entities.push(Some(v.entity));
-            batch.entities.len() as u32 - 1
-        });
-        let attribute = *known.entry(v.attribute).or_insert_with(|| {
-            batch.attributes.push(refusals::info(info));
-            ids.attributes.push(v.attribute);
-            batch.attributes.len() as u32 - 1
-        });
-        let at = batch.rows.len() as u32;
-        batch.rows.push(Row { entity, attribute, observed_at: v.observed_at, value: v.value });
-        let reading = (v.entity, v.observed_at);
-        match readings.last_mut() {
-            Some(last) if current == Some(reading) => last.1 = at + 1,
-            _ => readings.push((at, at + 1)),
-        }
-        current = Some(reading);
-    }
-    (batch, readings, ids)
 }
 
 #[cfg(test)]
