@@ -83,8 +83,8 @@ impl FlushStore {
     ) -> Result<Option<HotStep>, StoreError> {
         let entities = i32::try_from(entities).unwrap_or(i32::MAX);
         let settle = settle.map(|s| s.as_secs_f64());
-        let sql = "select case when $2::float8 is null then hot_step($1) \
-                   else hot_step($1, make_interval(secs => $2)) end::text";
+        let sql = "select case when $2::float8 is null then hot_advance($1) \
+                   else hot_advance($1, make_interval(secs => $2)) end";
         let parameters: &[Parameter<'_>] = &[(&entities, Type::INT4), (&settle, Type::FLOAT8)];
         let row = self.db.query_one("changing what is hot", sql, parameters).await?;
         let step: Option<&str> = row.get(0);

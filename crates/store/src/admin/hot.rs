@@ -8,6 +8,7 @@ use crate::hot::{self, ByHand, Decided, HotChange};
 use crate::ingest::HotState;
 use eaves_model::{EntityId, TenantId};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio_postgres::types::Type;
 
 /// What a comparison found.
@@ -78,7 +79,7 @@ pub(crate) async fn check(db: &Db, sql: &str, parameters: &[Parameter<'_>]) -> R
 }
 
 /// One part of a change.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct HotStep {
     /// Whose.
     pub tenant: i32,
@@ -92,14 +93,21 @@ pub struct HotStep {
     pub rows: u64,
     /// That was the last part.
     pub done: bool,
-    #[serde(default)]
-    changed: Vec<ChangedRow>,
+    /// As they stand in the answer: of a part this is most of it.
+    changed: Vec<(i64, i64, Box<RawValue>, Box<RawValue>)>,
 }
 
 impl HotStep {
     /// What became of the rows that were changed.
     pub fn changed_rows(&self) -> Vec<HotState> {
-        states(self.tenant, &self.changed)
+        let state = |(entity, version, attrs, times): &(i64, i64, Box<RawValue>, Box<RawValue>)| HotState {
+            tenant: TenantId(self.tenant),
+            entity: EntityId(*entity),
+            version: *version,
+            attrs_json: attrs.get().to_owned(),
+            times_json: times.get().to_owned(),
+        };
+        self.changed.iter().map(state).collect()
     }
 }
 

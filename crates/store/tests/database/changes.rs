@@ -13,6 +13,7 @@ pub fn add(suite: &mut Suite) {
     suite.test("changes::history_is_filled_in_before_queries_see_it", filled);
     suite.test("changes::a_demoted_attribute_leaves_the_rows", demoted);
     suite.test("changes::attributes_that_become_hot_together_are_filled_in_together", together);
+    suite.test("changes::values_of_all_ages_are_filled_in_and_told_as_they_stand", told);
     suite.test("changes::a_fill_that_is_killed_goes_on_where_it_was", killed);
     suite.test("changes::live_and_late_values_win_during_a_fill", live);
     suite.test("changes::a_search_during_a_fill_is_that_of_a_full_projection", searched);
@@ -74,7 +75,7 @@ async fn filled(server: Arc<Server>) {
     assert!(known[0].is_hot);
     let flusher = db.flusher().await;
     // Instances of ingest need their time to know.
-    assert_eq!(flusher.hot_step(100, None).await.unwrap(), None);
+    assert!(flusher.hot_step(100, None).await.unwrap().is_none());
     assert_eq!(only(&db).await.state, "waiting");
     let step = flusher.hot_step(3, NOW).await.unwrap().unwrap();
     assert_eq!((step.entities, step.rows, step.done), (3, 3, false));
@@ -190,6 +191,67 @@ async fn demoted(server: Arc<Server>) {
     assert_eq!(admin.hot_verify(db.acme, EntityId(0), 1000, false).await.unwrap().found, 0);
 }
 
+async fn told(server: Arc<Server>) {
+    let db = database(&server).await;
+    let mut w = db.writer("s").await;
+    let odd = r#"q"t\ %s"#;
+    let (a, text) = (w.attribute("a", ValueType::Float).await, w.attribute(odd, ValueType::String).await);
+    let times = w.attribute("t", ValueType::Timestamp).await;
+    let other = w.attribute("later", ValueType::Integer).await;
+    // Of several partitions, the default one among them, at either end; and of staging, older and newer than those.
+    const YEAR: i64 = 365 * 86_400;
+    let mut staged = Vec::new();
+    for (n, at) in
+        [[-20 * YEAR, -21 * YEAR], [0, -20 * YEAR], [40 * 86_400, 0], [30 * YEAR, 0]].into_iter().enumerate()
+    {
+        let e = w.entity(&format!("e{n}")).await;
+        let mut points: Vec<_> = at.map(|at| w.point(e, a, at, Value::Float(at as f64 + 0.5))).into();
+        points.push(w.point(e, text, at[0], Value::String("a \"b\" \\ %s \n ☃".into())));
+        points.push(w.point(e, times, at[1], Value::Timestamp(crate::support::time(1))));
+        w.commit(n as u64 + 1, &points, &[]).await.unwrap();
+        let at = if n % 2 == 0 { at[0] + 1 } else { at[1] + 1 };
+        staged.push(w.point(e, a, at, Value::Float(0.25)));
+    }
+    db.drain().await;
+    // One has only what is staged.
+    let e = w.entity("e4").await;
+    staged.push(w.point(e, times, 7, Value::Timestamp(crate::support::time(2))));
+    w.commit(5, &staged, &[]).await.unwrap();
+    for name in ["a", odd, "t"] {
+        assert_eq!(request(&db, db.acme, name, true).await, Decided::Filling);
+    }
+    let step = db.flusher().await.hot_step(100, NOW).await.unwrap().unwrap();
+    assert_eq!((step.entities, step.rows), (5, 5));
+    assert_eq!(step.attributes, ["a", odd, "t"]);
+    let all = db.admin().await.hot_verify(db.acme, EntityId(0), 1000, true).await.unwrap();
+    assert_eq!((all.entities, all.repaired), (5, 0), "{all:?}");
+    let rows = async || {
+        let sql = "select entity_id, version, hot_attrs::text, hot_times::text from entity_jsonb order by entity_id";
+        let rows = db.sql.query(sql, &[]).await.unwrap();
+        let row = |r: &tokio_postgres::Row| (r.get(0), r.get(1), r.get(2), r.get(3));
+        rows.iter().map(row).collect::<Vec<(i64, i64, String, String)>>()
+    };
+    let mut told: Vec<_> = step
+        .changed_rows()
+        .into_iter()
+        .map(|r| (r.entity.0, r.version, r.attrs_json, r.times_json))
+        .collect();
+    told.sort();
+    assert_eq!(told, rows().await);
+    assert_eq!(through(&db.flusher().await).await, 0);
+    assert_eq!(found(&db, r#"{"attribute": "a", "eq": 0.25}"#).await.unwrap().len(), 2);
+
+    // As the release before asks for it: the rows are texts there.
+    let one = w.point(e, other, 7, Value::Integer(1));
+    w.commit(6, &[one], &[]).await.unwrap();
+    assert_eq!(request(&db, db.acme, "later", true).await, Decided::Filling);
+    let told = db.sql.query_one("select hot_step(100, interval '0')", &[]).await.unwrap();
+    let told: serde_json::Value = told.get(0);
+    let last = rows().await.pop().unwrap();
+    assert_eq!(told["changed"], serde_json::json!([[last.0, last.1, last.2, last.3]]));
+    assert_eq!((&told["attributes"], &told["rows"]), (&serde_json::json!(["later"]), &serde_json::json!(1)));
+}
+
 async fn killed(server: Arc<Server>) {
     let db = database(&server).await;
     let mut w = db.writer("s").await;
@@ -211,7 +273,7 @@ async fn killed(server: Arc<Server>) {
     let pid: i32 = part.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
     assert_eq!(only(&db).await.entities, 5);
     // Nobody else takes the part meanwhile.
-    assert_eq!(flusher.hot_step(5, NOW).await.unwrap(), None);
+    assert!(flusher.hot_step(5, NOW).await.unwrap().is_none());
     db.one(&format!("select pg_terminate_backend({pid})")).await;
     crate::support::until("the part is free again", async || {
         flusher.hot_step(5, NOW).await.unwrap().is_some()
