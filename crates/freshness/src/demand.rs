@@ -104,6 +104,12 @@ impl Demand {
         Ok(Self { consistency, max_staleness, purpose: Some(purpose), redirected: false })
     }
 
+    /// From which age on a cache entry is read anew although it is under the bound: so that nobody finds it
+    /// over the bound, and has to wait for a database.
+    pub fn refresh_after(self) -> Duration {
+        self.bound() / 4 * 3
+    }
+
     /// The same read from the sources of analytics, for one that costs too much for others:
     /// bounds stay as they are. `None` where the caller's demand rules them out: a strong or
     /// critical read. (One for analytics comes back as it was.)

@@ -65,6 +65,21 @@ pub struct Route {
     redirected: bool,
 }
 
+impl Route {
+    /// The cache's entry is read anew by another request meanwhile.
+    pub fn while_read_anew(self) -> Self {
+        match self.reason {
+            Reason::CacheFresh { age, bound } => Self { reason: Reason::CacheAging { age, bound }, ..self },
+            _ => self,
+        }
+    }
+
+    /// Read in place of the cache's entry, which is of that age and was still under the bound.
+    pub fn in_place_of(self, age: Duration, bound: Duration) -> Self {
+        Self { reason: Reason::ReadAnew { age, bound }, cache: Cached::Entry(age), ..self }
+    }
+}
+
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.redirected {
@@ -89,6 +104,20 @@ pub enum Reason {
         /// Its age.
         age: Duration,
         /// The bound it is under.
+        bound: Duration,
+    },
+    /// The cache's entry is young enough, and about not to be: another request reads it anew.
+    CacheAging {
+        /// Its age.
+        age: Duration,
+        /// The bound it is under.
+        bound: Duration,
+    },
+    /// The cache's entry was about not to be young enough, and this request reads it anew for all.
+    ReadAnew {
+        /// The entry's age.
+        age: Duration,
+        /// The bound it was under.
         bound: Duration,
     },
     /// The replica is close enough.
@@ -135,6 +164,22 @@ impl fmt::Display for Reason {
             Self::PrimaryFirst(None) => f.write_str("such reads go to the primary"),
             Self::CacheFresh { age, bound: b } => {
                 write!(f, "cache entry is {:.1} s old, under {}", age.as_secs_f64(), bound(b))
+            }
+            Self::CacheAging { age, bound: b } => {
+                write!(
+                    f,
+                    "cache entry is {:.1} s old, under {}, and is read anew meanwhile",
+                    age.as_secs_f64(),
+                    bound(b)
+                )
+            }
+            Self::ReadAnew { age, bound: b } => {
+                write!(
+                    f,
+                    "cache entry was {:.1} s old, soon not under {}: read anew",
+                    age.as_secs_f64(),
+                    bound(b)
+                )
             }
             Self::ReplicaFresh { lag, bound: b } => write!(f, "replica lag is {lag}, under {}", bound(b)),
             Self::ReplicaBehind { lag, bound: b } => {

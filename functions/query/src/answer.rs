@@ -5,7 +5,7 @@ use crate::problem::Problem;
 use crate::request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use eaves_freshness::{Cached, Demand, Freshness, Lag, Purpose, Route, Source};
+use eaves_freshness::{Cached, Demand, Freshness, Lag, Purpose, Reason, Route, Source};
 use eaves_model::{Timestamp, Value, ValueType};
 use eaves_store::read::{AttributeRow, EntityRow};
 use serde::Serialize;
@@ -202,13 +202,16 @@ fn cache_status(demand: Demand, route: Route, lag: Lag) -> String {
     if let (Source::Cache, Lag::AtMost(age)) = (route.source, lag) {
         // Negative where it is stale and served all the same, because nothing else answers.
         let ttl = (demand.bound().as_secs_f64() - age.as_secs_f64()).floor();
-        return format!("eaves; hit; ttl={ttl:.0}");
+        let detail =
+            if matches!(route.reason, Reason::CacheAging { .. }) { "; detail=revalidating" } else { "" };
+        return format!("eaves; hit; ttl={ttl:.0}{detail}");
     }
     let why = match route.cache {
         Cached::Bypassed => "bypass",
         Cached::NotAsked => "request",
         Cached::Missing => "miss",
         Cached::Entry(age) if age >= demand.bound() => "stale",
+        Cached::Entry(_) if matches!(route.reason, Reason::ReadAnew { .. }) => "stale",
         Cached::Entry(_) => "bypass",
     };
     format!("eaves; fwd={why}")

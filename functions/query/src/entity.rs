@@ -4,7 +4,7 @@ use crate::answer::{EntityBody, Metadata, Provenance, attribute_names, entity_bo
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
-use crate::flight::{self, Boarding, Landed};
+use crate::flight::{self, Boarding, Landed, Pilot};
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
@@ -12,11 +12,11 @@ use crate::{token, warm};
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use eaves_cache::{Entry, Named};
-use eaves_freshness::{Consistency, Demand, Lag, Route, Source};
+use eaves_cache::{Entry, Lease, Named};
+use eaves_freshness::{Consistency, Demand, Lag, Reason, Route, Source};
 use eaves_model::rejection::excerpt;
 use eaves_model::{TenantId, Timestamp};
-use eaves_store::read::{EntityRow, Snapshot};
+use eaves_store::read::{Allowance, EntityRow, Snapshot};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ const SHARED_FROM: Duration = Duration::from_millis(250);
 /// How long one of another instance is waited for, and how often it is looked.
 const LEASE_PATIENCE: Duration = Duration::from_millis(100);
 const LEASE_PAUSE: Duration = Duration::from_millis(8);
+/// How long an entry that is still good enough is read anew: as long as a lease holds.
+const REVALIDATION: Duration = Duration::from_millis(250);
 
 /// One entity.
 #[derive(Debug, Serialize, ToSchema)]
@@ -113,11 +115,14 @@ async fn read(
             Boarding::Pilot(pilot) => {
                 let began = Instant::now();
                 let cached = cached(context, tenant, external_id).await;
-                let young =
-                    cached.as_ref().is_some_and(|(_, age)| Lag::AtMost(*age).is_under(demand.bound()));
+                let age = cached.as_ref().map(|(_, age)| *age);
+                let young = age.filter(|age| Lag::AtMost(*age).is_under(demand.bound()));
+                if young.is_some_and(|age| age >= demand.refresh_after()) {
+                    return aging(context, (tenant, external_id, demand), cached, (pilot, began)).await;
+                }
                 let (row, route, lag) = match young {
-                    true => load(context, tenant, external_id, demand, cached).await?,
-                    false => leased(context, tenant, external_id, demand, cached).await?,
+                    Some(_) => load(context, tenant, external_id, demand, cached).await?,
+                    None => leased(context, tenant, external_id, demand, cached).await?,
                 };
                 pilot.land(Landed::new(row.clone(), route, lag, began));
                 return Ok((row, route, lag));
@@ -138,6 +143,50 @@ async fn read(
                 }
             }
         }
+    }
+}
+
+/// Answers from an entry that is under the bound and soon will not be. One request of all instances reads it
+/// anew, within a moment, and takes the entry all the same where nothing fresher answers; the others have the
+/// entry at once. (It is a request that does so, because an instance is frozen once it has answered.)
+async fn aging(
+    context: &Context,
+    (tenant, external_id, demand): (TenantId, &str, Demand),
+    cached: Option<(EntityRow, Duration)>,
+    (pilot, began): (Pilot<'_>, Instant),
+) -> Result<Found, Problem> {
+    let (row, route, lag) = load(context, tenant, external_id, demand, cached).await?;
+    pilot.land(Landed::new(row.clone(), route, lag, began));
+    let (Reason::CacheFresh { age, bound }, Some(cache)) = (route.reason, &context.cache) else {
+        return Ok((row, route, lag));
+    };
+    match cache.lease(tenant, external_id).await {
+        Ok(Some(lease)) => {
+            let anew = load(context, tenant, external_id, demand, None);
+            let (anew, _) = Allowance::scope(REVALIDATION, anew).await;
+            release(context, lease);
+            match anew {
+                Ok((row, read, young)) if young.is_under(age) => {
+                    Ok((row, read.in_place_of(age, bound), young))
+                }
+                Ok(_) => Ok((row, route, lag)),
+                Err(problem) => {
+                    tracing::debug!(problem = ?problem, "query.not_revalidated");
+                    Ok((row, route, lag))
+                }
+            }
+        }
+        Ok(None) => Ok((row, route.while_read_anew(), lag)),
+        // Without it there is nobody to share the work with.
+        Err(_) => Ok((row, route, lag)),
+    }
+}
+
+/// Gives a lease back. Whoever waits looks for the entry and not for the lease, which ends by itself a moment
+/// later: the answer need not wait for it.
+fn release(context: &Context, lease: Lease) {
+    if let Some(cache) = context.cache.clone() {
+        drop(tokio::spawn(async move { drop(cache.release(lease).await) }));
     }
 }
 
@@ -169,10 +218,7 @@ async fn leased(
     };
     let done = load(context, tenant, external_id, demand, known).await;
     if let Some(lease) = lease {
-        // Whoever waits looks for the entry and not for the lease, which ends by itself a moment later: the
-        // answer need not wait for it.
-        let cache = cache.clone();
-        drop(tokio::spawn(async move { drop(cache.release(lease).await) }));
+        release(context, lease);
     }
     done
 }
@@ -234,7 +280,8 @@ pub(crate) async fn cached(
     let of = |entry: &Entry| (flight::row(entry, external_id, named.entity_type.clone()), age(entry));
     let held = context.held.as_ref();
     if let Some(entry) = held.and_then(|held| held.get(tenant, named.entity))
-        && age(&entry) < Demand::EVENTUAL.bound()
+        // One that ages may be younger in the cache.
+        && age(&entry) < Demand::EVENTUAL.refresh_after()
         && token::covers(&entry)
     {
         return Some(of(&entry));

@@ -8,6 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// A stream that remembers, and refuses what it is told to refuse. What it takes has the sequence number
@@ -59,7 +60,9 @@ impl Redis {
     pub(crate) fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = tempfile::tempdir().unwrap();
-        let child = Command::new("redis-server")
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--", "redis-server"])
             .args([
                 "--bind",
                 "127.0.0.1",
@@ -72,9 +75,16 @@ impl Redis {
                 "--dir",
             ])
             .arg(dir.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server does not start: run make setup");
+            .stdout(Stdio::null());
+        // It ends with the thread that started it, at the latest: with this one it ends however the tests do.
+        let (child, started) = mpsc::channel();
+        std::thread::spawn(move || {
+            child.send(command.spawn()).unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        let child = started.recv().unwrap().expect("redis-server does not start: run make setup");
         let redis = Self { child, port, _dir: dir };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

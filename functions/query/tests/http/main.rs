@@ -118,6 +118,7 @@ fn main() {
         misses::ten_thousand_misses_on_one_key_are_one_read,
         misses::who_asks_for_more_shares_no_read,
         misses::what_is_asked_for_most_is_warmed,
+        misses::an_entry_that_ages_is_read_anew_by_one_while_the_others_have_it,
         tokens::a_read_waits_for_what_its_token_names,
         tokens::a_source_that_lacks_it_is_not_asked,
         tokens::what_is_only_in_history_waits_for_the_flush,
@@ -142,6 +143,7 @@ fn main() {
         coherence::no_interleaving_makes_the_cache_lie,
         away::redis_away_costs_nothing_but_time,
         away::with_the_primary_away_strong_is_503_and_eventual_tells_the_truth,
+        misses::an_entry_that_ages_is_the_answer_where_nothing_fresher_is,
     ];
     // Servers of their own, which these cases make lag, fill up and promote: in this order.
     let ground: Arc<OnceCell<Arc<Ground>>> = Arc::default();

@@ -1,9 +1,12 @@
 //! Many who ask for what the cache does not have.
 
-use crate::world::{World, ago};
-use eaves_model::Value;
+use crate::world::{Answer, World, ago};
+use eaves_cache::Entry;
+use eaves_model::tenant::Tenant;
+use eaves_model::{Timestamp, Value};
 use futures_util::StreamExt as _;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// As many as an instance takes at a time; more are told to come back (`storms`).
 const AT_ONCE: usize = 120;
@@ -84,4 +87,112 @@ pub(crate) async fn what_is_asked_for_most_is_warmed(world: &World) {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     }
+}
+
+/// An entity that is in the cache alone, as read so long ago: 1 there, and 2 in the database.
+async fn aged(world: &World, tenant: &Tenant, name: &str, age: Duration) -> Entry {
+    world.take(tenant.id, name, ago(9), &[("n", Value::Integer(2))]).await;
+    // Both servers know it: whoever is asked reads 2.
+    let known = format!("/v1/entities/{name}/history/n?max_staleness=60s");
+    let there = |a: &Answer| a.body["points"].as_array().is_some_and(|points| !points.is_empty());
+    world.until(tenant, &known, |a| there(a) && a.header("x-data-source") == "read-replica").await;
+    let cache = world.cache().await;
+    let named = cache.named(tenant.id, name).await.unwrap().expect("its name was read just now");
+    let entry = Entry {
+        tenant: tenant.id,
+        entity: named.entity,
+        version: 1,
+        as_of: Timestamp::now().plus_micros(-i64::try_from(age.as_micros()).unwrap()),
+        attrs_json: r#"{"n": 1}"#.into(),
+        times_json: r#"{"n": 1}"#.into(),
+        taken: None,
+    };
+    assert_eq!(cache.fill(std::slice::from_ref(&entry)).await.unwrap(), 1);
+    entry
+}
+
+/// The last quarter of what the bound allows: whoever comes first reads the entry anew, nobody waits for that,
+/// and nobody has it over the bound.
+pub(crate) async fn an_entry_that_ages_is_read_anew_by_one_while_the_others_have_it(world: &World) {
+    const BOUND_S: u64 = 40;
+    let tenant = world.tenant(20).await;
+    let (old, young) = (Duration::from_secs(32), Duration::from_secs(20));
+    let path = |name: &str| format!("/v1/entities/{name}?max_staleness={BOUND_S}s");
+    let n = |answer: &Answer| answer.body["entity"]["attributes"]["n"]["value"].as_i64().unwrap();
+    let reason = |a: &Answer| a.body["metadata"]["freshness"]["route_reason"].as_str().unwrap().to_owned();
+
+    // Not yet.
+    aged(world, &tenant, "young", young).await;
+    let hit = world.get(&tenant, &path("young")).await.ok();
+    assert_eq!((n(&hit), hit.header("x-data-source")), (1, "cache"), "{}", hit.text);
+    assert!(!hit.header("cache-status").contains("detail"), "{}", hit.header("cache-status"));
+
+    aged(world, &tenant, "old", old).await;
+    let anew = world.get(&tenant, &path("old")).await.ok();
+    assert_eq!((n(&anew), anew.header("cache-status")), (2, "eaves; fwd=stale"), "{}", anew.text);
+    assert!(reason(&anew).contains("soon not under 40 s: read anew"), "{}", reason(&anew));
+    assert!(anew.header("x-data-lag-seconds").parse::<f64>().unwrap() < 20.0, "{}", anew.text);
+    let hit = world.until(&tenant, &path("old"), |a| a.header("x-data-source") == "cache").await;
+    assert_eq!(n(&hit), 2, "{}", hit.text);
+    assert!(hit.header("x-data-lag-seconds").parse::<f64>().unwrap() < 20.0, "{}", hit.text);
+
+    // Many at once: one reads, the others have the entry with its age.
+    aged(world, &tenant, "many", old).await;
+    let before = world.entity_reads();
+    let many = path("many");
+    let answers = futures_util::future::join_all((0..AT_ONCE).map(|_| world.get(&tenant, &many))).await;
+    // Where the machine is so slow that the right to read ends before the read does, another one reads, too.
+    let reads = world.entity_reads() - before;
+    assert!((1..=4).contains(&reads), "{reads}");
+    for answer in answers {
+        let answer = answer.ok();
+        let lag: f64 = answer.header("x-data-lag-seconds").parse().unwrap();
+        assert!(lag < BOUND_S as f64 && (n(&answer) == 2 || lag >= 32.0), "{}", answer.text);
+    }
+
+    // While an instance elsewhere reads it: at once, and told so; the right to read ends by itself, so more than once.
+    let cache = world.cache().await;
+    let mut told = false;
+    for turn in 0..20 {
+        let name = format!("elsewhere-{turn}");
+        aged(world, &tenant, &name, old).await;
+        let Some(lease) = cache.lease(tenant.id, &name).await.unwrap() else { continue };
+        let answer = world.get(&tenant, &path(&name)).await.ok();
+        cache.release(lease).await.unwrap();
+        if answer.header("cache-status").ends_with("; detail=revalidating") {
+            assert_eq!((n(&answer), answer.header("x-data-source")), (1, "cache"), "{}", answer.text);
+            assert!(reason(&answer).contains("read anew meanwhile"), "{}", reason(&answer));
+            told = true;
+            break;
+        }
+    }
+    assert!(told, "nobody was told that an entry is being read anew");
+
+    // A bound that it is over is not stretched: it is read, whoever else reads it.
+    aged(world, &tenant, "over", Duration::from_secs(BOUND_S + 1)).await;
+    let read = world.get(&tenant, &path("over")).await.ok();
+    assert_eq!((n(&read), read.header("cache-status")), (2, "eaves; fwd=stale"), "{}", read.text);
+    assert!(!reason(&read).contains("anew"), "{}", reason(&read));
+}
+
+/// Neither database answers: the entry that is still under the bound is the answer, within a moment.
+pub(crate) async fn an_entry_that_ages_is_the_answer_where_nothing_fresher_is(world: &World) {
+    let tenant = world.tenant(20).await;
+    let entry = aged(world, &tenant, "alone", Duration::from_secs(32)).await;
+    world.replica.lock().await.stop().await.unwrap();
+    world.primary.lock().await.stop().await.unwrap();
+    for _ in 0..5 {
+        let answer = world.get(&tenant, "/v1/entities/alone?max_staleness=40s").await.ok();
+        assert_eq!(answer.body["entity"]["attributes"]["n"]["value"], 1, "{}", answer.text);
+        assert_eq!(answer.header("x-data-source"), "cache");
+        let age = Timestamp::now().seconds_since(entry.as_of);
+        // Told in milliseconds, rounded up.
+        assert!(answer.header("x-data-lag-seconds").parse::<f64>().unwrap() < age + 0.001, "{}", answer.text);
+    }
+    let over = world.get(&tenant, "/v1/entities/alone?max_staleness=30s").await;
+    over.problem(503, None, "");
+    world.primary.lock().await.restart().await.unwrap();
+    world.replica.lock().await.restart().await.unwrap();
+    let path = "/v1/entities/alone/history/n?max_staleness=60s";
+    world.until(&tenant, path, |a| a.header("x-data-source") == "read-replica").await;
 }
