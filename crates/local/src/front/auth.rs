@@ -1,69 +1,17 @@
-//! The JWT authorizer.
+//! The JWT authorizer of the front: `eaves-auth` with the keys of the issuer here.
 //!
-//! Checks what API Gateway's JWT authorizer checks: the signature by a key of the issuer (found by
-//! `kid`), `iss`, `aud`, `exp`, `nbf`, `iat`. Each key is good for the one algorithm that the
-//! issuer's list names for it: what a token's header says decides nothing. (API Gateway takes keys
-//! of RSA alone; ES256 and EdDSA are for authorizers that take them, and for platforms here.) Only
-//! claims of a token that passed reach a function.
+//! API Gateway's own takes keys of RSA alone; ES256 and EdDSA are for the Lambda authorizer
+//! (`functions/authorizer`), which checks with the same code, and for platforms here.
 
 pub use super::issuer::{AUDIENCE, Claims, ISSUER, Issuer, Kind, keys_file};
+pub use eaves_auth::{Authorized, Denied};
 
 use anyhow::{Context as _, Result};
-use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use quick_cache::sync::Cache;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use eaves_auth::{Keys, Verifier};
+use jsonwebtoken::jwk::JwkSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Why a request is not let in.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// No token in the `Authorization` header.
-    #[error("the token is missing")]
-    Missing,
-    /// The token does not hold.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-impl Denied {
-    /// The `www-authenticate` header of the answer.
-    pub fn challenge(&self) -> String {
-        match self {
-            Self::Missing => "Bearer".into(),
-            Self::Invalid(why) => {
-                format!(
-                    "Bearer scope=\"\" error=\"invalid_token\" error_description=\"{}\"",
-                    why.replace('"', "'")
-                )
-            }
-        }
-    }
-}
-
-/// What the authorizer hands on of a token that holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorized {
-    /// All claims, as strings.
-    pub claims: BTreeMap<String, String>,
-}
-
-/// A public key and the one algorithm that it is good for.
-struct Key {
-    id: String,
-    algorithm: Algorithm,
-    key: DecodingKey,
-}
-
-/// The keys that are taken at a time.
-struct Keys {
-    all: Vec<Key>,
-    /// As it is served.
-    text: String,
-}
+use std::time::SystemTime;
 
 /// A file and what was read from it.
 struct Watched {
@@ -72,42 +20,10 @@ struct Watched {
     version: Option<(SystemTime, u64)>,
 }
 
-/// A token that held when it was checked, and until when it does.
-#[derive(Clone)]
-struct Held {
-    /// By these keys, and by no others.
-    keys: Arc<Keys>,
-    authorized: Arc<Authorized>,
-    /// Seconds since 1970.
-    until: f64,
-}
-
-/// Most tokens that are remembered.
-const REMEMBERED: usize = 1_000;
-
 /// Verifies tokens against an issuer's public keys.
 pub struct Authorizer {
     keys: Mutex<(Arc<Keys>, Option<Watched>)>,
-    /// Tokens that hold: a client sends the same one with each request.
-    held: Cache<String, Held>,
-    issuer: String,
-    audience: String,
-}
-
-impl Keys {
-    fn of(set: &JwkSet) -> Result<Self> {
-        let key = |jwk: &Jwk| -> Result<Key> {
-            let id = jwk.common.key_id.clone().context("a key has no kid")?;
-            let named = jwk.common.key_algorithm.with_context(|| format!("the key {id} has no alg"))?;
-            let algorithm = Algorithm::try_from(named)
-                .ok()
-                .filter(|a| matches!(a, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA))
-                .with_context(|| format!("the key {id} is for {named}; RS256, ES256 and EdDSA are taken"))?;
-            Ok(Key { id, algorithm, key: DecodingKey::from_jwk(jwk)? })
-        };
-        let all = set.keys.iter().map(key).collect::<Result<_>>()?;
-        Ok(Self { all, text: serde_json::to_string(set)? })
-    }
+    verifier: Verifier,
 }
 
 impl Watched {
@@ -128,8 +44,7 @@ impl Authorizer {
     /// Takes tokens of `issuer` for `audience` signed with one of `keys`.
     pub fn new(keys: &JwkSet, issuer: &str, audience: &str) -> Result<Self> {
         let keys = Mutex::new((Arc::new(Keys::of(keys)?), None));
-        let held = Cache::new(REMEMBERED);
-        Ok(Self { keys, held, issuer: issuer.into(), audience: audience.into() })
+        Ok(Self { keys, verifier: Verifier::new(issuer, audience) })
     }
 
     /// The same with the keys in a file. When it changes, the next token meets the new keys.
@@ -138,8 +53,7 @@ impl Authorizer {
         let keys = watched.changed().with_context(|| format!("read the keys in {}", file.display()))?;
         let keys = keys.with_context(|| format!("{} has no keys", file.display()))?;
         let keys = Mutex::new((Arc::new(keys), Some(watched)));
-        let held = Cache::new(REMEMBERED);
-        Ok(Self { keys, held, issuer: issuer.into(), audience: audience.into() })
+        Ok(Self { keys, verifier: Verifier::new(issuer, audience) })
     }
 
     fn keys(&self) -> Arc<Keys> {
@@ -156,82 +70,12 @@ impl Authorizer {
 
     /// The public keys, as served at `/.well-known/jwks.json`.
     pub fn jwks(&self) -> String {
-        self.keys().text.clone()
-    }
-
-    /// What a token signed with the key has to say.
-    fn validation(&self, algorithm: Algorithm) -> Validation {
-        // One algorithm, whatever a token's header says: no `none`, no HS256 with the
-        // public key as its secret.
-        let mut validation = Validation::new(algorithm);
-        validation.set_issuer(&[&self.issuer]);
-        validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        validation.validate_nbf = true;
-        validation.leeway = 0;
-        validation
+        self.keys().text().to_owned()
     }
 
     /// Verifies the value of an `Authorization` header.
     pub fn check(&self, header: Option<&str>) -> Result<Arc<Authorized>, Denied> {
-        let token = header.map(str::trim).filter(|h| !h.is_empty()).ok_or(Denied::Missing)?;
-        let token = match token.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            Some(_) => return Err(Denied::Missing),
-            None => token,
-        };
-        let keys = self.keys();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        if let Some(held) = self.held.get(token).filter(|h| Arc::ptr_eq(&h.keys, &keys) && now < h.until) {
-            return Ok(held.authorized);
-        }
-        let invalid = |why: &str| Denied::Invalid(why.to_owned());
-        let head = jsonwebtoken::decode_header(token).map_err(|_| invalid("the token is no JWT"))?;
-        let kid = head.kid.ok_or_else(|| invalid("the token names no key"))?;
-        let key = keys.all.iter().find(|known| known.id == kid);
-        let key = key.ok_or_else(|| invalid("the token's key is not known"))?;
-        if head.alg != key.algorithm {
-            return Err(invalid("the token's algorithm is not that of its key"));
-        }
-        let data =
-            jsonwebtoken::decode::<Map<String, Value>>(token, &key.key, &self.validation(key.algorithm));
-        let claims = data.map_err(|e| invalid(reason(e.kind())))?.claims;
-        if claims.get("iat").is_some_and(|iat| iat.as_f64().is_none_or(|iat| iat > now)) {
-            return Err(invalid("the token was made in the future"));
-        }
-        let until = claims.get("exp").and_then(Value::as_f64).unwrap_or_default();
-        let claims = claims.into_iter().map(|(name, value)| (name, claim_text(&value))).collect();
-        let authorized = Arc::new(Authorized { claims });
-        self.held.insert(token.to_owned(), Held { keys, authorized: Arc::clone(&authorized), until });
-        Ok(authorized)
-    }
-}
-
-fn reason(kind: &jsonwebtoken::errors::ErrorKind) -> &'static str {
-    use jsonwebtoken::errors::ErrorKind;
-    match kind {
-        ErrorKind::ExpiredSignature => "the token has expired",
-        ErrorKind::ImmatureSignature => "the token is not valid yet",
-        ErrorKind::InvalidIssuer => "the token has another issuer",
-        ErrorKind::InvalidAudience => "the token is for another audience",
-        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
-            "the token's algorithm is not that of its key"
-        }
-        ErrorKind::InvalidSignature => "the token's signature is wrong",
-        ErrorKind::MissingRequiredClaim(_) => "the token lacks exp, iss or aud",
-        _ => "the token is not valid",
-    }
-}
-
-/// A claim as API Gateway hands it on: strings as they are, lists as `[a b]`.
-fn claim_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(list) => {
-            let items: Vec<String> = list.iter().map(claim_text).collect();
-            format!("[{}]", items.join(" "))
-        }
-        other => other.to_string(),
+        self.verifier.check(&self.keys(), header)
     }
 }
 
@@ -241,9 +85,9 @@ mod tests {
     use aws_lc_rs::rsa::KeyPair;
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-    use jsonwebtoken::{EncodingKey, Header};
-    use serde_json::json;
-    use std::time::Duration;
+    use jsonwebtoken::{Algorithm, EncodingKey, Header};
+    use serde_json::{Value, json};
+    use std::time::{Duration, UNIX_EPOCH};
 
     struct World {
         issuer: Issuer,
@@ -279,7 +123,9 @@ mod tests {
 
         fn denied(&self, token: &str, why: &str) {
             match self.check(token) {
-                Err(Denied::Invalid(text)) => assert!(text.contains(why), "{text} instead of {why}"),
+                Err(denied @ (Denied::Invalid(_) | Denied::UnknownKey)) => {
+                    assert!(denied.to_string().contains(why), "{denied} instead of {why}");
+                }
                 other => panic!("{why}: {other:?}"),
             }
         }
