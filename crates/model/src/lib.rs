@@ -5,6 +5,7 @@
 //! [`reading::Reading`].
 
 pub mod batch;
+pub mod caller;
 pub mod delivery;
 pub mod history;
 pub mod hot;

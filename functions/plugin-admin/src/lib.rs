@@ -1,6 +1,6 @@
 //! The plugin-admin function: a tenant's plugins over HTTP, and their backtests.
 //!
-//! An axum router behind API Gateway's JWT authorizer; the tenant comes from the verified
+//! An axum router behind an authorizer of API Gateway; the tenant comes from the verified
 //! claims. What is uploaded is compiled in a limited process of its own and nowhere else.
 //! A backtest is asked for over HTTP and worked on by an asynchronous invocation of the same
 //! function. Start with [`router`]; `backtest` is the worker.

@@ -1,6 +1,6 @@
 //! The query function: telemetry in, answers with their freshness out, over HTTP.
 //!
-//! An axum router behind API Gateway's JWT authorizer. The tenant comes from the verified
+//! An axum router behind an authorizer of API Gateway. The tenant comes from the verified
 //! claims in the request context and from nowhere else; SQL stays in `eaves-store`,
 //! routing decisions in `eaves-freshness`. Start with [`router`], then `entity` for the
 //! shape of an endpoint and `sources` for how a source is chosen, tried and left.

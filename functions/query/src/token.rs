@@ -169,7 +169,7 @@ fn asked(tokens: &Tokens, request: &Request) -> Result<Option<Asked>, Problem> {
     };
     // Who has no tenant is refused further on.
     let Some(tenant) = claimed_tenant(request.extensions()) else { return Ok(None) };
-    let wanted = tokens.wanted(&text, tenant).map_err(|detail| Problem::bad_parameter(field, detail))?;
+    let wanted = tokens.wanted(&text, &tenant).map_err(|detail| Problem::bad_parameter(field, detail))?;
     Ok(Some(Asked { wanted, wait, until: Instant::now() + wait }))
 }
 
