@@ -66,6 +66,9 @@ struct Up {
     /// Folder with the function binaries [default: that of this program]
     #[arg(long, value_name = "DIR")]
     bin: Option<PathBuf>,
+    /// Ask the authorizer function about tokens, as `Authorizer=lambda` of the SAM template does
+    #[arg(long)]
+    authorizer_function: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<()> {
@@ -83,6 +86,7 @@ async fn up(args: Up) -> Result<()> {
     options.shards = args.shards;
     options.stream_bytes = args.stream_mib * 1024 * 1024;
     options.bin_dir = args.bin;
+    options.authorizer_function = args.authorizer_function;
     // Functions have an environment of their own: what says where traces go is passed on.
     options.function_env.extend(std::env::vars().filter(|(name, _)| name.starts_with("OTEL_")));
     // Progress is for people; whoever closed the output does not want it.

@@ -1,6 +1,7 @@
 //! Where a running platform can be reached, as it writes it to `platform.json`.
 
 use crate::files;
+use crate::front::auth::{AUDIENCE, ISSUER};
 use crate::secrets::Secrets;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -199,6 +200,17 @@ impl Endpoints {
 
     pub(crate) fn stream_vars(&self) -> BTreeMap<String, String> {
         vars(&[("EAVES_STREAM", &self.stream)])
+    }
+
+    /// For the function that lets in who has a token. The issuer is this platform, which can be asked often.
+    pub(crate) fn authorizer_vars(&self) -> BTreeMap<String, String> {
+        vars(&[
+            ("EAVES_JWT_ISSUER", ISSUER),
+            ("EAVES_JWT_AUDIENCE", AUDIENCE),
+            ("EAVES_JWT_KEYS_URL", &format!("{}/.well-known/jwks.json", self.api_url)),
+            ("EAVES_JWT_KEYS_TTL_S", "1"),
+            ("EAVES_JWT_KEYS_PAUSE_S", "1"),
+        ])
     }
 
     pub(crate) fn archive_vars(&self) -> BTreeMap<String, String> {

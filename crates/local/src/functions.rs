@@ -20,6 +20,9 @@ const NAMES: [&str; 7] = [
     "eaves-plugin-admin",
 ];
 
+/// Only where the HTTP API asks it.
+const AUTHORIZER: &str = "eaves-authorizer";
+
 /// Instances of plugin-admin, which a backtest has for itself: as many as there may be backtests at once
 /// (`PLATFORM_BACKTESTS` in `eaves-registry`), and two for uploads and activations meanwhile.
 const PLUGIN_ADMINS: usize = 6 + 2;
@@ -33,6 +36,7 @@ pub(crate) struct Functions {
     pub(crate) hot_projection: FunctionHost,
     pub(crate) olap_load: FunctionHost,
     pub(crate) plugin_admin: FunctionHost,
+    pub(crate) authorizer: Option<FunctionHost>,
     // Ends when it is dropped.
     _invoke: InvokeApi,
 }
@@ -89,6 +93,10 @@ impl Functions {
             start(config("eaves-olap-load", "eaves_olap", olap, 300, 1)),
             start(config("eaves-plugin-admin", "eaves_query", admin, 900, PLUGIN_ADMINS)),
         );
+        let authorizer = match options.authorizer_function {
+            true => Some(start(authorizer(endpoints, options, bin, logs)).await?),
+            false => None,
+        };
         let plugin_admin = plugin_admin?;
         invoke.serve(vec![plugin_admin.clone()]);
         Ok(Self {
@@ -99,17 +107,19 @@ impl Functions {
             hot_projection: hot_projection?,
             olap_load: olap_load?,
             plugin_admin,
+            authorizer,
             _invoke: invoke,
         })
     }
 
-    pub(crate) fn all(&self) -> [&FunctionHost; 7] {
+    pub(crate) fn all(&self) -> Vec<&FunctionHost> {
         let Self { ingest, flush, query, maintain, hot_projection, olap_load, plugin_admin, .. } = self;
-        [ingest, flush, query, maintain, hot_projection, olap_load, plugin_admin]
+        let seven = [ingest, flush, query, maintain, hot_projection, olap_load, plugin_admin];
+        seven.into_iter().chain(&self.authorizer).collect()
     }
 
     pub(crate) async fn stop(&self, grace: Duration) {
-        futures_util::future::join_all(self.all().map(|function| function.stop(grace))).await;
+        futures_util::future::join_all(self.all().into_iter().map(|function| function.stop(grace))).await;
     }
 
     pub(crate) fn processes(&self) -> Vec<Process> {
@@ -124,20 +134,32 @@ impl Functions {
     }
 }
 
+/// It knows the issuer, and nothing of the rest. There are as many as of query, which it stands before.
+fn authorizer(endpoints: &Endpoints, options: &Options, bin: &Path, logs: &Path) -> FunctionConfig {
+    let mut config = FunctionConfig::new(AUTHORIZER, bin.join(AUTHORIZER), logs);
+    config.env = endpoints.authorizer_vars();
+    config.env.extend(options.function_env.clone());
+    config.region.clone_from(&endpoints.region);
+    config.timeout = Duration::from_secs(10);
+    config.instances = options.query_instances;
+    config
+}
+
 async fn start(config: FunctionConfig) -> Result<FunctionHost> {
     let name = config.name.clone();
     FunctionHost::spawn(config).await.with_context(|| format!("start the function {name}"))
 }
 
-/// The folder with the function binaries, with all of them in it: the chosen one, that of
+/// The folder with the function binaries, with all of them in it that are needed: the chosen one, that of
 /// the running program, or the one above it where cargo puts tests and examples.
-pub(crate) fn bin_dir(chosen: Option<&Path>) -> Result<PathBuf> {
-    let folder = match chosen {
+pub(crate) fn bin_dir(options: &Options) -> Result<PathBuf> {
+    let folder = match options.bin_dir.as_deref() {
         Some(chosen) => chosen.to_path_buf(),
         None => own_folder()?,
     };
     let folder = folder.canonicalize().with_context(|| format!("find the folder {}", folder.display()))?;
-    let missing: Vec<&str> = NAMES.into_iter().filter(|name| !folder.join(name).is_file()).collect();
+    let names = NAMES.into_iter().chain(options.authorizer_function.then_some(AUTHORIZER));
+    let missing: Vec<&str> = names.filter(|name| !folder.join(name).is_file()).collect();
     if !missing.is_empty() {
         let (names, folder) = (missing.join(", "), folder.display());
         bail!(

@@ -34,6 +34,9 @@ pub struct Options {
     pub olap_pause: Option<Duration>,
     /// Settings of both databases, beside those they are started with anyway.
     pub database_settings: Vec<(String, String)>,
+    /// Whether the HTTP API asks the authorizer function, as with `Authorizer=lambda` of the SAM template,
+    /// instead of verifying tokens itself.
+    pub authorizer_function: bool,
     /// Variables for all functions besides those they need, such as `EAVES_LOG`.
     pub function_env: BTreeMap<String, String>,
     /// Told what has been started.
@@ -55,6 +58,7 @@ impl Options {
             batch_size: 500,
             olap_pause: Some(Duration::from_secs(10)),
             database_settings: Vec::new(),
+            authorizer_function: false,
             function_env: BTreeMap::new(),
             progress: None,
         }

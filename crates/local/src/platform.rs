@@ -80,7 +80,7 @@ impl Platform {
         // The databases' user writes its logs' last lines itself.
         std::fs::set_permissions(&logs, std::fs::Permissions::from_mode(0o711))?;
         // What may be missing or taken is looked at before anything is started.
-        let bin = bin_dir(options.bin_dir.as_deref())?;
+        let bin = bin_dir(&options)?;
         let listener = Front::bind(options.http_port.unwrap_or(0)).await?;
         let secrets = Secrets::load_or_make(&data.join("secrets.json"))?;
         let token_key = data.join("token-key.pem");
@@ -97,6 +97,8 @@ impl Platform {
         let mut endpoints = endpoints(&data, token_key, &secrets, &databases, &redis);
         endpoints.aws_endpoint_url.clone_from(&emulator.url);
         endpoints.kinesis_endpoint_url = kinesis.url();
+        // Where the issuer's keys will be; the authorizer asks when the first token comes.
+        endpoints.api_url = format!("http://{}", listener.local_addr()?);
         let functions = match Functions::start(&endpoints, &options, &bin, &logs).await {
             Ok(functions) => functions,
             Err(e) => {
@@ -105,7 +107,10 @@ impl Platform {
                 return Err(e);
             }
         };
-        options.say("functions: ingest, flush, query, maintain, hot-projection, olap-load, plugin-admin");
+        let authorizer = if functions.authorizer.is_some() { ", authorizer" } else { "" };
+        options.say(&format!(
+            "functions: ingest, flush, query, maintain, hot-projection, olap-load, plugin-admin{authorizer}"
+        ));
         let databases = Mutex::new(Some(databases));
         let parts = Arc::new(Parts { databases, kinesis, redis, emulator, functions });
         let open = open(&options, &data, &parts, listener, &mut endpoints).await;
@@ -188,6 +193,11 @@ impl Platform {
     /// The function that administers plugins.
     pub fn plugin_admin(&self) -> &FunctionHost {
         &self.parts.functions.plugin_admin
+    }
+
+    /// The function that lets in who has a token, where the HTTP API asks it.
+    pub fn authorizer(&self) -> Option<&FunctionHost> {
+        self.parts.functions.authorizer.as_ref()
     }
 
     /// What the event source mapping has done.
@@ -275,6 +285,7 @@ async fn open(
     let front = FrontConfig {
         listener,
         authorizer: Authorizer::watching(&keys, ISSUER, AUDIENCE)?,
+        ask: parts.functions.authorizer.clone(),
         query: parts.functions.query.clone(),
         plugin_admin: parts.functions.plugin_admin.clone(),
     };

@@ -32,6 +32,7 @@ impl World {
         let config = FrontConfig {
             listener: Front::bind(0).await.unwrap(),
             authorizer: Authorizer::watching(&keys, ISSUER, AUDIENCE).unwrap(),
+            ask: None,
             query: query.clone(),
             plugin_admin: query.clone(),
         };

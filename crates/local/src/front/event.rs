@@ -26,13 +26,48 @@ pub struct Caller<'a> {
     /// The request's id.
     pub request_id: &'a str,
     /// The verified token, on routes that want one.
-    pub authorized: Option<&'a Authorized>,
+    pub verdict: Option<Verdict<'a>>,
     /// The route's key: `$default` or `GET /healthz`.
     pub route: &'a str,
 }
 
+/// What an authorizer has said of a request that it lets in.
+#[derive(Debug, Clone, Copy)]
+pub enum Verdict<'a> {
+    /// The JWT authorizer.
+    Jwt(&'a Authorized),
+    /// A Lambda authorizer: its answer's context, as it is.
+    Lambda(&'a Map<String, Value>),
+}
+
 /// The event for a request.
 pub fn encode(request: &Parts, body: &Bytes, caller: Caller<'_>) -> Value {
+    let mut event = without_body(request, caller);
+    event["isBase64Encoded"] = Value::Bool(false);
+    if !body.is_empty() {
+        let (text, encoded) = body_text(&request.headers, body);
+        event["body"] = Value::String(text);
+        event["isBase64Encoded"] = Value::Bool(encoded);
+    }
+    event
+}
+
+/// The event for a Lambda authorizer, after "Working with AWS Lambda authorizers for HTTP APIs": the
+/// request without its body, and the values of the identity source.
+pub fn encode_for_authorizer(request: &Parts, identity: &str, caller: Caller<'_>) -> Value {
+    let mut event = without_body(request, caller);
+    let method = request.method.as_str();
+    event["type"] = json!("REQUEST");
+    event["routeArn"] = json!(format!(
+        "arn:aws:execute-api:us-east-1:{}:eaveslocal/$default/{method}{}",
+        crate::lambda::ACCOUNT,
+        request.uri.path()
+    ));
+    event["identitySource"] = json!([identity]);
+    event
+}
+
+fn without_body(request: &Parts, caller: Caller<'_>) -> Value {
     let path = decode_percent(request.uri.path());
     let query = request.uri.query().unwrap_or_default();
     let headers = headers(&request.headers, caller);
@@ -57,9 +92,13 @@ pub fn encode(request: &Parts, body: &Bytes, caller: Caller<'_>) -> Value {
         "time": now.to_zoned(jiff::tz::TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
         "timeEpoch": now.as_millisecond(),
     });
-    if let Some(authorized) = caller.authorized {
+    match caller.verdict {
         // `scopes` names those a route demands; the routes here demand none.
-        context["authorizer"] = json!({"jwt": {"claims": authorized.claims, "scopes": null}});
+        Some(Verdict::Jwt(authorized)) => {
+            context["authorizer"] = json!({"jwt": {"claims": authorized.claims, "scopes": null}});
+        }
+        Some(Verdict::Lambda(said)) => context["authorizer"] = json!({"lambda": said}),
+        None => {}
     }
     let mut event = json!({
         "version": "2.0",
@@ -68,7 +107,6 @@ pub fn encode(request: &Parts, body: &Bytes, caller: Caller<'_>) -> Value {
         "rawQueryString": query,
         "headers": headers,
         "requestContext": context,
-        "isBase64Encoded": false,
     });
     let cookies = cookies(&request.headers);
     if !cookies.is_empty() {
@@ -76,11 +114,6 @@ pub fn encode(request: &Parts, body: &Bytes, caller: Caller<'_>) -> Value {
     }
     if !query.is_empty() {
         event["queryStringParameters"] = json!(query_parameters(query));
-    }
-    if !body.is_empty() {
-        let (text, encoded) = body_text(&request.headers, body);
-        event["body"] = Value::String(text);
-        event["isBase64Encoded"] = Value::Bool(encoded);
     }
     event
 }
@@ -226,10 +259,10 @@ mod tests {
     use super::*;
     use http::Request;
 
-    fn event(request: Request<&'static [u8]>, authorized: Option<&Authorized>) -> Value {
+    fn event(request: Request<&'static [u8]>, verdict: Option<Verdict<'_>>) -> Value {
         let (parts, body) = request.into_parts();
         let address = "127.0.0.1:5050".parse().unwrap();
-        let caller = Caller { address, port: 8080, request_id: "id", authorized, route: "$default" };
+        let caller = Caller { address, port: 8080, request_id: "id", verdict, route: "$default" };
         encode(&parts, &Bytes::from_static(body), caller)
     }
 
@@ -245,7 +278,7 @@ mod tests {
             .unwrap();
         let claims = BTreeMap::from([("tenant".to_owned(), "acme".to_owned())]);
         let authorized = Authorized { claims };
-        let mut event = event(request, Some(&authorized));
+        let mut event = event(request, Some(Verdict::Jwt(&authorized)));
         let time = event["requestContext"]["time"].take();
         assert!(time.as_str().unwrap().ends_with(" +0000"), "{time}");
         assert!(event["requestContext"]["timeEpoch"].take().as_u64().unwrap() > 1_700_000_000_000);
@@ -283,6 +316,27 @@ mod tests {
             "isBase64Encoded": false,
         });
         assert_eq!(event, expected);
+    }
+
+    #[test]
+    fn a_lambda_authorizer_sees_all_but_the_body_and_its_context_is_handed_on() {
+        let request = Request::post("/v1/telemetry?a=1").header("authorization", "Bearer a.b.c");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let address = "127.0.0.1:5050".parse().unwrap();
+        let caller = Caller { address, port: 8080, request_id: "id", verdict: None, route: "$default" };
+        let asked = encode_for_authorizer(&parts, "Bearer a.b.c", caller);
+        let read: aws_lambda_events::apigw::ApiGatewayV2CustomAuthorizerV2Request =
+            serde_json::from_value(asked.clone()).unwrap();
+        assert_eq!(read.identity_source.unwrap(), ["Bearer a.b.c"]);
+        assert_eq!((&asked["type"], &asked["version"]), (&json!("REQUEST"), &json!("2.0")));
+        assert!(asked.get("body").is_none() && asked.get("isBase64Encoded").is_none(), "{asked}");
+        let arn = "arn:aws:execute-api:us-east-1:000000000000:eaveslocal/$default/POST/v1/telemetry";
+        assert_eq!(asked["routeArn"], arn);
+
+        let said = json!({"tenant": "acme", "exp": "1"});
+        let verdict = Some(Verdict::Lambda(said.as_object().unwrap()));
+        let event = encode(&parts, &Bytes::new(), Caller { verdict, ..caller });
+        assert_eq!(event["requestContext"]["authorizer"], json!({"lambda": said}));
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! The listener: routes, authorizer, limits, and the calls of the query function.
 
 use super::auth::{Authorizer, Denied};
-use super::event::{self, Caller};
+use super::event::{self, Caller, Verdict};
 use crate::lambda::{FunctionError, FunctionHost};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Map, Value};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub struct FrontConfig {
     pub listener: TcpListener,
     /// Who may come in; its public keys are served at `/.well-known/jwks.json`.
     pub authorizer: Authorizer,
+    /// The Lambda authorizer that is asked in its place, if there is one.
+    pub ask: Option<FunctionHost>,
     /// The function that answers.
     pub query: FunctionHost,
     /// The function that answers under `/v1/plugins`, as the SAM template routes it.
@@ -47,6 +51,7 @@ pub struct Front {
 
 struct Shared {
     authorizer: Authorizer,
+    ask: Option<FunctionHost>,
     query: FunctionHost,
     plugin_admin: FunctionHost,
     port: u16,
@@ -65,6 +70,7 @@ impl Front {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             authorizer: config.authorizer,
+            ask: config.ask,
             query: config.query,
             plugin_admin: config.plugin_admin,
             port: address.port(),
@@ -139,16 +145,30 @@ async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr
         return json(StatusCode::OK, Bytes::from(shared.authorizer.jwks()));
     }
     let public = request.method() == Method::GET && PUBLIC.contains(&path.as_str());
-    let authorized = if public {
-        None
-    } else {
-        let header = request.headers().get(AUTHORIZATION).map(|h| h.to_str().unwrap_or(""));
-        match shared.authorizer.check(header) {
-            Ok(authorized) => Some(authorized),
-            Err(denied) => return unauthorized(&denied),
-        }
-    };
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let route = if public { format!("GET {path}") } else { "$default".into() };
     let (parts, body) = request.into_parts();
+    let mut caller =
+        Caller { address, port: shared.port, request_id: &request_id, verdict: None, route: &route };
+    let header = parts.headers.get(AUTHORIZATION).map(|h| h.to_str().unwrap_or(""));
+    let (authorized, said);
+    match &shared.ask {
+        _ if public => {}
+        None => match shared.authorizer.check(header) {
+            Ok(claims) => {
+                authorized = claims;
+                caller.verdict = Some(Verdict::Jwt(&authorized));
+            }
+            Err(denied) => return unauthorized(&denied),
+        },
+        Some(function) => match ask(function, &parts, header, caller).await {
+            Ok(context) => {
+                said = context;
+                caller.verdict = Some(Verdict::Lambda(&said));
+            }
+            Err(refusal) => return refusal,
+        },
+    }
     if body.size_hint().lower() > MAX_BODY as u64 {
         return too_large();
     }
@@ -156,15 +176,6 @@ async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr
         Ok(body) => body.to_bytes(),
         Err(e) if e.is::<http_body_util::LengthLimitError>() => return too_large(),
         Err(_) => return message(StatusCode::BAD_REQUEST, "Bad Request"),
-    };
-    let request_id = uuid::Uuid::new_v4().to_string();
-    let route = if public { format!("GET {path}") } else { "$default".into() };
-    let caller = Caller {
-        address,
-        port: shared.port,
-        request_id: &request_id,
-        authorized: authorized.as_deref(),
-        route: &route,
     };
     let event = Bytes::from(event::encode(&parts, &body, caller).to_string());
     let plugins =
@@ -175,6 +186,35 @@ async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr
         response.headers_mut().insert("apigw-requestid", id);
     }
     response
+}
+
+/// Asks a Lambda authorizer with simple responses, as API Gateway does: nobody without a value of the
+/// identity source gets as far, a refusal is a 403, and what is no answer is a 500. Nothing is
+/// remembered, as in the SAM template.
+async fn ask(
+    function: &FunctionHost,
+    parts: &Parts,
+    header: Option<&str>,
+    caller: Caller<'_>,
+) -> Result<Map<String, Value>, Response<Full<Bytes>>> {
+    let Some(header) = header.filter(|header| !header.is_empty()) else {
+        return Err(message(StatusCode::UNAUTHORIZED, "Unauthorized"));
+    };
+    let failed = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    let asked = event::encode_for_authorizer(parts, header, caller);
+    let mut answer = function.invoke(&asked).await.map_err(|e| {
+        tracing::error!(function.name = function.name(), error = %e, "the authorizer failed");
+        failed()
+    })?;
+    match (answer["isAuthorized"].as_bool(), answer["context"].take()) {
+        (Some(true), Value::Object(context)) => Ok(context),
+        (Some(true), Value::Null) => Ok(Map::new()),
+        (Some(false), _) => Err(message(StatusCode::FORBIDDEN, "Forbidden")),
+        _ => {
+            tracing::error!(function.name = function.name(), "the authorizer's answer is no verdict");
+            Err(failed())
+        }
+    }
 }
 
 /// Calls the function; its failures look as they do behind API Gateway.
