@@ -4,7 +4,7 @@ SHELL := /bin/sh
 CARGO ?= cargo
 BIN := target/debug
 
-.PHONY: build-IngestFunction build-FlushFunction build-MaintainFunction build-HotProjectionFunction build-OlapLoadFunction build-QueryFunction build-PluginAdminFunction help setup build plugins demo test drill lint bench bench-extism sbom fmt clean
+.PHONY: build-IngestFunction build-FlushFunction build-MaintainFunction build-HotProjectionFunction build-OlapLoadFunction build-QueryFunction build-PluginAdminFunction build-AuthorizerFunction help setup build plugins demo test drill lint bench bench-extism sbom fmt clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,8 @@ build-QueryFunction:
 	@scripts/build-function.sh query "$(ARTIFACTS_DIR)"
 build-PluginAdminFunction:
 	@scripts/build-function.sh plugin-admin "$(ARTIFACTS_DIR)"
+build-AuthorizerFunction:
+	@scripts/build-function.sh authorizer "$(ARTIFACTS_DIR)"
 
 clean: ## remove build output and local data
 	@$(CARGO) clean

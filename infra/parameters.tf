@@ -39,5 +39,7 @@ module "parameters" {
     "alarms/runbook-url"    = var.runbook_url
     "jwt/issuer"            = var.jwt.issuer
     "jwt/audience"          = var.jwt.audience
+    # Read only by the function that verifies tokens in place of API Gateway.
+    "jwt/keys-url" = coalesce(var.jwt.keys_url, "${trimsuffix(var.jwt.issuer, "/")}/.well-known/jwks.json")
   }
 }

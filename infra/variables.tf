@@ -103,11 +103,16 @@ variable "runbook_url" {
 }
 
 variable "jwt" {
-  description = "Who signs the callers' tokens (https URL), and what audience they name."
-  type        = object({ issuer = string, audience = string })
+  description = "Who signs the callers' tokens (https URL), what audience they name, and where the keys are if not at the issuer's /.well-known/jwks.json (https URL)."
+  type        = object({ issuer = string, audience = string, keys_url = optional(string) })
 
   validation {
     condition     = startswith(var.jwt.issuer, "https://")
     error_message = "jwt.issuer must be an https URL."
+  }
+
+  validation {
+    condition     = var.jwt.keys_url == null || startswith(coalesce(var.jwt.keys_url, "-"), "https://")
+    error_message = "jwt.keys_url must be an https URL."
   }
 }

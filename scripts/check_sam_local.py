@@ -18,7 +18,7 @@ PLATFORM = {
     "passwords": {role: f"password of {role}" for role in re.findall(r"EAVES_DB_USER: (\w+)", TEMPLATE.read_text())},
     "aws_endpoint_url": "http://127.0.0.1:5003", "kinesis_endpoint_url": "http://127.0.0.1:5004",
     "redis_url": "redis://127.0.0.1:5005", "registry_table": "t", "plugin_bucket": "b", "plugin_key": "00" * 32,
-    "archive_bucket": "a",
+    "archive_bucket": "a", "api_url": "http://127.0.0.1:5006",
 }
 # Made up as well: what only a deployment knows.
 os.environ.update(AWS_DEFAULT_REGION="eu-central-1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x",

@@ -56,6 +56,9 @@ for function, properties in functions.items():
     set_here = {**shared, **properties.get("Environment", {}).get("Variables", {})}
     names = set()
     for name, value in set_here.items():
+        if value == "AWS::NoValue":
+            # Taken back from what is set for all.
+            continue
         base = name.removesuffix("_SECRET")
         if base in SECRETS and name == base:
             errors.append(f"{function}: {name} holds a secret: use {name}_SECRET")

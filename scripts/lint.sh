@@ -70,13 +70,14 @@ deployment() {
     step "Terraform: NOT formatted or validated (terraform is not installed)"
   fi
 
-  step "settings, delivery, permissions, alarms, commands, dashboards, costs, statements"
+  step "settings, delivery, permissions, alarms, commands, routes, dashboards, costs, statements"
   .tools/iac/bin/python scripts/check_settings.py
   .tools/iac/bin/python scripts/check_delivery.py
   .tools/iac/bin/python scripts/check_iam.py
   .tools/iac/bin/python scripts/check_alarms.py
   .tools/lint/bin/python scripts/check_commands.py
   .tools/lint/bin/python scripts/check_sam_local.py
+  .tools/lint/bin/python scripts/check_routes.py
   .tools/iac/bin/python scripts/dashboards.py --check
   .tools/iac/bin/python scripts/estimate_cost.py --check
   .tools/iac/bin/python scripts/check_statements.py

@@ -58,6 +58,13 @@ functions = {
         "EAVES_DB_PASSWORD_SECRET": "", "EAVES_REPLICA_HOST": host, "EAVES_REPLICA_PORT": str(platform["replica_port"]),
         "EAVES_REPLICA_AUTH": "password",
     },
+    # Knows the issuer alone, which is the platform's front.
+    "AuthorizerFunction": {
+        "EAVES_LOG": "info", "EAVES_ENVIRONMENT": "local",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        "EAVES_JWT_ISSUER": "https://eaves.local", "EAVES_JWT_AUDIENCE": "eaves",
+        "EAVES_JWT_KEYS_URL": here(platform["api_url"]) + "/.well-known/jwks.json",
+    },
 }
 json.dump(functions, sys.stdout, indent=2)
 print()

@@ -5,11 +5,13 @@ use crate::{Cache, Flush as Rhythm, Postgres, Registry, SettingsError, Stream, V
 use std::time::Duration;
 
 /// Variables of every function: the log filter, the name of the environment in metrics and the
-/// collector of traces (`eaves-telemetry`), and the database.
+/// collector of traces (`eaves-telemetry`).
+const TELLING: [&str; 3] = ["EAVES_LOG", "EAVES_ENVIRONMENT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+/// The same with the database.
 const COMMON: [&str; 11] = [
-    "EAVES_LOG",
-    "EAVES_ENVIRONMENT",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    TELLING[0],
+    TELLING[1],
+    TELLING[2],
     "EAVES_DB_HOST",
     "EAVES_DB_PORT",
     "EAVES_DB_NAME",
@@ -48,7 +50,7 @@ impl Function {
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 7] = [
+pub const FUNCTIONS: [Function; 8] = [
     Function { name: "ingest", groups: &[&COMMON, &["EAVES_DB_TIMEOUT_MS"], &CACHE, &REGISTRY] },
     Function {
         name: "flush",
@@ -97,6 +99,19 @@ pub const FUNCTIONS: [Function; 7] = [
             &CACHE,
             &REGISTRY,
             &["EAVES_RATE_READS", "EAVES_RATE_EXPENSIVE"],
+        ],
+    },
+    Function {
+        name: "authorizer",
+        groups: &[
+            &TELLING,
+            &["EAVES_JWT_ISSUER", "EAVES_JWT_AUDIENCE", "EAVES_JWT_KEYS_URL"],
+            &[
+                "EAVES_JWT_KEYS_TIMEOUT_MS",
+                "EAVES_JWT_KEYS_TTL_S",
+                "EAVES_JWT_KEYS_PAUSE_S",
+                "EAVES_JWT_KEYS_STALE_S",
+            ],
         ],
     },
 ];
@@ -340,6 +355,96 @@ impl PluginAdmin {
     }
 }
 
+/// What authorizer reads. There is no secret among it.
+#[derive(Debug, Clone)]
+pub struct Authorizer {
+    /// Whose tokens are taken.
+    pub issuer: String,
+    /// What they have to be for.
+    pub audience: String,
+    /// Where the issuer's public keys are.
+    pub keys: Keys,
+}
+
+/// Where an issuer's public keys are, and how long they are good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// An https URL, or http on loopback.
+    pub url: String,
+    /// How long the issuer may take to answer.
+    pub timeout: Duration,
+    /// After this they are fetched again.
+    pub ttl: Duration,
+    /// Shortest time between two fetches, whatever tokens name.
+    pub pause: Duration,
+    /// After this keys that could not be fetched again are good no longer.
+    pub stale: Duration,
+}
+
+impl Authorizer {
+    /// From the environment.
+    pub fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        Ok(Self {
+            issuer: crate::required(vars, "EAVES_JWT_ISSUER", "https://auth.example.com")?,
+            audience: crate::required(vars, "EAVES_JWT_AUDIENCE", "eaves")?,
+            keys: Keys::read(vars)?,
+        })
+    }
+}
+
+impl Keys {
+    /// From `EAVES_JWT_KEYS_*`.
+    fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        let seconds = |name, example, default: u32, most: u32| {
+            let wanted = "a number of seconds that is neither 0 nor too many";
+            match parsed(vars, name, wanted, example, Some(default))? {
+                seconds if (1..=most).contains(&seconds) => Ok(Duration::from_secs(seconds.into())),
+                seconds => Err(SettingsError::Bad { name, value: seconds.to_string(), wanted, example }),
+            }
+        };
+        let (name, example) = ("EAVES_JWT_KEYS_TIMEOUT_MS", "2000");
+        // The function has ten seconds, API Gateway waits as long.
+        let wanted = "a number of milliseconds, 1 to 5000";
+        let timeout = match parsed(vars, name, wanted, example, Some(2_000_u64))? {
+            timeout @ 1..=5_000 => Duration::from_millis(timeout),
+            timeout => return Err(SettingsError::Bad { name, value: timeout.to_string(), wanted, example }),
+        };
+        Ok(Self {
+            url: keys_url(vars)?,
+            timeout,
+            ttl: seconds("EAVES_JWT_KEYS_TTL_S", "300", 300, 3_600)?,
+            pause: seconds("EAVES_JWT_KEYS_PAUSE_S", "10", 10, 3_600)?,
+            stale: seconds("EAVES_JWT_KEYS_STALE_S", "7200", 7_200, 86_400)?,
+        })
+    }
+}
+
+/// Whoever can change the answer on its way decides who comes in, so it comes over TLS, or does not
+/// leave the machine.
+fn keys_url(vars: &impl Vars) -> Result<String, SettingsError> {
+    let (name, example) = ("EAVES_JWT_KEYS_URL", "https://auth.example.com/.well-known/jwks.json");
+    let url = crate::required(vars, name, example)?;
+    let strange = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+    let authority = |rest: &str| rest.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
+    let good = match url.split_once("://") {
+        _ if url.contains(strange) => false,
+        Some(("https", rest)) => {
+            let authority = authority(rest);
+            !authority.is_empty() && !authority.contains('@')
+        }
+        Some(("http", rest)) => {
+            let authority = authority(rest);
+            let host = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+            ["127.0.0.1", "[::1]", "localhost"].contains(&host.map_or(authority.as_str(), |(host, _)| host))
+        }
+        _ => false,
+    };
+    if good {
+        return Ok(url);
+    }
+    Err(SettingsError::Bad { name, value: url, wanted: "an https URL, or an http one of loopback", example })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,6 +465,7 @@ mod tests {
                 "EAVES_DB_TLS" => "verify-full",
                 "EAVES_DB_AUTH" | "EAVES_REPLICA_AUTH" => "password",
                 "EAVES_REDIS_CLUSTER" => "true",
+                "EAVES_JWT_KEYS_URL" => "https://x",
                 _ => "x",
             };
             Some(value.to_owned())
@@ -385,6 +491,45 @@ mod tests {
     }
 
     #[test]
+    fn keys_come_over_https_or_from_the_machine_itself() {
+        let read = |url: &str| {
+            let vars = std::collections::BTreeMap::from([
+                ("EAVES_JWT_ISSUER".to_owned(), "https://auth.example.com".to_owned()),
+                ("EAVES_JWT_AUDIENCE".to_owned(), "eaves".to_owned()),
+                ("EAVES_JWT_KEYS_URL".to_owned(), url.to_owned()),
+            ]);
+            Authorizer::read(&vars)
+        };
+        for good in [
+            "https://auth.example.com/.well-known/jwks.json",
+            "https://auth.example.com:8443/keys?a=b",
+            "http://127.0.0.1:8080/jwks.json",
+            "http://[::1]:8080/jwks.json",
+            "http://localhost/jwks.json",
+        ] {
+            let keys = read(good).unwrap().keys;
+            assert_eq!((keys.url.as_str(), keys.ttl.as_secs(), keys.pause.as_secs()), (good, 300, 10));
+        }
+        for bad in [
+            "http://auth.example.com/jwks.json",
+            "http://127.0.0.1@evil.example/",
+            "http://127.0.0.1:80@evil.example/",
+            "http://127.0.0.1.evil.example/",
+            "http://127.0.0.1\\@evil.example/",
+            "https://user:secret@auth.example.com/",
+            "https://",
+            "https:///jwks.json",
+            "file:///etc/passwd",
+            "ftp://127.0.0.1/",
+            "auth.example.com",
+            "https://auth.example.com/a b",
+        ] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.contains("EAVES_JWT_KEYS_URL"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
     fn each_function_reads_the_variables_it_lists() {
         for function in FUNCTIONS {
             let asked = Asked::default();
@@ -396,6 +541,7 @@ mod tests {
                 "olap-load" => drop(OlapLoad::read(&asked).unwrap()),
                 "query" => drop(Query::read(&asked).unwrap()),
                 "plugin-admin" => drop(PluginAdmin::read(&asked).unwrap()),
+                "authorizer" => drop(Authorizer::read(&asked).unwrap()),
                 other => panic!("{other} is not tested"),
             }
             let mut read: BTreeSet<&str> =

@@ -66,6 +66,8 @@ pub const OLAP_RESYNCS: &str = "olap_resyncs";
 pub const OLAP_LAG_MS: &str = "olap_lag_ms";
 /// Log that the database keeps for their slot, bytes, a gauge.
 pub const OLAP_SLOT_BYTES: &str = "olap_slot_bytes";
+/// Fetches of the issuer's public keys that failed, count: an alarm.
+pub const ISSUER_FAILURES: &str = "issuer_failures";
 
 /// A metric: what dashboards and alarms may name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +110,7 @@ pub const METRICS: &[Metric] = &[
     Metric { name: OLAP_RESYNCS, unit: Unit::Count, functions: &["olap-load"] },
     Metric { name: OLAP_LAG_MS, unit: Unit::Milliseconds, functions: &["olap-load"] },
     Metric { name: OLAP_SLOT_BYTES, unit: Unit::Bytes, functions: &["olap-load"] },
+    Metric { name: ISSUER_FAILURES, unit: Unit::Count, functions: &["authorizer"] },
 ];
 
 /// A metric's unit, as CloudWatch names it.
