@@ -89,10 +89,16 @@ impl State {
         (old || unknown) && self.tried.is_none_or(|tried| age(tried, now) >= source.pause)
     }
 
-    /// The same keys as before stay the same, with the tokens that they verified.
+    /// The same keys as before stay the same, with the tokens that they verified. Tells of others.
     fn learn(&mut self, keys: Keys, now: SystemTime) {
         let same = self.known.take().filter(|known| known.keys.text() == keys.text());
-        let keys = same.map_or_else(|| Arc::new(keys), |known| known.keys);
+        let keys = same.map_or_else(
+            || {
+                tracing::info!(keys = keys.names().collect::<Vec<_>>().join(" "), "the issuer's keys");
+                Arc::new(keys)
+            },
+            |known| known.keys,
+        );
         self.known = Some(Known { keys, fetched: now });
     }
 
@@ -151,11 +157,7 @@ impl Remote {
         if state.due(&self.source, now, unknown) {
             state.tried = Some(now);
             match self.fetch().await {
-                Ok(keys) => {
-                    let names: Vec<&str> = keys.names().collect();
-                    tracing::info!(keys = names.join(" "), "the issuer's keys");
-                    state.learn(keys, now);
-                }
+                Ok(keys) => state.learn(keys, now),
                 Err(error) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                     let age = state.known.as_ref().map(|known| age(known.fetched, now).as_secs());
