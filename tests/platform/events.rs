@@ -1,6 +1,7 @@
 //! The recorded events of `tests/events/`, answered by the real binaries over the Runtime
 //! API: what `sam local invoke -e` does with Docker.
 
+use crate::authorizer;
 use crate::world::World;
 use anyhow::{Context as _, Result, ensure};
 use eaves_local::lambda::{FunctionConfig, FunctionHost};
@@ -108,8 +109,18 @@ pub(crate) async fn every_recorded_event_is_answered(w: &World) -> Result<()> {
         let answer = admin.invoke(&take(name)?).await?;
         ensure!(answer == serde_json::json!({"state": "unknown"}), "{name}: {answer}");
     }
+
+    // Its token is unsigned; with one of the platform's issuer in its place it is let in.
+    let keys = format!("{}/.well-known/jwks.json", w.platform.endpoints().api_url);
+    let authorizer = start(&authorizer::config(w, &keys), &[]).await?;
+    let answer = authorizer.invoke(&take("authorizer/request.json")?).await?;
+    ensure!(answer == serde_json::json!({"isAuthorized": false, "context": {}}), "{answer}");
+    let token = w.token("acme", None).await?;
+    let answer = authorizer.invoke(&authorizer::event(&token)?).await?;
+    ensure!(answer["isAuthorized"] == true && answer["context"]["tenant"] == "acme", "{answer}");
+
     ensure!(left.is_empty(), "nobody answered {left:?}");
-    for host in [ingest, flush, maintain, hot, olap, query, admin] {
+    for host in [ingest, flush, maintain, hot, olap, query, admin, authorizer] {
         host.stop(Duration::from_secs(2)).await;
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! end whatever happens, and what it left running is looked for.
 
 mod authoring;
+mod authorizer;
 mod cli;
 mod events;
 mod hot;
@@ -71,6 +72,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
     let world = Arc::new(runtime.block_on(World::start())?);
     let shared = scenarios!(runtime, world:
         events::every_recorded_event_is_answered,
+        authorizer::keys_of_each_kind_come_and_go,
+        authorizer::made_up_keys_do_not_flood_the_issuer,
+        authorizer::an_issuer_that_is_away_locks_nobody_out_at_once,
+        authorizer::keys_come_over_tls_from_a_server_that_is_trusted,
+        authorizer::a_request_with_an_es256_token_reaches_query,
         ingest::records_come_back_to_their_tenant_only,
         ingest::values_keep_their_type_and_digits,
         ingest::every_wrapping_is_taken_apart,
