@@ -8,7 +8,8 @@ set local role eaves_pipeline;
 alter function hot_timestamp(timestamptz) strict;
 
 -- As in V91, but history is looked for only from the first to the last time of these attributes, so that the partitions
--- outside of them are not opened for each value; and what has changed is text: [[entity, version, attrs, times], …].
+-- outside of them are not opened for each value. Where these entities have little history it is read from one end to the
+-- other, which takes half as long as to look each value up. What has changed is text: [[entity, version, attrs, times], …].
 drop function hot_fill(int4, int8, int4, int4[]);
 create function hot_fill(p_tenant int4, p_after int8, p_entities int4, p_attributes int4[],
                          out entities int8, out last int8, out rows int8, out changed text)
@@ -17,7 +18,9 @@ set search_path = public, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  v_ids int8[];
+  v_ids   int8[];
+  v_few   int8;
+  v_short bool;
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     raise exception 'hot_fill needs READ COMMITTED' using errcode = 'invalid_transaction_state';
@@ -34,6 +37,16 @@ begin
   if v_ids is null then
     return;
   end if;
+  v_few := 4 * entities * cardinality(p_attributes);
+  v_short := v_few >= (
+    select count(*)
+    from (
+      select from entity_values_ts v
+      where v.tenant_id = p_tenant and v.entity_id >= v_ids[1] and v.entity_id <= last
+        and v.attribute_id = any (p_attributes)
+      limit v_few + 1
+    ) v
+  );
   -- See hot_verify() (V43) for both locks.
   lock table entity_values_ingest_0, entity_values_ingest_1 in access share mode;
   perform from entity_jsonb h where h.tenant_id = p_tenant and h.entity_id = any (v_ids)
@@ -59,29 +72,42 @@ begin
     from entity_values_ingest s
     where s.tenant_id = p_tenant and s.entity_id = any (v_ids) and s.attribute_id = any (p_attributes)
     order by s.entity_id, s.attribute_id, s.observed_at desc, s.ingested_at desc, s.ctid desc
+  ), latest as (
+    select distinct on (u.entity_id, u.attribute_id) u.*
+    from (
+      (select distinct on (v.entity_id, v.attribute_id) v.entity_id, v.attribute_id, v.observed_at, v.ingested_at,
+              v.value_bool, v.value_int, v.value_float, v.value_decimal, v.value_timestamp, v.value
+       from entity_values_ts v
+       where v_short and v.tenant_id = p_tenant and v.entity_id >= v_ids[1] and v.entity_id <= last
+         and v.attribute_id = any (p_attributes)
+         and v.observed_at >= (select s.oldest from span s) and v.observed_at <= (select s.newest from span s)
+       order by v.entity_id desc, v.attribute_id desc, v.observed_at desc)
+      union all
+      select i.entity_id, a.attribute_id, v.*
+      from unnest(v_ids) as i (entity_id)
+      cross join looked_at a
+      cross join lateral (
+        select v.observed_at, v.ingested_at, v.value_bool, v.value_int, v.value_float, v.value_decimal,
+               v.value_timestamp, v.value
+        from entity_values_ts v
+        where v.tenant_id = p_tenant and v.entity_id = i.entity_id and v.attribute_id = a.attribute_id
+          and v.observed_at >= (select s.oldest from span s) and v.observed_at <= (select s.newest from span s)
+        order by v.observed_at desc limit 1
+      ) v
+      where not v_short
+      union all
+      select p.entity_id, p.attribute_id, p.observed_at, p.ingested_at, p.value_bool, p.value_int, p.value_float,
+             p.value_decimal, p.value_timestamp, p.value
+      from points p
+    ) u
+    order by u.entity_id, u.attribute_id, u.observed_at desc, u.ingested_at desc
   ), fold as (
-    select i.entity_id, a.attribute_name as name, f.observed_at,
-           (extract(epoch from f.observed_at) * 1000000)::int8 as micros,
-           coalesce(to_jsonb(f.value_bool), to_jsonb(f.value_int), to_jsonb(f.value_float),
-                    to_jsonb(f.value_decimal), hot_timestamp(f.value_timestamp), to_jsonb(f.value)) as value
-    from unnest(v_ids) as i (entity_id)
-    cross join looked_at a
-    cross join lateral (
-      select u.*
-      from (
-        (select v.observed_at, v.ingested_at, v.value_bool, v.value_int, v.value_float, v.value_decimal,
-                v.value_timestamp, v.value
-         from entity_values_ts v
-         where v.tenant_id = p_tenant and v.entity_id = i.entity_id and v.attribute_id = a.attribute_id
-           and v.observed_at >= (select s.oldest from span s) and v.observed_at <= (select s.newest from span s)
-         order by v.observed_at desc limit 1)
-        union all
-        select p.observed_at, p.ingested_at, p.value_bool, p.value_int, p.value_float, p.value_decimal,
-               p.value_timestamp, p.value
-        from points p where p.entity_id = i.entity_id and p.attribute_id = a.attribute_id
-      ) u
-      order by u.observed_at desc, u.ingested_at desc limit 1
-    ) f
+    select l.entity_id, a.attribute_name as name, l.observed_at,
+           (extract(epoch from l.observed_at) * 1000000)::int8 as micros,
+           coalesce(to_jsonb(l.value_bool), to_jsonb(l.value_int), to_jsonb(l.value_float),
+                    to_jsonb(l.value_decimal), hot_timestamp(l.value_timestamp), to_jsonb(l.value)) as value
+    from latest l
+    join looked_at a on a.attribute_id = l.attribute_id
   ), found as (
     select f.entity_id, min(f.observed_at) as oldest, max(f.observed_at) as newest,
            jsonb_object_agg(f.name, f.value) as attrs, jsonb_object_agg(f.name, f.micros) as times

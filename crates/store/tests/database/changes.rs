@@ -13,7 +13,8 @@ pub fn add(suite: &mut Suite) {
     suite.test("changes::history_is_filled_in_before_queries_see_it", filled);
     suite.test("changes::a_demoted_attribute_leaves_the_rows", demoted);
     suite.test("changes::attributes_that_become_hot_together_are_filled_in_together", together);
-    suite.test("changes::values_of_all_ages_are_filled_in_and_told_as_they_stand", told);
+    suite.test("changes::values_of_all_ages_are_filled_in_and_told_as_they_stand", told_of_few);
+    suite.test("changes::values_of_all_ages_are_filled_in_where_history_is_long", told_of_many);
     suite.test("changes::a_fill_that_is_killed_goes_on_where_it_was", killed);
     suite.test("changes::live_and_late_values_win_during_a_fill", live);
     suite.test("changes::a_search_during_a_fill_is_that_of_a_full_projection", searched);
@@ -191,8 +192,17 @@ async fn demoted(server: Arc<Server>) {
     assert_eq!(admin.hot_verify(db.acme, EntityId(0), 1000, false).await.unwrap().found, 0);
 }
 
-async fn told(server: Arc<Server>) {
-    let db = database(&server).await;
+async fn told_of_few(server: Arc<Server>) {
+    told(&server, 2).await;
+}
+
+/// More than is read from one end to the other: each value is looked up.
+async fn told_of_many(server: Arc<Server>) {
+    told(&server, 100).await;
+}
+
+async fn told(server: &Server, values: i64) {
+    let db = database(server).await;
     let mut w = db.writer("s").await;
     let odd = r#"q"t\ %s"#;
     let (a, text) = (w.attribute("a", ValueType::Float).await, w.attribute(odd, ValueType::String).await);
@@ -212,19 +222,22 @@ async fn told(server: Arc<Server>) {
         let at = if n % 2 == 0 { at[0] + 1 } else { at[1] + 1 };
         staged.push(w.point(e, a, at, Value::Float(0.25)));
     }
+    let e = w.entity("long").await;
+    let long: Vec<_> = (0..values).map(|at| w.point(e, a, at, Value::Float(at as f64))).collect();
+    w.commit(5, &long, &[]).await.unwrap();
     db.drain().await;
     // One has only what is staged.
-    let e = w.entity("e4").await;
+    let e = w.entity("staged").await;
     staged.push(w.point(e, times, 7, Value::Timestamp(crate::support::time(2))));
-    w.commit(5, &staged, &[]).await.unwrap();
+    w.commit(6, &staged, &[]).await.unwrap();
     for name in ["a", odd, "t"] {
         assert_eq!(request(&db, db.acme, name, true).await, Decided::Filling);
     }
     let step = db.flusher().await.hot_step(100, NOW).await.unwrap().unwrap();
-    assert_eq!((step.entities, step.rows), (5, 5));
+    assert_eq!((step.entities, step.rows), (6, 6));
     assert_eq!(step.attributes, ["a", odd, "t"]);
     let all = db.admin().await.hot_verify(db.acme, EntityId(0), 1000, true).await.unwrap();
-    assert_eq!((all.entities, all.repaired), (5, 0), "{all:?}");
+    assert_eq!((all.entities, all.repaired, all.found), (6, 0, 0), "{all:?}");
     let rows = async || {
         let sql = "select entity_id, version, hot_attrs::text, hot_times::text from entity_jsonb order by entity_id";
         let rows = db.sql.query(sql, &[]).await.unwrap();
@@ -243,7 +256,7 @@ async fn told(server: Arc<Server>) {
 
     // As the release before asks for it: the rows are texts there.
     let one = w.point(e, other, 7, Value::Integer(1));
-    w.commit(6, &[one], &[]).await.unwrap();
+    w.commit(7, &[one], &[]).await.unwrap();
     assert_eq!(request(&db, db.acme, "later", true).await, Decided::Filling);
     let told = db.sql.query_one("select hot_step(100, interval '0')", &[]).await.unwrap();
     let told: serde_json::Value = told.get(0);
