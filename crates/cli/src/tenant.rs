@@ -5,7 +5,6 @@ use crate::target::{Data, Target};
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 use eaves_model::point::Limit;
-use eaves_model::tenant::TenantRates;
 use eaves_model::{PointPolicy, TenantId};
 use eaves_store::admin::{AdminStore, GuardChange, LimitChange, TenantChange};
 
@@ -19,12 +18,15 @@ Examples:
   eaves tenant set meters --longest-window 90 --default-window 2
   eaves tenant set meters --rate-limit reads=6000,expensive=60,values=600000
   eaves tenant set meters --rate-limit reads=default,values=none
+  eaves tenant set meters --quota reads=5000000,expensive=20000,values=100000000
+  eaves tenant set meters --quota none,values=default
   eaves tenant list
 
 A later, different value for a point (same entity, attribute and time) replaces the first, is
 rejected, or is kept as a correction. Limits are a time and what is done beyond it: accept,
 reject or quarantine. A running platform follows within ten seconds. See docs/points.md.
-Windows are the days of history that one query covers; rates are a minute (docs/api.md).";
+Windows are the days of history that one query covers; rates are a minute, quotas a day that
+begins at midnight UTC (docs/api.md).";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -100,35 +102,66 @@ struct Guards {
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=366))]
     longest_window: Option<u32>,
     /// Requests (reads=…, expensive=…) and values (values=…) a minute: a number, none or default
-    #[arg(long, value_name = "KIND=N", value_delimiter = ',', value_parser = rate)]
-    rate_limit: Vec<(String, Option<u64>)>,
+    #[arg(long, value_name = "KIND=N", value_delimiter = ',', value_parser = most)]
+    rate_limit: Vec<Most>,
+    /// The same a day, which begins at midnight UTC; none or default alone: of all kinds
+    #[arg(long, value_name = "KIND=N", value_delimiter = ',', value_parser = most)]
+    quota: Vec<Most>,
 }
 
-/// `reads=6000`: a rate of its own, 0 for none; `None` for the platform's.
-fn rate(text: &str) -> Result<(String, Option<u64>)> {
-    let wanted =
-        || format!("{text:?} is no rate such as reads=6000, expensive=60, values=none or reads=default");
-    let (kind, number) = text.split_once('=').with_context(wanted)?;
-    if !["reads", "expensive", "values"].contains(&kind) {
-        bail!(wanted());
-    }
-    let number = match number {
-        "default" => None,
-        "none" => Some(0),
-        number => Some(number.parse().ok().filter(|n| *n > 0).with_context(wanted)?),
+/// What is limited.
+const KINDS: [&str; 3] = ["reads", "expensive", "values"];
+
+/// How much a tenant may have, of one kind or (`None`) of all that are not named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Most {
+    kind: Option<&'static str>,
+    /// 0 for no limit, `None` for the platform's.
+    number: Option<u64>,
+}
+
+/// `reads=6000`, `values=none`, `reads=default`; `none` and `default` are of all kinds.
+fn most(text: &str) -> Result<Most> {
+    let wanted = || {
+        format!(
+            "{text:?} is not such as reads=6000, expensive=60, values=none or reads=default, and neither none nor default"
+        )
     };
-    Ok((kind.to_owned(), number))
+    let (kind, number) = match text.split_once('=') {
+        Some((kind, number)) => (Some(KINDS.into_iter().find(|k| *k == kind).with_context(wanted)?), number),
+        None => (None, text),
+    };
+    let number = match (number, kind) {
+        ("default", _) => None,
+        ("none", _) => Some(0),
+        (number, Some(_)) => {
+            // More cannot be stored.
+            let number = number.parse::<u64>().ok().filter(|n| (1..=i64::MAX.unsigned_abs()).contains(n));
+            Some(number.with_context(wanted)?)
+        }
+        _ => bail!(wanted()),
+    };
+    Ok(Most { kind, number })
+}
+
+/// What becomes of a kind: what was said of it last, or of all.
+fn of(all: &[Most], kind: &str) -> Option<Option<u64>> {
+    let said = |kind: Option<&str>| all.iter().rfind(|m| m.kind == kind).map(|m| m.number);
+    said(Some(kind)).or_else(|| said(None))
 }
 
 impl Guards {
     fn change(&self) -> GuardChange {
-        let of = |kind: &str| self.rate_limit.iter().find(|(k, _)| k == kind).map(|(_, n)| *n);
+        let (rates, quotas) = (&self.rate_limit, &self.quota);
         GuardChange {
             default_window_days: self.default_window,
             longest_window_days: self.longest_window,
-            reads: of("reads"),
-            expensive: of("expensive"),
-            values: of("values"),
+            reads: of(rates, "reads"),
+            expensive: of(rates, "expensive"),
+            values: of(rates, "values"),
+            reads_per_day: of(quotas, "reads"),
+            expensive_per_day: of(quotas, "expensive"),
+            values_per_day: of(quotas, "values"),
         }
     }
 }
@@ -220,7 +253,9 @@ async fn list(data: &Data) -> Result<()> {
         let (most, bytes) = (t.hot_limit.to_string(), t.hot_bytes.to_string());
         let auto = if t.hot_auto { "yes" } else { "no" };
         let window = format!("{} of {} d", t.guards.default_window_days, t.guards.longest_window_days);
-        let rates = rates(t.guards.rates);
+        let (rates, quotas) = (t.guards.limits.rates, t.guards.limits.quotas);
+        let rates = own([rates.reads, rates.expensive, rates.values]);
+        let quotas = own([quotas.reads, quotas.expensive, quotas.values]);
         vec![
             t.name,
             t.id.to_string(),
@@ -233,6 +268,7 @@ async fn list(data: &Data) -> Result<()> {
             ahead,
             window,
             rates,
+            quotas,
         ]
     });
     let heading = [
@@ -247,14 +283,14 @@ async fn list(data: &Data) -> Result<()> {
         "AHEAD",
         "WINDOW",
         "RATES",
+        "QUOTAS",
     ];
     out::line(out::table(&heading, rows))
 }
 
-/// A tenant's own rates in a table.
-fn rates(rates: TenantRates) -> String {
-    let all = [("reads", rates.reads), ("expensive", rates.expensive), ("values", rates.values)];
-    let own = all.into_iter().filter_map(|(kind, rate)| match rate? {
+/// A tenant's own rates or quotas, of each kind, in a table.
+fn own(all: [Option<u64>; 3]) -> String {
+    let own = KINDS.into_iter().zip(all).filter_map(|(kind, most)| match most? {
         0 => Some(format!("{kind}=none")),
         n => Some(format!("{kind}={n}")),
     });
@@ -284,13 +320,99 @@ fn check(name: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use clap::Parser;
+    use proptest::prelude::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        guards: Guards,
+    }
+
+    fn change(arguments: &[&str]) -> GuardChange {
+        Line::try_parse_from([&["set"], arguments].concat()).unwrap().guards.change()
+    }
+
     #[test]
-    fn rates_are_numbers_none_or_the_platforms() {
-        assert_eq!(super::rate("reads=6000").unwrap(), ("reads".to_owned(), Some(6000)));
-        assert_eq!(super::rate("values=none").unwrap(), ("values".to_owned(), Some(0)));
-        assert_eq!(super::rate("expensive=default").unwrap(), ("expensive".to_owned(), None));
-        for bad in ["reads", "writes=5", "reads=0", "reads=-1", "reads=", "=5"] {
-            assert!(super::rate(bad).is_err(), "{bad}");
+    fn rates_and_quotas_are_numbers_none_or_the_platforms() {
+        let of = |text: &str| most(text).map(|m| (m.kind, m.number)).unwrap();
+        assert_eq!(of("reads=6000"), (Some("reads"), Some(6000)));
+        assert_eq!(of("values=none"), (Some("values"), Some(0)));
+        assert_eq!(of("expensive=default"), (Some("expensive"), None));
+        assert_eq!((of("none"), of("default")), ((None, Some(0)), (None, None)));
+        for bad in
+            ["reads", "writes=5", "reads=0", "reads=-1", "reads=", "=5", "5", "", "none=5", "reads=5=6"]
+        {
+            assert!(most(bad).is_err(), "{bad}");
+        }
+        assert!(most("reads=9223372036854775808").is_err(), "more than can be stored");
+    }
+
+    #[test]
+    fn rates_and_quotas_are_changed_apart() {
+        assert_eq!(change(&[]), GuardChange::default());
+        let quotas = change(&["--quota", "reads=5000000,expensive=20000,values=100000000"]);
+        let expected = GuardChange {
+            reads_per_day: Some(Some(5_000_000)),
+            expensive_per_day: Some(Some(20_000)),
+            values_per_day: Some(Some(100_000_000)),
+            ..<_>::default()
+        };
+        assert_eq!(quotas, expected);
+        let both = change(&["--rate-limit", "reads=5", "--quota", "expensive=6"]);
+        let expected =
+            GuardChange { reads: Some(Some(5)), expensive_per_day: Some(Some(6)), ..<_>::default() };
+        assert_eq!(both, expected);
+        // Alone it is of all kinds but those that are named.
+        let none = change(&["--quota", "values=7,none"]);
+        let expected = GuardChange {
+            reads_per_day: Some(Some(0)),
+            expensive_per_day: Some(Some(0)),
+            values_per_day: Some(Some(7)),
+            ..<_>::default()
+        };
+        assert_eq!(none, expected);
+        assert_eq!(change(&["--quota", "default"]).reads_per_day, Some(None));
+        assert!(Line::try_parse_from(["set", "--quota", "reads"]).is_err());
+    }
+
+    #[test]
+    fn a_table_shows_what_is_a_tenants_own() {
+        assert_eq!(own([None; 3]), "-");
+        assert_eq!(own([Some(5), None, Some(0)]), "reads=5,values=none");
+    }
+
+    proptest! {
+        /// Whatever is typed, it is taken as it stands or refused with what would do.
+        #[test]
+        fn what_is_typed_is_taken_or_refused(text in "\\PC{0,40}", kind in 0..4_usize, number in "[0-9+-]{0,22}") {
+            let kind = ["reads", "expensive", "values", "writes"][kind];
+            for text in [text.clone(), format!("{kind}={number}"), format!("{kind}={text}")] {
+                match most(&text) {
+                    Ok(Most { kind: Some(kind), number: Some(n) }) if n > 0 => {
+                        let typed = text.strip_prefix(kind).and_then(|t| t.strip_prefix('=')).unwrap();
+                        prop_assert_eq!(typed.parse::<u64>().ok(), Some(n));
+                        prop_assert!(i64::try_from(n).is_ok());
+                    }
+                    Ok(Most { number, .. }) => {
+                        let word = if number.is_some() { "none" } else { "default" };
+                        prop_assert!(text == word || text.ends_with(&format!("={word}")), "{}", text);
+                    }
+                    Err(e) => prop_assert!(e.to_string().contains("reads=6000"), "{}", e),
+                }
+            }
+        }
+
+        /// What the table shows can be typed again, and is the same.
+        #[test]
+        fn what_is_shown_can_be_typed(all in any::<[Option<u32>; 3]>()) {
+            let all = all.map(|n| n.map(u64::from));
+            let shown = own(all);
+            prop_assume!(shown != "-");
+            let change = change(&["--quota", &shown]);
+            let typed = [change.reads_per_day, change.expensive_per_day, change.values_per_day];
+            prop_assert_eq!(typed.map(Option::flatten), all);
         }
     }
 

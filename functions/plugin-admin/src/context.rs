@@ -149,8 +149,8 @@ impl Context {
         };
         match self.primary.tenant_guards(tenant).await {
             Ok(Some(guards)) => {
-                self.own_rates.insert(tenant, (guards.rates, Instant::now()));
-                guards.rates
+                self.own_rates.insert(tenant, (guards.limits.rates, Instant::now()));
+                guards.limits.rates
             }
             Ok(None) => old.unwrap_or_default(),
             Err(e) => {

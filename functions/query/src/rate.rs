@@ -40,7 +40,7 @@ pub(crate) async fn limit(State(context): State<Arc<Context>>, request: Request,
     let Ok(caller) = Caller::from_request_parts(&mut parts, &context).await else {
         return next.run(Request::from_parts(parts, body)).await;
     };
-    let (tenant, own) = (caller.tenant.id, caller.guards.rates);
+    let (tenant, own) = (caller.tenant.id, caller.guards.limits.rates);
     let cache = context.cache.as_ref();
     let standing = context.rates.take(cache, tenant, class, own, (1, false)).await;
     if let Some((retry_in, detail)) = standing.and_then(|standing| standing.refused()) {

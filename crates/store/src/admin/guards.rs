@@ -20,6 +20,12 @@ pub struct GuardChange {
     pub expensive: Option<Option<u64>>,
     /// Values a minute sent over HTTP, likewise.
     pub values: Option<Option<u64>>,
+    /// Requests a day (UTC) that read little; 0: no quota, `Some(None)`: the function's settings.
+    pub reads_per_day: Option<Option<u64>>,
+    /// Requests a day that may read much, likewise.
+    pub expensive_per_day: Option<Option<u64>>,
+    /// Values a day sent over HTTP, likewise.
+    pub values_per_day: Option<Option<u64>>,
 }
 
 /// A read across tenants, as it was noted before it was made.
@@ -39,9 +45,9 @@ pub struct AdminRead {
     pub reason: String,
 }
 
-/// A rate as the function takes it: -1 for the function's settings.
-fn rate(change: Option<Option<u64>>) -> Option<i64> {
-    change.map(|rate| rate.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX)))
+/// A rate or quota as the function takes it: -1 for the function's settings.
+fn most(change: Option<Option<u64>>) -> Option<i64> {
+    change.map(|most| most.map_or(-1, |n| i64::try_from(n).unwrap_or(i64::MAX)))
 }
 
 impl AdminStore {
@@ -54,7 +60,10 @@ impl AdminStore {
     ) -> Result<Option<TenantId>, StoreError> {
         let days = |n: Option<u32>| n.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
         let (default, longest) = (days(change.default_window_days), days(change.longest_window_days));
-        let (reads, expensive, values) = (rate(change.reads), rate(change.expensive), rate(change.values));
+        let (reads, expensive, values) = (most(change.reads), most(change.expensive), most(change.values));
+        let reads_per_day = most(change.reads_per_day);
+        let expensive_per_day = most(change.expensive_per_day);
+        let values_per_day = most(change.values_per_day);
         let parameters: &[Parameter<'_>] = &[
             (&name, Type::TEXT),
             (&default, Type::INT4),
@@ -62,8 +71,11 @@ impl AdminStore {
             (&reads, Type::INT8),
             (&expensive, Type::INT8),
             (&values, Type::INT8),
+            (&reads_per_day, Type::INT8),
+            (&expensive_per_day, Type::INT8),
+            (&values_per_day, Type::INT8),
         ];
-        let sql = "select tenant_guards_set($1, $2, $3, $4, $5, $6)";
+        let sql = "select tenant_guards_set($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         let row = self.db.query_one("changing a tenant's guards", sql, parameters).await?;
         Ok(row.get::<_, Option<i32>>(0).map(TenantId))
     }

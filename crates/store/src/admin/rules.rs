@@ -128,7 +128,8 @@ impl AdminStore {
     pub async fn tenant_settings(&self) -> Result<Vec<TenantSettings>, StoreError> {
         let sql = "select tenant_id, name, strict, hot_limit, point_policy, late_ms, late_action, ahead_ms, \
                    ahead_action, hot_bytes, hot_auto, default_window_days, longest_window_days, reads_per_minute, \
-                   expensive_per_minute, values_per_minute from tenants order by name";
+                   expensive_per_minute, values_per_minute, reads_per_day, expensive_per_day, values_per_day \
+                   from tenants order by name";
         let rows = self.db.query("listing tenants", sql, &[]).await?;
         rows.iter().map(tenant_settings).collect()
     }

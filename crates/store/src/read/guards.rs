@@ -1,14 +1,14 @@
-//! What a tenant's queries may cost (`V60__tenant_guards.sql`), and what a statement would.
+//! What a tenant's queries may cost (`V60__tenant_guards.sql`, `V93__tenant_quotas.sql`), and what a statement would.
 
 use super::{Parameter, ReadError, Reader, Statement};
 use eaves_model::TenantId;
-use eaves_model::tenant::TenantRates;
+use eaves_model::tenant::{TenantLimits, TenantQuotas, TenantRates};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 const GUARDS: &str = "select default_window_days, longest_window_days, reads_per_minute, expensive_per_minute, \
-     values_per_minute from tenants where tenant_id = $1";
+     values_per_minute, reads_per_day, expensive_per_day, values_per_day from tenants where tenant_id = $1";
 
 /// A statement is asked for its plan, and not run.
 pub(super) const EXPLAIN: &str = "explain (format json) ";
@@ -20,13 +20,13 @@ pub struct TenantGuards {
     pub default_window_days: u32,
     /// Most days of a query of history.
     pub longest_window_days: u32,
-    /// The tenant's own rates.
-    pub rates: TenantRates,
+    /// The tenant's own rates and quotas.
+    pub limits: TenantLimits,
 }
 
 impl Default for TenantGuards {
     fn default() -> Self {
-        Self { default_window_days: 7, longest_window_days: 30, rates: TenantRates::default() }
+        Self { default_window_days: 7, longest_window_days: 30, limits: TenantLimits::default() }
     }
 }
 
@@ -70,15 +70,18 @@ fn most_rows(plan: &Value) -> f64 {
     plan.get("Plans").and_then(Value::as_array).into_iter().flatten().map(most_rows).fold(own, f64::max)
 }
 
-/// The guards in five columns.
+/// The guards in eight columns.
 pub(crate) fn tenant_guards(row: &Row, from: usize) -> Result<TenantGuards, tokio_postgres::Error> {
     let days = |column: usize| row.try_get::<_, i32>(from + column).map(i32::unsigned_abs);
-    let rate =
-        |column: usize| row.try_get::<_, Option<i64>>(from + column).map(|rate| rate.map(i64::unsigned_abs));
+    let most =
+        |column: usize| row.try_get::<_, Option<i64>>(from + column).map(|most| most.map(i64::unsigned_abs));
     Ok(TenantGuards {
         default_window_days: days(0)?,
         longest_window_days: days(1)?,
-        rates: TenantRates { reads: rate(2)?, expensive: rate(3)?, values: rate(4)? },
+        limits: TenantLimits {
+            rates: TenantRates { reads: most(2)?, expensive: most(3)?, values: most(4)? },
+            quotas: TenantQuotas { reads: most(5)?, expensive: most(6)?, values: most(7)? },
+        },
     })
 }
 

@@ -7,7 +7,8 @@ use tokio_postgres::types::Type;
 
 const SETTINGS: &str = "select tenant_id, name, strict, hot_limit, point_policy, late_ms, late_action, ahead_ms, \
      ahead_action, hot_bytes, hot_auto, default_window_days, longest_window_days, reads_per_minute, \
-     expensive_per_minute, values_per_minute from tenants where tenant_id = $1";
+     expensive_per_minute, values_per_minute, reads_per_day, expensive_per_day, values_per_day \
+     from tenants where tenant_id = $1";
 
 /// What to change; `None` leaves it as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

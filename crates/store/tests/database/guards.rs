@@ -2,7 +2,9 @@
 //! are there, how long a fill should rest; and what a superadmin is advised. Directly and through a pooler.
 
 use crate::support::{Database, Server, Suite, connect, position, refused, time};
+use eaves_model::tenant::{TenantLimits, TenantQuotas, TenantRates};
 use eaves_model::{ConsistencyToken, Value, ValueType};
+use eaves_store::admin::GuardChange;
 use eaves_store::flush::Pace;
 use eaves_store::read::{
     Aggregate, AggregateQuery, Awaited, BucketQuery, DistributionQuery, Reader, TenantGuards, awaiting,
@@ -14,6 +16,7 @@ use std::time::Duration;
 pub fn add(suite: &mut Suite) {
     suite.test("guards::costs_are_told_before_anything_is_read", costs);
     suite.test("guards::a_tenant_sets_its_window_within_the_longest", windows);
+    suite.test("guards::an_operator_sets_rates_and_quotas_apart", limits);
     suite.test("guards::records_are_awaited", awaited);
     suite.test("guards::a_paced_fill_fills", paced);
     suite.test("guards::advice_needs_a_purpose", advice);
@@ -81,6 +84,51 @@ async fn windows(server: Arc<Server>) {
     let after = reader.tenant_guards(db.acme).await.unwrap().unwrap();
     assert_eq!(after, TenantGuards { default_window_days: 3, ..before });
     assert_eq!(reader.tenant_guards(db.other).await.unwrap().unwrap(), before, "another tenant's");
+}
+
+async fn limits(server: Arc<Server>) {
+    let db = server.database().await;
+    let (reader, admin) = (reader(&db), db.admin().await);
+    let set = async |change: GuardChange| {
+        assert_eq!(admin.tenant_guards_set("acme", change).await.unwrap(), Some(db.acme));
+        let read = reader.tenant_guards(db.acme).await.unwrap().unwrap();
+        let listed = admin.tenant_settings().await.unwrap().into_iter().find(|t| t.id == db.acme).unwrap();
+        let own = reader.own_settings(db.acme).await.unwrap().value;
+        assert_eq!((listed.guards, own.guards), (read, read));
+        read.limits
+    };
+    let none = GuardChange::default();
+    assert_eq!(set(none).await, TenantLimits::default());
+    let quotas = set(GuardChange {
+        reads_per_day: Some(Some(5_000_000)),
+        expensive_per_day: Some(Some(0)),
+        values_per_day: Some(Some(u64::MAX)),
+        ..none
+    })
+    .await;
+    let most = i64::MAX.unsigned_abs();
+    let expected = TenantQuotas { reads: Some(5_000_000), expensive: Some(0), values: Some(most) };
+    assert_eq!(quotas, TenantLimits { rates: TenantRates::default(), quotas: expected });
+    // Rates leave quotas alone, and quotas what is not named.
+    let rates = set(GuardChange { reads: Some(Some(6000)), ..none }).await;
+    assert_eq!((rates.rates.reads, rates.quotas), (Some(6000), expected));
+    let usual = set(GuardChange { values_per_day: Some(None), ..none }).await;
+    let expected = TenantQuotas { values: None, ..expected };
+    assert_eq!((usual.rates.reads, usual.quotas), (Some(6000), expected));
+    // The command line of the release before knows no quotas.
+    let operator = connect(&db.role("eaves_admin")).await;
+    let before = "select tenant_guards_set('acme', 2, null, -1, 60, null)";
+    operator.batch_execute(before).await.unwrap();
+    let after = set(none).await;
+    assert_eq!((after.rates.reads, after.rates.expensive, after.quotas), (None, Some(60), expected));
+
+    assert_eq!(admin.tenant_guards_set("nobody", none).await.unwrap(), None);
+    let other = reader.tenant_guards(db.other).await.unwrap().unwrap();
+    assert_eq!(other, TenantGuards::default(), "another tenant's");
+    let set = "select tenant_guards_set('acme', null, null, null, null, null, -2, null, null)";
+    assert_eq!(refused(&operator, set).await, "23514");
+    // No tenant gives itself more.
+    assert_eq!(refused(&connect(&db.role("eaves_query")).await, set).await, "42501");
 }
 
 async fn awaited(server: Arc<Server>) {
