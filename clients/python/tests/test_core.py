@@ -108,6 +108,15 @@ def test_a_long_retry_after_is_told_instead_of_waited_for(kind: str) -> None:
 
 
 @both
+def test_a_quota_that_is_used_up_is_told_as_such(kind: str) -> None:
+    caller = Caller(kind, lambda _: problem(429, "quota-exceeded", headers={"retry-after": "7200"}))
+    with pytest.raises(eaves.QuotaExceeded) as told:
+        caller("get_entity", "pump-7")
+    assert isinstance(told.value, eaves.RateLimited)
+    assert (told.value.retry_after, caller.pauses) == (7200, [])
+
+
+@both
 def test_no_answer_at_all(kind: str) -> None:
     def nobody(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")

@@ -26,6 +26,7 @@ __all__ = [
     "NotFound",
     "Problem",
     "ProtocolError",
+    "QuotaExceeded",
     "RateLimited",
     "Rejected",
     "ServerError",
@@ -147,6 +148,8 @@ class ApiError(EavesError):
         """The exception for a problem."""
         if problem.kind == "not-yet":
             return NotYet(problem)
+        if problem.kind == "quota-exceeded":
+            return QuotaExceeded(problem)
         kind = _KINDS.get(problem.status, ServerError if problem.status >= 500 else ApiError)
         return kind(problem)
 
@@ -233,6 +236,10 @@ class TooLarge(ApiError):
 
 class RateLimited(ApiError):
     """429: too many requests; see `retry_after`."""
+
+
+class QuotaExceeded(RateLimited):
+    """429: the tenant has had what it may have in a day; `retry_after` is the time until midnight UTC."""
 
 
 class ServerError(ApiError):
