@@ -105,6 +105,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Conclusion> {
         plugin_upload::a_form_and_base64_are_taken,
         plugin_upload::a_large_component_goes_through_the_bucket,
         plugin_upload::requests_are_counted_with_all_others,
+        plugin_upload::a_quota_is_one_for_all_functions,
         plugin_sweep::another_tenants_names_and_ids_find_nothing,
         plugin_backtest::a_cancelled_one_stops,
         plugin_backtest::a_tenant_has_two_at_once_over_all_its_plugins,

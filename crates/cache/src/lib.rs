@@ -17,14 +17,16 @@ mod connection;
 mod entry;
 mod lease;
 mod listen;
+mod quota;
 mod rate;
 mod tenant_rates;
 
 pub use entry::{Entry, Named};
 pub use lease::Lease;
 pub use listen::{Heard, Listener};
+pub use quota::Today;
 pub use rate::{Bucket, Rate, Taken, Wanted};
-pub use tenant_rates::{Class, RATE_HEADERS, Rates, Standing};
+pub use tenant_rates::{Class, RATE_HEADERS, Rates, Refusal, Standing};
 
 use connection::Connection;
 use eaves_freshness::Breaker;

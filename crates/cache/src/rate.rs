@@ -5,10 +5,13 @@
 //! algorithm": all that is kept of a bucket is the time at which it will be full again, so an
 //! unused one costs nothing.
 
-use crate::{Cache, CacheError};
+use crate::{Cache, CacheError, Today};
 use eaves_model::TenantId;
 use redis::{ErrorKind, ServerErrorKind};
 use std::time::{Duration, Instant};
+
+/// The count of a day is kept for so long after it: clocks may differ.
+const KEPT_AFTER: Duration = Duration::from_secs(3600);
 
 /// How many units in how much time; as many can be had at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub struct Wanted {
 }
 
 /// What was had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Taken {
     /// Units; 0: refused.
     pub units: u64,
@@ -41,6 +44,8 @@ pub struct Taken {
     pub full_in: Duration,
     /// After a refusal: until what was wanted is there.
     pub retry_in: Duration,
+    /// Units that all instances used of the day's quota, where there is one.
+    pub used_today: u64,
 }
 
 impl Rate {
@@ -65,11 +70,11 @@ impl Bucket {
         let units = if wanted.forced { wanted.most } else { wanted.most.min(left) };
         if units < wanted.least || units == 0 {
             let wait = ahead + wanted.least as f64 * unit - full;
-            return Taken { units: 0, left, full_in: micros(ahead), retry_in: micros(wait) };
+            return Taken { left, full_in: micros(ahead), retry_in: micros(wait), ..Taken::default() };
         }
         let ahead = ahead + units as f64 * unit;
         self.full_at = Some(now + micros(ahead));
-        Taken { units, left: left.saturating_sub(units), full_in: micros(ahead), retry_in: Duration::ZERO }
+        Taken { units, left: left.saturating_sub(units), full_in: micros(ahead), ..Taken::default() }
     }
 }
 
@@ -78,24 +83,33 @@ fn micros(n: f64) -> Duration {
 }
 
 impl Cache {
-    /// Takes from a tenant's bucket of this name.
+    /// Takes from a tenant's bucket of this name, and from its quota of the day: one round trip. Without a
+    /// rate there is no bucket.
     pub async fn take(
         &self,
         tenant: TenantId,
         bucket: &str,
-        rate: Rate,
+        rate: Option<Rate>,
         wanted: Wanted,
+        today: Option<Today>,
     ) -> Result<Taken, CacheError> {
         let mut command = redis::cmd("EVALSHA");
+        let key = format!("rate:{tenant}:{bucket}");
+        command.arg(self.take_script.get_hash()).arg(1 + usize::from(today.is_some())).arg(&key);
+        if let Some(today) = today {
+            // Braces: on a cluster it is in the shard that the bucket is in.
+            command.arg(format!("day:{{{key}}}:{}", today.day));
+        }
         command
-            .arg(self.take_script.get_hash())
-            .arg(1)
-            .arg(format!("rate:{tenant}:{bucket}"))
-            .arg(format!("{:.6}", rate.unit()))
-            .arg(rate.window.as_micros().to_string())
+            .arg(rate.map_or_else(|| "0".to_owned(), |rate| format!("{:.6}", rate.unit())))
+            .arg(rate.map_or(0, |rate| rate.window.as_micros()).to_string())
             .arg(wanted.least)
             .arg(wanted.most)
             .arg(u8::from(wanted.forced));
+        if let Some(today) = today {
+            let keep = today.ends_in.as_secs() + KEPT_AFTER.as_secs();
+            command.arg(today.quota).arg(today.untold).arg(today.known).arg(keep);
+        }
         let work = async {
             match self.connection.query(&command).await {
                 // A Redis that was restarted knows no scripts.
@@ -106,13 +120,14 @@ impl Cache {
                 other => other,
             }
         };
-        let (units, left, full_in, retry_in): (u64, u64, u64, u64) =
+        let (units, left, full_in, retry_in, used_today): (u64, u64, u64, u64, u64) =
             self.guarded(self.wait, CacheError::Write, work).await?;
         Ok(Taken {
             units,
             left,
             full_in: Duration::from_micros(full_in),
             retry_in: Duration::from_micros(retry_in),
+            used_today,
         })
     }
 }

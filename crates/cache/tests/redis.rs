@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop at what it does not expect")]
 
-use eaves_cache::{Cache, CacheError, Entry, Heard, Named};
+use eaves_cache::{Cache, CacheError, Class, Entry, Heard, Named, Rates, Refusal, Standing, Today, Wanted};
+use eaves_model::tenant::{TenantLimits, TenantQuotas, TenantRates};
 use eaves_model::{EntityId, TenantId, Timestamp};
+use eaves_settings::functions::{Quotas, Rates as RateSettings};
 use eaves_settings::{Cache as Settings, Secret};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 struct Redis {
     child: Child,
@@ -43,6 +46,15 @@ impl Redis {
             assert!(Instant::now() < deadline, "redis-server does not answer on port {}", self.port);
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// What the server says of itself: the number behind this text.
+    fn info(&self, section: &str, text: &str) -> u64 {
+        let output =
+            Command::new("redis-cli").args(["-p", &self.port.to_string(), "info", section]).output().unwrap();
+        let output = String::from_utf8(output.stdout).unwrap();
+        let number = output.split_once(text).map_or("0", |(_, number)| number);
+        number.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
     }
 
     fn cache(&self) -> Cache {
@@ -311,6 +323,160 @@ mod ca;
 mod support;
 
 /// The errors of a cache that shall not get through, until one says why.
+/// 2026-03-01T22:00:00Z.
+const EVENING: u64 = 1_772_402_400;
+
+/// An instance with a connection of its own, whose days go by a clock.
+struct Instance {
+    rates: Rates,
+    cache: Cache,
+}
+
+impl Instance {
+    async fn start(redis: &Redis, clock: &Arc<AtomicU64>) -> Self {
+        let clock = Arc::clone(clock);
+        let read = move || UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::SeqCst));
+        let usual = RateSettings { reads: 600_000, expensive: 60_000, values: 6_000_000 };
+        let instance =
+            Self { rates: Rates::new(usual, Quotas::default()).with_clock(read), cache: redis.cache() };
+        until_ok(async || instance.cache.ping().await).await;
+        instance
+    }
+
+    /// With its quota of reads.
+    async fn take(&self, tenant: i32, quota: u64) -> Standing {
+        let quotas = TenantQuotas { reads: Some(quota), ..<_>::default() };
+        let own = TenantLimits { quotas, rates: TenantRates::default() };
+        let standing =
+            self.rates.take(Some(&self.cache), TenantId(tenant), Class::Read, own, (1, false)).await;
+        standing.unwrap()
+    }
+
+    /// How many of so many requests are let through.
+    async fn had(&self, tenant: i32, quota: u64, requests: usize) -> u64 {
+        let mut had = 0;
+        for _ in 0..requests {
+            match self.take(tenant, quota).await.refused() {
+                None => had += 1,
+                Some(Refusal::Quota(..)) => {}
+                Some(Refusal::Rate(wait, why)) => panic!("{wait:?} {why}"),
+            }
+        }
+        had
+    }
+}
+
+/// What is left of the day, as the headers tell.
+fn left(standing: &Standing) -> u64 {
+    let [_, (_, limit)] = standing.headers();
+    let (_, day) = limit.split_once("\"reads-day\";r=").unwrap();
+    day.split(';').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn instances_share_a_quota_until_the_day_turns() {
+    let redis = Redis::start();
+    let clock = Arc::new(AtomicU64::new(EVENING));
+    let (one, two) = (Instance::start(&redis, &clock).await, Instance::start(&redis, &clock).await);
+    for n in 0..10 {
+        let standing = if n % 2 == 0 { one.take(1, 10).await } else { two.take(1, 10).await };
+        assert!(standing.refused().is_none(), "{n}: {standing:?}");
+        assert_eq!(left(&standing), 9 - n, "one by one where there are few");
+    }
+    for instance in [&one, &two] {
+        assert_eq!(instance.had(1, 10, 50).await, 0);
+        assert_eq!(instance.had(2, 10, 1).await, 1, "another tenant's");
+    }
+    // An instance that starts now knows it, and a larger quota holds for all.
+    let three = Instance::start(&redis, &clock).await;
+    assert_eq!(three.had(1, 10, 5).await, 0);
+    assert_eq!(two.had(1, 12, 5).await, 2);
+    assert_eq!(one.had(1, 12, 5).await, 0);
+
+    clock.store(EVENING + 7199, Ordering::SeqCst);
+    let refused = one.take(1, 10).await.refused();
+    assert!(
+        matches!(refused, Some(Refusal::Quota(wait, _)) if wait == Duration::from_secs(1)),
+        "{refused:?}"
+    );
+    clock.store(EVENING + 7200, Ordering::SeqCst);
+    assert_eq!(one.had(1, 10, 6).await + two.had(1, 10, 6).await + three.had(1, 10, 6).await, 10);
+    // A clock that is slow counts in its own day still.
+    clock.store(EVENING + 7199, Ordering::SeqCst);
+    assert_eq!(three.had(1, 10, 6).await, 0);
+}
+
+#[tokio::test]
+async fn what_is_taken_together_is_counted_when_it_is_used() {
+    let redis = Redis::start();
+    let clock = Arc::new(AtomicU64::new(EVENING));
+    let (one, two) = (Instance::start(&redis, &clock).await, Instance::start(&redis, &clock).await);
+    // A thousand are taken together, and one of them is used.
+    assert_eq!(left(&one.take(1, 1_000_000).await), 999_999);
+    assert_eq!(left(&two.take(1, 1_000_000).await), 999_998);
+    // A tenant that may have much costs a question now and then, and not one with each request.
+    let asked = redis.info("commandstats", "cmdstat_evalsha:calls=");
+    assert_eq!(one.had(3, 5_000_000, 5000).await, 5000);
+    let asked = redis.info("commandstats", "cmdstat_evalsha:calls=") - asked;
+    assert!((1..100).contains(&asked), "{asked} questions for 5000 requests");
+    // Two instances at full speed: each may have a hundredth of what is left, at most, before it tells.
+    let began = Instant::now();
+    let (first, second) = tokio::join!(one.had(2, 5000, 6000), two.had(2, 5000, 6000));
+    let had = first + second;
+    assert!((5000..=5100).contains(&had), "{had}: {first} and {second} in {:?}", began.elapsed());
+    assert!(first > 0 && second > 0, "{first} and {second}");
+}
+
+#[tokio::test]
+async fn a_quota_outlives_redis_and_instances() {
+    let mut redis = Redis::start();
+    let clock = Arc::new(AtomicU64::new(EVENING));
+    let (one, two) = (Instance::start(&redis, &clock).await, Instance::start(&redis, &clock).await);
+    assert_eq!(one.had(1, 20, 6).await + two.had(1, 20, 6).await, 12);
+    assert_eq!(one.had(2, 10_000, 6).await + two.had(2, 10_000, 6).await, 12);
+    redis.stop();
+    // Each goes on from what it heard last: the first has heard of six, the second of twelve.
+    assert_eq!((one.had(1, 20, 4).await, two.had(1, 20, 30).await), (4, 8));
+    assert_eq!((one.had(2, 10_000, 40).await, two.had(2, 10_000, 80).await), (40, 80));
+    // Redis has lost everything. Whoever knows that the quota is used up does not ask.
+    redis.restart();
+    let three = Instance::start(&redis, &clock).await;
+    assert_eq!(two.had(1, 20, 5).await, 0);
+    // Whoever asks tells what it knows: the second of what it used itself and of one of the first's.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let (mut used, mut known) = (12 + 120, 0);
+    while known < 87 {
+        assert!(Instant::now() < deadline, "{known} of {used} are known");
+        for instance in [&one, &two] {
+            assert_eq!(instance.had(2, 10_000, 1).await, 1);
+        }
+        known = 10_000 - left(&three.take(2, 10_000).await);
+        used += 3;
+        assert!(known <= used, "{known} of {used} are known");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_without_a_quota_is_not_counted() {
+    let redis = Redis::start();
+    let clock = Arc::new(AtomicU64::new(EVENING));
+    let one = Instance::start(&redis, &clock).await;
+    assert_eq!(one.had(1, 0, 100).await, 100);
+    assert_eq!(one.had(2, 10, 1).await, 1);
+    let keys = Command::new("redis-cli").args(["-p", &redis.port.to_string(), "keys", "*"]).output().unwrap();
+    let keys = String::from_utf8(keys.stdout).unwrap();
+    // A bucket is gone when it is full again.
+    let keys: Vec<&str> = keys.split_whitespace().filter(|key| !key.starts_with("rate:")).collect();
+    assert_eq!(keys, ["day:{rate:2:reads}:20513"]);
+    let ttl = Command::new("redis-cli")
+        .args(["-p", &redis.port.to_string(), "ttl", "day:{rate:2:reads}:20513"])
+        .output()
+        .unwrap();
+    let ttl: u64 = String::from_utf8(ttl.stdout).unwrap().trim().parse().unwrap();
+    assert!((7200..=10_800).contains(&ttl), "{ttl}");
+}
+
 async fn refused(settings: &Settings) -> String {
     let cache = Cache::connect(settings).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -410,7 +576,15 @@ async fn a_cluster_keeps_each_entry_on_its_shard() {
         let found = until_ok(async || cache.get(TenantId(1), EntityId(n)).await).await;
         assert_eq!(found, Some(entry(n, 2, 2)), "entity {n}");
     }
-    // Scripts have one key each, and announcements reach those who listen at any node.
+    // A bucket and its quota are on one shard.
+    let today = Today::at(SystemTime::now(), 5);
+    let wanted = Wanted { least: 1, most: 1, forced: false };
+    for n in 0..20 {
+        let taken =
+            until_ok(async || cache.take(TenantId(n), "reads", None, wanted, Some(today)).await).await;
+        assert!(taken.units == 1 && (1..5).contains(&taken.used_today), "{taken:?}");
+    }
+    // Other scripts have one key each, and announcements reach those who listen at any node.
     let lease = until_some(async || cache.lease(TenantId(1), "p").await).await;
     until_ok(async || cache.fill(&[entry(7, 3, 3)]).await).await;
     cache.release(lease).await.unwrap();

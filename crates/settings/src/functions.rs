@@ -86,6 +86,9 @@ pub const FUNCTIONS: [Function; 8] = [
                 "EAVES_RATE_READS",
                 "EAVES_RATE_EXPENSIVE",
                 "EAVES_RATE_VALUES",
+                "EAVES_QUOTA_READS",
+                "EAVES_QUOTA_EXPENSIVE",
+                "EAVES_QUOTA_VALUES",
                 "EAVES_SUPERADMIN_USER",
                 "EAVES_SUPERADMIN_PASSWORD",
             ],
@@ -98,7 +101,7 @@ pub const FUNCTIONS: [Function; 8] = [
             &["EAVES_DB_TIMEOUT_MS", "EAVES_REPLICA_HOST", "EAVES_REPLICA_PORT", "EAVES_REPLICA_AUTH"],
             &CACHE,
             &REGISTRY,
-            &["EAVES_RATE_READS", "EAVES_RATE_EXPENSIVE"],
+            &["EAVES_RATE_READS", "EAVES_RATE_EXPENSIVE", "EAVES_QUOTA_READS", "EAVES_QUOTA_EXPENSIVE"],
         ],
     },
     Function {
@@ -254,6 +257,8 @@ pub struct Query {
     pub stream: Stream,
     /// What a tenant may ask for that has no rates of its own.
     pub rates: Rates,
+    /// What it may have in a day that has no quotas of its own.
+    pub quotas: Quotas,
     /// Most that a query may cost, in the planner's units; 0: no limit.
     pub cost_limit: u32,
     /// The primary, as `eaves_superadmin`; without it nobody reads across tenants here.
@@ -287,6 +292,37 @@ impl Rates {
     }
 }
 
+/// Requests or values a day (UTC) of each tenant; 0: no quota.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Requests that read little or change something.
+    pub reads: u64,
+    /// Requests that may read much.
+    pub expensive: u64,
+    /// Values sent over HTTP.
+    pub values: u64,
+}
+
+impl Quotas {
+    /// From `EAVES_QUOTA_READS`, `EAVES_QUOTA_EXPENSIVE` and `EAVES_QUOTA_VALUES`.
+    fn read(vars: &impl Vars) -> Result<Self, SettingsError> {
+        Ok(Self { values: quota(vars, "EAVES_QUOTA_VALUES")?, ..Self::of_requests(vars)? })
+    }
+
+    /// Of a function that takes no values.
+    fn of_requests(vars: &impl Vars) -> Result<Self, SettingsError> {
+        Ok(Self {
+            reads: quota(vars, "EAVES_QUOTA_READS")?,
+            expensive: quota(vars, "EAVES_QUOTA_EXPENSIVE")?,
+            values: 0,
+        })
+    }
+}
+
+fn quota(vars: &impl Vars, name: &'static str) -> Result<u64, SettingsError> {
+    parsed(vars, name, "a number a day, 0 for no quota", "5000000", Some(0))
+}
+
 fn rate(vars: &impl Vars, name: &'static str, default: u32) -> Result<u32, SettingsError> {
     parsed(vars, name, "a number a minute, 0 for no limit", "60000", Some(default))
 }
@@ -315,6 +351,7 @@ impl Query {
             cache: Cache::read(vars)?,
             stream: Stream::read(vars)?,
             rates: Rates::read(vars)?,
+            quotas: Quotas::read(vars)?,
             cost_limit: parsed(
                 vars,
                 "EAVES_QUERY_COST_LIMIT",
@@ -336,10 +373,12 @@ pub struct PluginAdmin {
     pub primary: Postgres,
     /// A read replica, for backtests.
     pub replica: Option<Postgres>,
-    /// Where rates are counted for all instances.
+    /// Where rates and quotas are counted for all instances.
     pub cache: Option<Cache>,
     /// Requests a minute of a tenant, of those counted by query the same.
     pub rates: Rates,
+    /// Requests a day, likewise.
+    pub quotas: Quotas,
 }
 
 impl PluginAdmin {
@@ -351,6 +390,7 @@ impl PluginAdmin {
             replica: Postgres::replica(vars)?,
             cache: Cache::read(vars)?,
             rates: Rates::of_requests(vars)?,
+            quotas: Quotas::of_requests(vars)?,
         })
     }
 }
@@ -459,7 +499,7 @@ mod tests {
         fn get(&self, name: &str) -> Option<String> {
             self.0.borrow_mut().insert(name.to_owned());
             let number = ["_PORT", "_MS", "_S", "_DAYS", "_LIMIT"].iter().any(|end| name.ends_with(end))
-                || name.starts_with("EAVES_RATE_");
+                || ["EAVES_RATE_", "EAVES_QUOTA_"].iter().any(|start| name.starts_with(start));
             let value = match name {
                 _ if number => "1",
                 "EAVES_DB_TLS" => "verify-full",

@@ -120,7 +120,7 @@ pub(crate) struct BacktestList {
         (status = 404, description = "There is no such version", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The version is not checked", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The plugin does not take the settings", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "As many backtests are under way as may be, of the tenant (`too-many-backtests`) or of the platform (`backtests-full`); or the tenant's rate limit is reached", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "As many backtests are under way as may be, of the tenant (`too-many-backtests`) or of the platform (`backtests-full`); or the tenant's rate limit is reached or its quota of the day used up", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post_backtest(

@@ -4,7 +4,7 @@ use crate::backtest::Ask;
 use crate::problem::Problem;
 use eaves_cache::{CacheError, Rates};
 use eaves_model::TenantId;
-use eaves_model::tenant::TenantRates;
+use eaves_model::tenant::TenantLimits;
 use eaves_plugin_host::{BadKey, Host, HostConfig, Plugin, RunnerCommand};
 use eaves_registry::{Registry, RegistryError, Version};
 use eaves_settings::functions::PluginAdmin as Settings;
@@ -20,8 +20,8 @@ const STATEMENT_LIMIT: Duration = Duration::from_secs(20);
 /// How long a tenant is believed without looking again.
 const TENANT_FOR: Duration = Duration::from_secs(60);
 
-/// How long a tenant's own rates are.
-const RATES_FOR: Duration = Duration::from_secs(10);
+/// How long a tenant's own limits are.
+const LIMITS_FOR: Duration = Duration::from_secs(10);
 
 /// Why the function cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -94,10 +94,10 @@ pub struct Context {
     /// What compiles uploads: this program, called for that.
     pub(crate) compiler: PathBuf,
     tenants: Cache<Box<str>, (TenantId, Instant)>,
-    /// Where rates are counted for all instances.
+    /// Where rates and quotas are counted for all instances.
     pub(crate) counted: Option<eaves_cache::Cache>,
     pub(crate) rates: Rates,
-    own_rates: Cache<TenantId, (TenantRates, Instant)>,
+    own_limits: Cache<TenantId, (TenantLimits, Instant)>,
 }
 
 impl Context {
@@ -122,8 +122,8 @@ impl Context {
             compiler: std::env::current_exe()?,
             tenants: Cache::new(10_000),
             counted: settings.cache.as_ref().map(eaves_cache::Cache::connect).transpose()?,
-            rates: Rates::new(settings.rates),
-            own_rates: Cache::new(10_000),
+            rates: Rates::new(settings.rates, settings.quotas),
+            own_limits: Cache::new(10_000),
         })
     }
 
@@ -141,20 +141,20 @@ impl Context {
         Ok(found.map(|t| t.id))
     }
 
-    /// The tenant's own rates, as far as they can be had: what is not known costs nobody an answer.
-    pub(crate) async fn own_rates(&self, tenant: TenantId) -> TenantRates {
-        let old = match self.own_rates.get(&tenant) {
-            Some((rates, since)) if since.elapsed() < RATES_FOR => return rates,
-            old => old.map(|(rates, _)| rates),
+    /// The tenant's own rates and quotas, as far as they can be had: what is not known costs nobody an answer.
+    pub(crate) async fn own_limits(&self, tenant: TenantId) -> TenantLimits {
+        let old = match self.own_limits.get(&tenant) {
+            Some((limits, since)) if since.elapsed() < LIMITS_FOR => return limits,
+            old => old.map(|(limits, _)| limits),
         };
         match self.primary.tenant_guards(tenant).await {
             Ok(Some(guards)) => {
-                self.own_rates.insert(tenant, (guards.limits.rates, Instant::now()));
-                guards.limits.rates
+                self.own_limits.insert(tenant, (guards.limits, Instant::now()));
+                guards.limits
             }
             Ok(None) => old.unwrap_or_default(),
             Err(e) => {
-                tracing::warn!(error = %e, "plugin_admin.rates_unread");
+                tracing::warn!(error = %e, "plugin_admin.limits_unread");
                 old.unwrap_or_default()
             }
         }

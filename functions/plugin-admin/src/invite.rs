@@ -51,7 +51,7 @@ pub(crate) struct InviteAnswer {
         (status = 201, description = "Put the component there", body = InviteAnswer),
         (status = 400, description = "The body is wrong", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The component is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many uploads in this hour", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many uploads in this hour, or the tenant's rate limit is reached or its quota of the day used up", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post_upload(

@@ -60,7 +60,7 @@ pub(crate) fn complete(mut document: OpenApi) -> OpenApi {
                 ("400", "A parameter or the body is wrong"),
                 ("401", "No valid token"),
                 ("403", "The token does not allow this"),
-                ("429", "The tenant's rate limit is reached"),
+                ("429", "The tenant's rate limit is reached, or its quota of the day is used up"),
                 ("503", "The database or the registry does not answer"),
             ] {
                 answers.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(status, description)));

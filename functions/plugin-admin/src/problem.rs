@@ -8,6 +8,7 @@ use eaves_plugin_host::PluginError;
 use eaves_registry::RegistryError;
 use eaves_store::read::ReadError;
 use serde::{Serialize, Serializer};
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// A problem detail.
@@ -81,11 +82,17 @@ impl Problem {
     }
 
     /// The tenant has had its requests of this minute.
-    pub(crate) fn rate_limited(detail: impl Into<String>, retry_in: std::time::Duration) -> Self {
+    pub(crate) fn rate_limited(detail: impl Into<String>, retry_in: Duration) -> Self {
         let title = "The tenant's rate limit is reached";
-        let seconds = retry_in.as_secs_f64().ceil().clamp(1.0, 60.0) as u32;
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", title, detail);
-        Self { retry_after: Some(seconds), ..problem }
+        Self { retry_after: Some(seconds(retry_in)), ..problem }
+    }
+
+    /// The tenant has had its requests of this day.
+    pub(crate) fn quota_exceeded(detail: impl Into<String>, retry_in: Duration) -> Self {
+        let title = "The tenant's quota of the day is used up";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", title, detail);
+        Self { retry_after: Some(seconds(retry_in)), ..problem }
     }
 
     pub(crate) fn not_found(field: &str, detail: impl Into<String>) -> Self {
@@ -132,6 +139,11 @@ impl Problem {
         let detail = "the request could not be answered; it is logged";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", title, detail)
     }
+}
+
+/// Whole seconds, at least one.
+fn seconds(retry_in: Duration) -> u32 {
+    retry_in.as_secs_f64().ceil().max(1.0) as u32
 }
 
 impl From<RegistryError> for Problem {

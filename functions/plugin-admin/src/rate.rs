@@ -1,5 +1,5 @@
-//! What a request is counted as against its tenant's rate. The buckets are those that the query
-//! function's requests are counted in, too (`eaves-cache`).
+//! What a request is counted as against its tenant's rate and quota. The buckets are those that the
+//! query function's requests are counted in, too (`eaves-cache`).
 
 use crate::caller::Caller;
 use crate::context::Context;
@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts as _, MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use eaves_cache::{Class, Standing};
+use eaves_cache::{Class, Refusal, Standing};
 use std::sync::Arc;
 
 fn class(method: &Method, path: &str) -> Class {
@@ -34,11 +34,12 @@ pub(crate) async fn limit(State(context): State<Arc<Context>>, request: Request,
     let Ok(caller) = Caller::from_request_parts(&mut parts, &context).await else {
         return next.run(Request::from_parts(parts, body)).await;
     };
-    let own = context.own_rates(caller.tenant).await;
+    let own = context.own_limits(caller.tenant).await;
     let counted = context.counted.as_ref();
     let standing = context.rates.take(counted, caller.tenant, class, own, (1, false)).await;
     let mut response = match standing.and_then(|standing| standing.refused()) {
-        Some((retry_in, detail)) => Problem::rate_limited(detail, retry_in).into_response(),
+        Some(Refusal::Rate(retry_in, detail)) => Problem::rate_limited(detail, retry_in).into_response(),
+        Some(Refusal::Quota(retry_in, detail)) => Problem::quota_exceeded(detail, retry_in).into_response(),
         None => next.run(Request::from_parts(parts, body)).await,
     };
     for (header, value) in standing.iter().flat_map(Standing::headers) {

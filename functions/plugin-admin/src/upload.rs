@@ -76,7 +76,7 @@ enum Component {
         (status = 413, description = "The component is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is neither JSON nor a form", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "It is no plugin, or not signed as it must be", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many uploads in this hour, or the tenant's rate limit is reached", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many uploads in this hour, or the tenant's rate limit is reached or its quota of the day used up", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn post_plugin(

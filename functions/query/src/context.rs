@@ -92,7 +92,7 @@ impl Context {
             memory: Memory::new(),
             usage: Usage::default(),
             guards: Guards::new(settings.cost_limit),
-            rates: Rates::new(settings.rates),
+            rates: Rates::new(settings.rates, settings.quotas),
             superadmin: settings.superadmin.as_ref().map(Superadmin::new),
             places: Semaphore::new(MOST_AT_ONCE),
         })

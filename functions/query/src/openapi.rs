@@ -125,7 +125,7 @@ fn text_header(description: &str) -> Header {
 fn limited(operation: &mut Operation) {
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let answer = ResponseBuilder::new()
-        .description("The tenant's rate limit is reached")
+        .description("The tenant's rate limit is reached (`rate-limited`), or its quota of the day is used up (`quota-exceeded`)")
         .content("application/problem+json", problem)
         .header("Retry-After", text_header("Seconds until it is worth asking again"))
         .build();

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use eaves_model::rejection::excerpt;
 use eaves_store::read::ReadError;
 use serde::{Serialize, Serializer};
+use std::num::NonZeroU32;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -37,7 +38,7 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     estimate: Option<Box<Estimate>>,
     #[serde(skip)]
-    retry_after: Option<u8>,
+    retry_after: Option<NonZeroU32>,
     /// There is enough to do: counted apart from sources that are away.
     #[serde(skip)]
     shed: bool,
@@ -130,6 +131,12 @@ pub(crate) const KINDS: &[(&str, &str, &str)] = &[
         "The tenant's rate limit is reached",
         "Try again after `Retry-After` seconds. `RateLimit-Policy` has the limits, `RateLimit` what is left.",
     ),
+    (
+        "quota-exceeded",
+        "The tenant's quota of the day is used up",
+        "It starts again at midnight UTC: `Retry-After` has the seconds until then. `RateLimit-Policy` has the quota \
+         (`-day`), `RateLimit` what is left; the operator sets it.",
+    ),
     ("too-slow", "The query takes too long", "Narrow the time window or the filter."),
     (
         "not-yet",
@@ -199,8 +206,15 @@ impl Problem {
 
     pub(crate) fn rate_limited(detail: impl Into<String>, retry_in: Duration) -> Self {
         Self {
-            retry_after: Some(retry_seconds(retry_in)),
+            retry_after: Some(seconds(retry_in)),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail)
+        }
+    }
+
+    pub(crate) fn quota_exceeded(detail: impl Into<String>, retry_in: Duration) -> Self {
+        Self {
+            retry_after: Some(seconds(retry_in)),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", detail)
         }
     }
 
@@ -253,7 +267,7 @@ impl Problem {
 
     pub(crate) fn unavailable(detail: impl Into<String>, retry_in: Duration) -> Self {
         Self {
-            retry_after: Some(retry_seconds(retry_in)),
+            retry_after: Some(seconds(retry_in)),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
         }
     }
@@ -269,12 +283,18 @@ impl Problem {
             "what the token names is on its way and was waited for {} s: no source has it yet",
             waited.as_secs_f64()
         );
-        Self { retry_after: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-yet", detail) }
+        Self {
+            retry_after: Some(NonZeroU32::MIN),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-yet", detail)
+        }
     }
 
     pub(crate) fn out_of_time() -> Self {
         let detail = "the time of the request is used up: the sources that were tried did not answer in it";
-        Self { retry_after: Some(1), ..Self::new(StatusCode::GATEWAY_TIMEOUT, "out-of-time", detail) }
+        Self {
+            retry_after: Some(NonZeroU32::MIN),
+            ..Self::new(StatusCode::GATEWAY_TIMEOUT, "out-of-time", detail)
+        }
     }
 
     pub(crate) fn internal() -> Self {
@@ -286,8 +306,9 @@ impl Problem {
     }
 }
 
-fn retry_seconds(retry_in: Duration) -> u8 {
-    retry_in.as_secs_f64().ceil().clamp(1.0, 60.0) as u8
+/// Whole seconds, at least one.
+fn seconds(retry_in: Duration) -> NonZeroU32 {
+    NonZeroU32::new(retry_in.as_secs_f64().ceil() as u32).unwrap_or(NonZeroU32::MIN)
 }
 
 /// A read that failed for another reason than its source being away.
@@ -333,7 +354,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.get()));
         }
         if self.shed {
             response.extensions_mut().insert(Shed);

@@ -1,5 +1,5 @@
-//! What a request is counted as against its tenant's rate, and what becomes of one too many. The
-//! buckets are in `eaves-cache`.
+//! What a request is counted as against its tenant's rate and quota, and what becomes of one too many.
+//! The buckets are in `eaves-cache`.
 
 use crate::caller::{Caller, Known};
 use crate::context::Context;
@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts as _, MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use eaves_cache::{Class, Standing};
+use eaves_cache::{Class, Refusal, Standing};
 use std::sync::Arc;
 
 /// Values that an answer says were accepted.
@@ -40,11 +40,15 @@ pub(crate) async fn limit(State(context): State<Arc<Context>>, request: Request,
     let Ok(caller) = Caller::from_request_parts(&mut parts, &context).await else {
         return next.run(Request::from_parts(parts, body)).await;
     };
-    let (tenant, own) = (caller.tenant.id, caller.guards.limits.rates);
+    let (tenant, own) = (caller.tenant.id, caller.guards.limits);
     let cache = context.cache.as_ref();
     let standing = context.rates.take(cache, tenant, class, own, (1, false)).await;
-    if let Some((retry_in, detail)) = standing.and_then(|standing| standing.refused()) {
-        return told(standing, Problem::rate_limited(detail, retry_in).into_response());
+    if let Some(refusal) = standing.and_then(|standing| standing.refused()) {
+        let problem = match refusal {
+            Refusal::Rate(retry_in, detail) => Problem::rate_limited(detail, retry_in),
+            Refusal::Quota(retry_in, detail) => Problem::quota_exceeded(detail, retry_in),
+        };
+        return told(standing, problem.into_response());
     }
     parts.extensions.insert(Known(caller));
     let response = next.run(Request::from_parts(parts, body)).await;

@@ -2,8 +2,8 @@
 
 use crate::world::{Answer, World, ago, claims, send};
 use axum::http::Method;
-use eaves_model::Value;
 use eaves_model::tenant::Tenant;
+use eaves_model::{Timestamp, Value};
 use eaves_store::admin::GuardChange;
 use serde_json::{Value as Json, json};
 
@@ -283,4 +283,118 @@ pub(crate) async fn values_sent_are_counted(world: &World) {
     assert_eq!(post(&tenant, 10).await.status, 202);
     post(&tenant, 1).await.problem(429, None, "10 values a minute");
     assert_eq!(post(&other, 1).await.status, 202);
+}
+
+/// The day's number, and the seconds until it ends.
+fn today() -> (i64, i64) {
+    let now = Timestamp::now().as_micros();
+    (now / (DAY * 1_000_000), DAY - now / 1_000_000 % DAY)
+}
+
+/// Answers of two instances in turn to a tenant with a quota of three searches, all of one day, of instances
+/// that shared a count: where Redis answers late, on a busy machine, each counts for itself for a while.
+async fn six_searches(world: &World, (one, two): (&axum::Router, &axum::Router)) -> (Tenant, Vec<Answer>) {
+    for _ in 0..10 {
+        let tenant = world.tenant(1).await;
+        guards(world, &tenant, GuardChange { expensive_per_day: Some(Some(3)), ..<_>::default() }).await;
+        let ((day, _), mut answers) = (today(), Vec::new());
+        for instance in [one, two].into_iter().cycle().take(6) {
+            let claims = Some(claims(&tenant, "query:read"));
+            answers.push(send(instance, Method::POST, "/v1/entities/search", claims, &[], "{}").await);
+        }
+        let taken = answers.iter().filter(|a| a.status == 200).count();
+        assert!(today().0 != day || (3..=6).contains(&taken), "{taken} were taken");
+        if taken == 3 && today().0 == day {
+            return (tenant, answers);
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    panic!("the instances never shared a count");
+}
+
+pub(crate) async fn a_quota_of_the_day_holds_for_its_tenant_and_kind(world: &World) {
+    let (one, two) = (world.instance(&[]), world.instance(&[]));
+    let (tenant, answers) = six_searches(world, (&one, &two)).await;
+    let policy = "\"expensive\";q=60000;w=60, \"expensive-day\";q=3;w=86400";
+    for (n, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.status.as_u16(), if n < 3 { 200 } else { 429 }, "{n}: {}", answer.text);
+        assert_eq!(answer.header("ratelimit-policy"), policy);
+        let left = format!(", \"expensive-day\";r={};t=", 2_usize.saturating_sub(n));
+        assert!(answer.header("ratelimit").contains(&left), "{n}: {}", answer.header("ratelimit"));
+    }
+    let refused = answers.last().unwrap();
+    refused.problem(429, None, "3 searches and figures a day");
+    assert_eq!(refused.body["type"], "/docs#quota-exceeded");
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("\"expensive-day\" starts again at 20") && detail.ends_with("T00:00:00Z"),
+        "{detail}"
+    );
+    let (wait, left) = (refused.header("retry-after").parse::<i64>().unwrap(), today().1);
+    assert!((left..left + 60).contains(&wait), "{wait} s, where the day has {left}");
+    let reset = refused.header("ratelimit").rsplit_once("t=").unwrap().1.to_owned();
+    assert_eq!(reset, refused.header("retry-after"));
+
+    // What is cheap goes on, and so does everybody else.
+    let read = async |instance: &axum::Router, tenant: &Tenant| {
+        send(instance, Method::GET, "/v1/tenant", Some(claims(tenant, "query:read")), &[], "").await
+    };
+    let search = async |instance: &axum::Router, tenant: &Tenant| {
+        let claims = Some(claims(tenant, "query:read"));
+        send(instance, Method::POST, "/v1/entities/search", claims, &[], "{}").await
+    };
+    assert_eq!(read(&one, &tenant).await.ok().header("ratelimit-policy"), "\"reads\";q=600000;w=60");
+    let calm = world.tenant(1).await;
+    for _ in 0..5 {
+        let answer = search(&one, &calm).await.ok();
+        assert_eq!(answer.header("ratelimit-policy"), "\"expensive\";q=60000;w=60", "no quota");
+    }
+    // The platform's quota is for those who have none of their own; an operator may give a larger one, or none.
+    let (own, free) = (world.tenant(1).await, world.tenant(1).await);
+    guards(world, &own, GuardChange { reads_per_day: Some(Some(4)), ..<_>::default() }).await;
+    guards(world, &free, GuardChange { reads_per_day: Some(Some(0)), ..<_>::default() }).await;
+    let few = world.instance(&[("EAVES_QUOTA_READS", "2"), ("EAVES_RATE_READS", "0")]);
+    let (day, _) = today();
+    let mut statuses = Vec::new();
+    for tenant in [&calm, &own, &free] {
+        for _ in 0..6 {
+            let answer = read(&few, tenant).await;
+            statuses.push(answer.status.as_u16());
+            let quota = answer.header("ratelimit-policy");
+            assert_eq!(quota.is_empty(), tenant.id == free.id, "{quota}");
+        }
+    }
+    let expected: Vec<u16> =
+        [2, 4, 6].into_iter().flat_map(|had| (0..6).map(move |n| if n < had { 200 } else { 429 })).collect();
+    assert!(statuses == expected || today().0 != day, "{statuses:?}");
+}
+
+pub(crate) async fn values_sent_are_counted_in_the_days_quota(world: &World) {
+    let (tenant, other) = (world.tenant(1).await, world.tenant(1).await);
+    guards(world, &tenant, GuardChange { values_per_day: Some(Some(10)), ..<_>::default() }).await;
+    let instance = world.instance(&[]);
+    let post = async |tenant: &Tenant, readings: usize| {
+        let reading = json!({"entity": "p", "observed_at": ago(1), "values": {"a": 1, "b": 2}});
+        let claims = Some(claims(tenant, "telemetry:write"));
+        let body = Json::from(vec![reading; readings]).to_string();
+        let headers = [("content-type", "application/json")];
+        send(&instance, Method::POST, "/v1/telemetry", claims, &headers, body).await
+    };
+    let (day, _) = today();
+    let answers =
+        [post(&tenant, 2).await, post(&tenant, 10).await, post(&tenant, 1).await, post(&other, 1).await];
+    if today().0 != day {
+        // The day turned in between: what it brings is seen in crates/cache.
+        return;
+    }
+    let [first, large, refused, other] = answers;
+    assert_eq!(first.status, 202, "{}", first.text);
+    assert_eq!(first.header("ratelimit-policy"), "\"values\";q=6000000;w=60, \"values-day\";q=10;w=86400");
+    assert!(first.header("ratelimit").contains("\"values-day\";r=6;"), "{}", first.header("ratelimit"));
+    // A large body is taken as long as anything is left, and there is nothing left then.
+    assert_eq!(large.status, 202);
+    assert!(large.header("ratelimit").contains("\"values-day\";r=0;"), "{}", large.header("ratelimit"));
+    refused.problem(429, None, "10 values a day");
+    assert_eq!(refused.body["type"], "/docs#quota-exceeded");
+    assert_eq!((other.status.as_u16(), other.header("ratelimit-policy")), (202, "\"values\";q=6000000;w=60"));
 }

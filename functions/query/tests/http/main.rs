@@ -103,6 +103,8 @@ fn main() {
         guards::what_would_cost_too_much_is_refused_before_it_is_run,
         guards::a_noisy_tenant_is_held_back_and_the_others_are_not,
         guards::values_sent_are_counted,
+        guards::a_quota_of_the_day_holds_for_its_tenant_and_kind,
+        guards::values_sent_are_counted_in_the_days_quota,
         operators::reads_across_tenants_are_noted_first,
         operators::who_is_no_operator_reads_nothing,
         operators::advice_names_what_is_worth_doing,
