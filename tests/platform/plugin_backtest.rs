@@ -234,9 +234,9 @@ pub(crate) async fn previous_values_come_from_history(w: &World) -> Result<()> {
 pub(crate) async fn a_reading_refused_in_part_is_judged_whole(w: &World) -> Result<()> {
     let t = "backtest-whole";
     w.execute(&format!("select tenant_create('{t}', false, 64)")).await?;
-    w.eaves(&["plugin", "upload", "--tenant", t, "--standard", "--name", "rules", "--version", "1.0.0"], "")
-        .await
-        .and_then(|done| Ok(ensure!(done.status.success(), "{}", said(&done))))?;
+    let upload = ["plugin", "upload", "--tenant", t, "--standard", "--name", "rules", "--version", "1.0.0"];
+    let uploaded = w.eaves(&upload, "").await?;
+    ensure!(uploaded.status.success(), "{}", said(&uploaded));
     let rules =
         |required: &[&str]| json!({"attributes": {"level": {"max": 100}}, "required": {"pump": required}});
     let live = rules(&["level", "flow"]);

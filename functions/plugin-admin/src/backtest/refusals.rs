@@ -109,10 +109,13 @@ impl Refusals {
 /// Most values that are kept to be put beside history: some 10 MB.
 const KEPT: usize = 100_000;
 
+/// An entity's own name, and when it was read.
+type ReadingKey = (Box<str>, Timestamp);
+
 /// What was refused, by reading: for a rule that looks at a whole reading, history is not all of it.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
-    by_reading: HashMap<(Box<str>, Timestamp), Vec<(AttributeId, Value)>>,
+    by_reading: HashMap<ReadingKey, Vec<(AttributeId, Value)>>,
     values: usize,
 }
 

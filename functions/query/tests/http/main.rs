@@ -143,9 +143,9 @@ fn main() {
         away::servers_that_say_nothing_cost_a_bounded_time,
         away::a_table_that_somebody_holds_is_a_504,
         coherence::no_interleaving_makes_the_cache_lie,
+        misses::an_entry_that_ages_is_the_answer_where_nothing_fresher_is,
         away::redis_away_costs_nothing_but_time,
         away::with_the_primary_away_strong_is_503_and_eventual_tells_the_truth,
-        misses::an_entry_that_ages_is_the_answer_where_nothing_fresher_is,
     ];
     // Servers of their own, which these cases make lag, fill up and promote: in this order.
     let ground: Arc<OnceCell<Arc<Ground>>> = Arc::default();
