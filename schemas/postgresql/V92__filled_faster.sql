@@ -4,9 +4,6 @@ set local role eaves_owner;
 grant create on schema public to eaves_pipeline;
 set local role eaves_pipeline;
 
--- Of nothing it is nothing, without a call: it is asked of every value that is no number.
-alter function hot_timestamp(timestamptz) strict;
-
 -- As in V91, but history is looked for only from the first to the last time of these attributes, so that the partitions
 -- outside of them are not opened for each value. Where these entities have little history it is read from one end to the
 -- other, which takes half as long as to look each value up. What has changed is text: [[entity, version, attrs, times], …].
@@ -107,7 +104,9 @@ begin
     select l.entity_id, a.attribute_name as name, l.observed_at,
            (extract(epoch from l.observed_at) * 1000000)::int8 as micros,
            coalesce(to_jsonb(l.value_bool), to_jsonb(l.value_int), to_jsonb(l.value_float),
-                    to_jsonb(l.value_decimal), hot_timestamp(l.value_timestamp), to_jsonb(l.value)) as value
+                    to_jsonb(l.value_decimal), to_jsonb(l.value),
+                    -- The last one: it takes longer than all the others.
+                    hot_timestamp(l.value_timestamp)) as value
     from latest l
     join looked_at a on a.attribute_id = l.attribute_id
   ), found as (
