@@ -105,9 +105,10 @@ impl Demand {
     }
 
     /// From which age on a cache entry is read anew although it is under the bound: so that nobody finds it
-    /// over the bound, and has to wait for a database.
+    /// over the bound, and has to wait for a database. Nine tenths of it: an entity that is asked for all the
+    /// time is read from a database a ninth more often than without.
     pub fn refresh_after(self) -> Duration {
-        self.bound() / 4 * 3
+        self.bound() / 10 * 9
     }
 
     /// The same read from the sources of analytics, for one that costs too much for others:
