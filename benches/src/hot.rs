@@ -59,7 +59,9 @@ pub(crate) async fn measure(
         rig.without_replica(false).await?;
     }
     if wanted(&["backfill_values_per_s"]) {
-        figures.push(backfill(rig, million).await?);
+        rig.without_replica(true).await?;
+        figures.push(backfill(rig, million).await.context("backfill_values_per_s")?);
+        rig.without_replica(false).await?;
     }
     Ok(())
 }
@@ -407,7 +409,7 @@ async fn backfill(rig: &Rig, million: &Million) -> Result<Figure> {
     let names: Vec<&str> = ATTRIBUTES.iter().take(HOT).map(|(name, _)| *name).collect();
     let rows = change(&names, true).await?;
     let note = format!(
-        "{HOT} attributes of {} entities become hot together, parts of {PART} entities without a rest; one alone \
+        "{HOT} attributes of {} entities become hot together, parts of {PART} entities without a rest, no replica beside it; one alone \
          {one:.0}/s, taken out again at {taken_out:.0}/s; {}; baseline: the target",
         part.entities,
         million.size()
