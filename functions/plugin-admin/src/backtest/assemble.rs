@@ -146,22 +146,13 @@ pub(super) fn quarantine(
 
 #[cfg(test)]
 mod tests {
+    use super::super::refusals::tests::attributes;
     use super::*;
-    use eaves_model::ValueType;
-
-    fn attributes() -> Vec<AttributeInfoRow> {
-        let attribute = |(id, name): (i32, &str)| AttributeInfoRow {
-            id: AttributeId(id),
-            name: name.into(),
-            value_type: ValueType::Float,
-            unit: String::new(),
-            is_hot: true,
-        };
-        [(1, "t"), (2, "p")].map(attribute).into()
-    }
+    use eaves_store::read::StoredRefusal;
 
     fn at(second: i64) -> Timestamp {
-        Timestamp::from_micros(second * 1_000_000).unwrap()
+        // Of 2026: a reading of 1970 is none.
+        Timestamp::from_micros((1_767_225_600 + second) * 1_000_000).unwrap()
     }
 
     fn stored(entity: i64, attribute: i32, second: i64) -> StoredValue {
@@ -191,7 +182,12 @@ mod tests {
         let mut aside = Aside::default();
         // Of another entity, of another time, of a reading that has it, and of one that does not.
         for (entity, attribute, second) in [("f", 2, 1), ("e", 2, 3), ("e", 1, 2), ("e", 1, 1)] {
-            aside.keep(refused(entity, attribute, second));
+            let name = if attribute == 1 { "t" } else { "p" };
+            let text = format!(
+                r#"{{"tenant":"a","entity":"{entity}","observed_at":"{}","values":{{"{name}":9.0}}}}"#,
+                at(second)
+            );
+            aside.keep(&[StoredRefusal { id: 1, payload: text.into_bytes() }], &attributes());
         }
         let values = vec![stored(5, 1, 2), stored(5, 2, 1), stored(6, 1, 2), stored(7, 1, 1)];
         let out = history(values, &attributes(), &names, &aside);

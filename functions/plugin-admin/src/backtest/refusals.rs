@@ -106,8 +106,9 @@ impl Refusals {
     }
 }
 
-/// Most values that are kept to be put beside history: some 10 MB.
-const KEPT: usize = 100_000;
+/// Most rows of quarantine, and bytes of them, that are read to be put beside history.
+const MOST_ROWS: usize = 100_000;
+const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// An entity's own name, and when it was read.
 type ReadingKey = (Box<str>, Timestamp);
@@ -116,25 +117,29 @@ type ReadingKey = (Box<str>, Timestamp);
 #[derive(Debug, Default)]
 pub(super) struct Aside {
     by_reading: HashMap<ReadingKey, Vec<(AttributeId, Value)>>,
-    values: usize,
+    /// What was read for it, rubbish among it.
+    rows: usize,
+    bytes: usize,
 }
 
 impl Aside {
-    /// Keeps what was refused of a reading. Of an attribute that was refused more than once the first stays.
-    pub(super) fn keep(&mut self, refused: Refused) {
-        let Refused { entity, observed_at, values, .. } = refused;
-        let kept = self.by_reading.entry((entity, observed_at)).or_default();
-        for value in values {
-            if !kept.iter().any(|(a, _)| *a == value.0) {
-                kept.push(value);
-                self.values += 1;
+    /// Keeps what was refused of readings. Of an attribute that was refused more than once the first stays.
+    pub(super) fn keep(&mut self, rows: &[StoredRefusal], attributes: &[AttributeInfoRow]) {
+        self.rows += rows.len();
+        self.bytes += rows.iter().map(|row| row.payload.len()).sum::<usize>();
+        for Refused { entity, observed_at, values, .. } in Refusals::of(rows, attributes).readings {
+            let kept = self.by_reading.entry((entity, observed_at)).or_default();
+            for value in values {
+                if !kept.iter().any(|(a, _)| *a == value.0) {
+                    kept.push(value);
+                }
             }
         }
     }
 
-    /// Whether no more is kept.
+    /// Whether no more is read.
     pub(super) fn is_full(&self) -> bool {
-        self.values >= KEPT
+        self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES
     }
 
     /// What was refused of a reading.
@@ -147,11 +152,12 @@ impl Aside {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use eaves_model::ValueType;
 
-    fn attributes() -> Vec<AttributeInfoRow> {
+    /// Two hot floats: 1 is `t`, 2 is `p`.
+    pub(in super::super) fn attributes() -> Vec<AttributeInfoRow> {
         let attribute = |(id, name): (i32, &str)| AttributeInfoRow {
             id: AttributeId(id),
             name: name.into(),
@@ -195,13 +201,27 @@ mod tests {
             [(1, 2), (3, 1), (4, 1)]
         );
         let mut aside = Aside::default();
-        out.readings.into_iter().for_each(|r| aside.keep(r));
+        aside.keep(&rows, &attributes());
         let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         assert_eq!(
             aside.of("e", at),
             [(AttributeId(1), Value::Float(1.0)), (AttributeId(2), Value::Float(2.0))]
         );
-        assert_eq!((aside.values, aside.of("g", at).len()), (3, 0));
+        assert_eq!((aside.of("f", at).len(), aside.of("g", at).len()), (1, 0));
+    }
+
+    #[test]
+    fn what_is_read_to_be_put_beside_history_is_bounded_whatever_it_is() {
+        let rubbish = |bytes: usize| StoredRefusal { id: 1, payload: vec![b'x'; bytes] };
+        let pages = |page: Vec<StoredRefusal>| {
+            let mut aside = Aside::default();
+            (0..).find(|_| {
+                aside.keep(&page, &attributes());
+                aside.is_full()
+            })
+        };
+        assert_eq!(pages((0..1000).map(|_| rubbish(9)).collect()), Some(99));
+        assert_eq!(pages((0..8).map(|_| rubbish(1 << 20)).collect()), Some(3));
     }
 
     #[test]

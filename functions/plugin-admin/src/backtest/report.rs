@@ -18,7 +18,7 @@ pub struct Report {
     /// What of the quarantine could not be tried: bytes that are no reading, values of
     /// attributes that are not registered or of another type.
     pub untried: u64,
-    /// More was refused in that time than is kept to be put beside history: some readings of history were
+    /// More was refused in that time than is read to be put beside history: some readings of history were
     /// judged without the values of them that were refused.
     #[serde(default)]
     pub more_refused: bool,

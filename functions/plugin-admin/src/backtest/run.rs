@@ -10,7 +10,7 @@ use super::{HOLD, LEASE, NO_PLACE, Request, leave};
 use crate::context::Context;
 use eaves_model::{EntityId, TenantId, Timestamp};
 use eaves_registry::{Activation, Compiled, Job};
-use eaves_store::read::{AttributeInfoRow, ReadError, Reader};
+use eaves_store::read::{AttributeInfoRow, ReadError, Reader, StoredRefusal};
 use eaves_telemetry::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 const SAVE: Duration = Duration::from_secs(1);
 /// How long one may work: it keeps a place from others all the while.
 const LONGEST: Duration = Duration::from_secs(6 * 3600);
-/// Rows of quarantine at once.
+/// Rows of quarantine at once, unless they are large.
 const REFUSALS: u32 = 1000;
 /// How far a device's clock may be ahead: a reading may have been refused so long before its time.
 const AHEAD: i64 = 3600 * 1_000_000;
@@ -62,6 +62,8 @@ pub(super) struct Runner<'a> {
     before: Before,
     /// What was refused, once it is needed.
     aside: Option<Aside>,
+    /// Rows of quarantine at once.
+    refusals: u32,
     /// When it last said that it is there.
     held: Instant,
 }
@@ -132,6 +134,7 @@ impl<'a> Runner<'a> {
             names,
             before,
             aside: None,
+            refusals: REFUSALS,
             held: Instant::now(),
         })
     }
@@ -247,12 +250,10 @@ impl<'a> Runner<'a> {
         let from = self.request.from.as_micros().saturating_sub(AHEAD);
         let window = (Timestamp::from_micros(from).unwrap_or(self.request.from), Timestamp::now());
         loop {
-            let rows = self.reader.stored_refusals(self.tenant, window, after, REFUSALS).await?;
+            let rows = self.stored_refusals(window, after).await?;
             let Some(last) = rows.last() else { return Ok(aside) };
             after = last.id;
-            for refused in Refusals::of(&rows, &self.attributes).readings {
-                aside.keep(refused);
-            }
+            aside.keep(&rows, &self.attributes);
             if aside.is_full() {
                 self.report.more_refused = true;
                 return Ok(aside);
@@ -260,15 +261,34 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// A page of quarantine; a smaller one from now on where rows are large.
+    async fn stored_refusals(
+        &mut self,
+        window: (Timestamp, Timestamp),
+        after: i64,
+    ) -> Result<Vec<StoredRefusal>, ReadError> {
+        loop {
+            match self.reader.stored_refusals(self.tenant, window, after, self.refusals).await {
+                Err(ReadError::TooLarge(_)) if self.ask_for_fewer() => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Whether there may be fewer rows of quarantine at once.
+    fn ask_for_fewer(&mut self) -> bool {
+        let fewer = (self.refusals / 10).max(1);
+        std::mem::replace(&mut self.refusals, fewer) > fewer
+    }
+
     async fn quarantine(&mut self) -> Result<Option<u64>, ReadError> {
         let window = (self.request.from, self.request.to);
-        let rows = self.reader.stored_refusals(self.tenant, window, self.resume.after, REFUSALS).await?;
+        let rows = self.stored_refusals(window, self.resume.after).await?;
         let Some(last) = rows.last() else { return Ok(None) };
         let mut refusals = Refusals::of(&rows, &self.attributes);
-        let is_full = rows.len() >= REFUSALS as usize;
+        let is_full = rows.len() >= self.refusals as usize;
         let left = if is_full { refusals.leave_last() } else { None };
-        self.resume.after = left.unwrap_or(last.id);
-        self.report.untried += refusals.untried();
+        let (after, untried) = (left.unwrap_or(last.id), refusals.untried());
         let readings = refusals.readings;
         let values: usize = readings.iter().map(|r| r.values.len()).sum();
         if values > 0 {
@@ -278,12 +298,18 @@ impl<'a> Runner<'a> {
                     Some((place, (entity.as_ref()?.0, readings.get(place)?.observed_at)))
                 })
                 .unzip();
-            let stored = self.reader.values_at(self.tenant, &points).await?;
+            let stored = match self.reader.values_at(self.tenant, &points).await {
+                // What was taken of them is large: the same page again, with fewer.
+                Err(ReadError::TooLarge(_)) if self.ask_for_fewer() => return Ok(Some(0)),
+                done => done?,
+            };
             let stored =
                 stored.into_iter().filter_map(|(at, value)| Some((*places.get(at)?, value))).collect();
             let assembled = assemble::quarantine(readings, &self.attributes, &registered, stored);
             self.judge(assembled, From::Quarantine).await?;
         }
+        self.resume.after = after;
+        self.report.untried += untried;
         Ok(Some(values as u64))
     }
 
