@@ -29,19 +29,19 @@ pub struct HotCheck {
     #[serde(default)]
     tenant: i32,
     #[serde(default)]
-    changed: Vec<ChangedRow>,
+    changed: Vec<ChangedRow<String>>,
 }
 
 /// An entity, its row's version, `hot_attrs` and `hot_times`.
-type ChangedRow = (i64, i64, String, String);
+type ChangedRow<T> = (i64, i64, T, T);
 
-fn states(tenant: i32, changed: &[ChangedRow]) -> Vec<HotState> {
-    let state = |(entity, version, attrs, times): &ChangedRow| HotState {
+fn states<T>(tenant: i32, changed: &[ChangedRow<T>], text: impl Fn(&T) -> &str) -> Vec<HotState> {
+    let state = |(entity, version, attrs, times): &ChangedRow<T>| HotState {
         tenant: TenantId(tenant),
         entity: EntityId(*entity),
         version: *version,
-        attrs_json: attrs.clone(),
-        times_json: times.clone(),
+        attrs_json: text(attrs).to_owned(),
+        times_json: text(times).to_owned(),
     };
     changed.iter().map(state).collect()
 }
@@ -49,7 +49,7 @@ fn states(tenant: i32, changed: &[ChangedRow]) -> Vec<HotState> {
 impl HotCheck {
     /// What became of the rows that were repaired.
     pub fn repaired_rows(&self) -> Vec<HotState> {
-        states(self.tenant, &self.changed)
+        states(self.tenant, &self.changed, |text| text)
     }
 }
 
@@ -94,20 +94,13 @@ pub struct HotStep {
     /// That was the last part.
     pub done: bool,
     /// As they stand in the answer: of a part this is most of it.
-    changed: Vec<(i64, i64, Box<RawValue>, Box<RawValue>)>,
+    changed: Vec<ChangedRow<Box<RawValue>>>,
 }
 
 impl HotStep {
     /// What became of the rows that were changed.
     pub fn changed_rows(&self) -> Vec<HotState> {
-        let state = |(entity, version, attrs, times): &(i64, i64, Box<RawValue>, Box<RawValue>)| HotState {
-            tenant: TenantId(self.tenant),
-            entity: EntityId(*entity),
-            version: *version,
-            attrs_json: attrs.get().to_owned(),
-            times_json: times.get().to_owned(),
-        };
-        self.changed.iter().map(state).collect()
+        states(self.tenant, &self.changed, |json| json.get())
     }
 }
 
