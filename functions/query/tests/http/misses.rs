@@ -15,9 +15,7 @@ const AT_ONCE: usize = 120;
 pub(crate) async fn ten_thousand_misses_on_one_key_are_one_read(world: &World) {
     let tenant = world.tenant(20).await;
     world.take(tenant.id, "p", ago(1), &[("n", Value::Integer(2))]).await;
-    // Names and types are known; the entity itself was never asked for.
-    let known = "/v1/entities/p/history/n";
-    world.until(&tenant, known, |a| a.status == 200 && a.header("x-data-source") == "read-replica").await;
+    replicated(world, &tenant, "p").await;
     let before = world.entity_reads();
     let ask = |_| world.get(&tenant, "/v1/entities/p?max_staleness=60s");
     let mut answers = futures_util::future::join_all((0..AT_ONCE).map(ask)).await;
@@ -89,13 +87,18 @@ pub(crate) async fn what_is_asked_for_most_is_warmed(world: &World) {
     }
 }
 
-/// An entity that is in the cache alone, as read so long ago: 1 there, and 2 in the database.
-async fn aged(world: &World, tenant: &Tenant, name: &str, age: Duration) -> Entry {
-    world.take(tenant.id, name, ago(9), &[("n", Value::Integer(2))]).await;
-    // Both servers know it: whoever is asked reads 2.
+/// Waits until both servers know the `n` that was taken, and not only the entity's name: whoever is asked reads
+/// it. Asks for its history, so that its name and type are known and the entity itself was never asked for.
+async fn replicated(world: &World, tenant: &Tenant, name: &str) {
     let known = format!("/v1/entities/{name}/history/n?max_staleness=60s");
     let there = |a: &Answer| a.body["points"].as_array().is_some_and(|points| !points.is_empty());
     world.until(tenant, &known, |a| there(a) && a.header("x-data-source") == "read-replica").await;
+}
+
+/// An entity that is in the cache alone, as read so long ago: 1 there, and 2 in the database.
+async fn aged(world: &World, tenant: &Tenant, name: &str, age: Duration) -> Entry {
+    world.take(tenant.id, name, ago(9), &[("n", Value::Integer(2))]).await;
+    replicated(world, tenant, name).await;
     let cache = world.cache().await;
     let named = cache.named(tenant.id, name).await.unwrap().expect("its name was read just now");
     let entry = Entry {
