@@ -27,13 +27,15 @@ const FARTHEST_POWER: f64 = 300.0;
 
 const JOINS: [&str; 4] = ["and", "or", "not", "at_least"];
 const COMPARISONS: [&str; 5] = ["eq", "gt", "gte", "lt", "lte"];
+/// What an index of ranges answers.
+const RANGES: [&str; 5] = ["gt", "gte", "lt", "lte", "exists"];
 
 /// A filter that the database can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     json: String,
-    /// Attributes with the paths of the parts that name them.
-    attributes: Vec<(String, String)>,
+    /// Attributes with the paths of the parts that name them, and whether those ask for a range.
+    attributes: Vec<(String, String, bool)>,
 }
 
 /// What is wrong with a filter: the path of the part, and a sentence.
@@ -71,13 +73,19 @@ impl Filter {
 
     /// The attributes that it compares, as often as it does.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
-        self.attributes.iter().map(|(name, _)| name.as_str())
+        self.attributes.iter().map(|(name, ..)| name.as_str())
+    }
+
+    /// The same, each with whether it is compared by order, or asked for being there: what an index of its
+    /// ranges would answer.
+    pub fn comparisons(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.attributes.iter().map(|(name, _, range)| (name.as_str(), *range))
     }
 
     /// The path of the first part that names the attribute.
     pub fn path_of(&self, attribute: &str) -> &str {
-        let found = self.attributes.iter().find(|(name, _)| name == attribute);
-        found.map_or("filter", |(_, path)| path)
+        let found = self.attributes.iter().find(|(name, ..)| name == attribute);
+        found.map_or("filter", |(_, path, _)| path)
     }
 
     fn part(&mut self, part: &RawValue, path: &str, depth: usize) -> Result<(), BadFilter> {
@@ -166,7 +174,8 @@ impl Filter {
                 let name = text(value, &path)?;
                 eaves_model::reading::check_name(&path, &name).map_err(|r| bad(&path, r.message))?;
                 _ = write!(out, "\"attribute\":{}", quoted(&name));
-                self.attributes.push((name, path));
+                let range = parts.iter().any(|(key, _)| RANGES.contains(&key.as_str()));
+                self.attributes.push((name, path, range));
             } else if COMPARISONS.contains(&key.as_str()) {
                 _ = write!(out, "\"{key}\":{}", scalar(value, &path)?);
             } else if key == "exists" {

@@ -149,7 +149,7 @@ pub(crate) async fn search_entities(
     // What is asked in vain is asked: an attribute that is not hot may be worth making so.
     let began = Instant::now();
     let done = search.run(query, cold_from, limit).await;
-    let filters: Vec<&str> = filter.iter().flat_map(Filter::attributes).collect();
+    let filters: Vec<_> = filter.iter().flat_map(Filter::comparisons).collect();
     context.usage.note(tenant, &filters, &fields.names(), began.elapsed());
     context.usage.write(tenant, &context.sources.primary, false).await;
     done

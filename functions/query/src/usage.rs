@@ -36,14 +36,16 @@ impl Usage {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one query.
-    pub(crate) fn note(&self, tenant: TenantId, filters: &[&str], returns: &[&str], took: Duration) {
-        let names: HashSet<&str> = filters.iter().chain(returns).copied().collect();
+    /// Counts one query: what it filters by, each with whether by a range, and what it wants returned.
+    pub(crate) fn note(&self, tenant: TenantId, filters: &[(&str, bool)], returns: &[&str], took: Duration) {
+        let ranges: HashSet<&str> =
+            filters.iter().filter(|(_, range)| *range).map(|(name, _)| *name).collect();
+        let filters: HashSet<&str> = filters.iter().map(|(name, _)| *name).collect();
+        let returns: HashSet<&str> = returns.iter().copied().collect();
+        let names: HashSet<&str> = filters.union(&returns).copied().collect();
         if names.is_empty() {
             return;
         }
-        let (filters, returns): (HashSet<&str>, HashSet<&str>) =
-            (filters.iter().copied().collect(), returns.iter().copied().collect());
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let mut all = self.lock();
         if all.len() >= TENANTS && !all.contains_key(&tenant) {
@@ -60,6 +62,7 @@ impl Usage {
             let asked = pending.asked.entry(name.to_owned()).or_default();
             asked.queries += 1;
             asked.filters += u64::from(filters.contains(name));
+            asked.ranges += u64::from(ranges.contains(name));
             asked.returns += u64::from(returns.contains(name));
             asked.query_us = asked.query_us.saturating_add(us);
         }
@@ -96,13 +99,14 @@ mod tests {
     fn a_query_counts_once_for_an_attribute_that_it_names_twice() {
         let usage = Usage::default();
         let tenant = TenantId(1);
-        usage.note(tenant, &["a", "a", "b"], &["a"], Duration::from_micros(7));
+        let filters = [("a", false), ("a", true), ("b", false), ("a", false)];
+        usage.note(tenant, &filters, &["a"], Duration::from_micros(7));
         usage.note(tenant, &[], &[], Duration::from_micros(7));
         let all = usage.lock();
         let asked = &all[&tenant].asked;
-        let a = Asked { queries: 1, filters: 1, returns: 1, query_us: 7, ..Asked::default() };
+        let a = Asked { queries: 1, filters: 1, ranges: 1, returns: 1, query_us: 7, ..Asked::default() };
         assert_eq!(asked["a"], a);
-        assert_eq!(asked["b"], Asked { returns: 0, ..a });
+        assert_eq!(asked["b"], Asked { returns: 0, ranges: 0, ..a });
         assert_eq!(asked.len(), 2);
     }
 }

@@ -57,7 +57,7 @@ const MOST_JUDGED: u32 = 20_000;
 
 const BUDGET: &str = "select hot_limit, hot_bytes, hot_auto, now() from tenants where tenant_id = $1";
 
-const ADD: &str = "select statistics_add_queries($1, $2, $3, $4, $5)";
+const ADD: &str = "select statistics_add_queries($1, $2, $3, $4, $5, $6)";
 
 /// An attribute and how it is used.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,6 +122,8 @@ pub struct Asked {
     pub queries: u64,
     /// Those that filter by it.
     pub filters: u64,
+    /// Those that compare it by order, or ask whether it is there: what an index of its ranges would answer.
+    pub ranges: u64,
     /// Those that want it returned.
     pub returns: u64,
     /// Their time, in microseconds.
@@ -256,13 +258,14 @@ impl Reader {
         };
         let names: Vec<&str> = asked.iter().map(|a| a.name.as_str()).collect();
         let (queries, filters) = (count(|a| a.queries), count(|a| a.filters));
-        let (returns, query_us) = (count(|a| a.returns), count(|a| a.query_us));
-        let parameters: [Parameter<'_>; 5] = [
+        let (returns, query_us, ranges) = (count(|a| a.returns), count(|a| a.query_us), count(|a| a.ranges));
+        let parameters: [Parameter<'_>; 6] = [
             (&names, Type::TEXT_ARRAY),
             (&queries, Type::INT8_ARRAY),
             (&filters, Type::INT8_ARRAY),
             (&returns, Type::INT8_ARRAY),
             (&query_us, Type::INT8_ARRAY),
+            (&ranges, Type::INT8_ARRAY),
         ];
         self.write(tenant, &[Statement { sql: ADD, parameters: &parameters }]).await.map(drop)
     }

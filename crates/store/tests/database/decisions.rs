@@ -37,7 +37,14 @@ async fn attributes(db: &Database) {
     let hot = [w.hot(e, 1, "{\"a\":1}")];
     w.commit(1, &points, &hot).await.unwrap();
     db.drain().await;
-    let asked = |name: &str| Asked { name: name.into(), queries: 3, filters: 3, returns: 1, query_us: 6000 };
+    let asked = |name: &str| Asked {
+        name: name.into(),
+        queries: 3,
+        filters: 3,
+        ranges: 1,
+        returns: 1,
+        query_us: 6000,
+    };
     reader(db).add_queries(db.acme, &[asked("b"), asked("c")]).await.unwrap();
     db.flusher().await.fold_statistics().await.unwrap();
 }

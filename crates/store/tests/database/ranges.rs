@@ -1,4 +1,5 @@
-//! Ranges of numbers and times from an index: which, from when on, and that nothing is missing.
+//! Ranges of numbers, times and texts, and whether an attribute is there, from an index: which, from when on, and
+//! that nothing is missing.
 
 use crate::support::{Database, Server, Suite, connect, text};
 use eaves_model::{EntityId, TenantId, Timestamp, ValueType};
@@ -14,20 +15,21 @@ pub fn add(suite: &mut Suite) {
     suite.test("ranges::a_range_is_looked_up_and_not_scanned_for", looked_up);
     suite.test("ranges::bounds_beyond_a_float_are_bounds", extremes);
     suite.test("ranges::times_are_told_apart_below_the_second_and_beyond_the_years", times);
+    suite.test("ranges::texts_are_told_apart_beyond_their_beginning", texts);
     suite.test("ranges::no_interleaving_loses_a_match", interleavings);
 }
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// As if searches had filtered so often.
-async fn asked(db: &Database, tenant: TenantId, filters: &[(&str, i64)]) {
-    for (name, count) in filters {
+/// As if searches had filtered by ranges so often.
+async fn asked(db: &Database, tenant: TenantId, ranges: &[(&str, i64)]) {
+    for (name, count) in ranges {
         let sql = format!(
             "insert into attribute_statistics (tenant_id, attribute_id, period, \"values\", bytes, compared, changed,
-               queries, filters, returns, query_us)
-             select tenant_id, attribute_id, 1, 0, 0, 0, 0, {count}, {count}, 0, 0 from attributes
+               queries, filters, ranges, returns, query_us)
+             select tenant_id, attribute_id, 1, 0, 0, 0, 0, {count}, {count}, {count}, 0, 0 from attributes
              where tenant_id = {tenant} and attribute_name = '{name}'
-             on conflict (tenant_id, attribute_id, period) do update set filters = excluded.filters"
+             on conflict (tenant_id, attribute_id, period) do update set ranges = excluded.ranges"
         );
         db.sql.batch_execute(&sql).await.unwrap();
     }
@@ -49,7 +51,11 @@ async fn chosen(server: Arc<Server>) {
     w.store.register_attributes(w.tenant, &[("text", ValueType::String)], true).await.unwrap();
     let flusher = db.flusher().await;
     assert_eq!(flusher.choose_ranges().await.unwrap(), 0, "nobody asked for anything");
-    asked(&db, w.tenant, &[("a", 5), ("b", 9), ("text", 100)]).await;
+    // What is asked for by equality needs no index of ranges.
+    asked(&db, w.tenant, &[("text", 100), ("c", 100)]).await;
+    db.sql.batch_execute("update attribute_statistics set ranges = 0").await.unwrap();
+    assert_eq!(flusher.choose_ranges().await.unwrap(), 0);
+    asked(&db, w.tenant, &[("a", 5), ("b", 9)]).await;
     assert_eq!(flusher.choose_ranges().await.unwrap(), 1);
     assert_eq!(flusher.choose_ranges().await.unwrap(), 0, "it is chosen already");
     assert_eq!(places(&db, w.tenant).await, "b a - -|f f f f");
@@ -58,9 +64,9 @@ async fn chosen(server: Arc<Server>) {
     assert!(step.done && step.tenant == w.tenant.0, "{step:?}");
     assert_eq!(places(&db, w.tenant).await, "b a - -|t t f f");
     // Places that are free are given; who has one keeps it, and its index, until another is asked for far more.
-    asked(&db, w.tenant, &[("c", 3), ("d", 2), ("e", 4)]).await;
+    asked(&db, w.tenant, &[("text", 3), ("d", 2), ("e", 4)]).await;
     assert_eq!(flusher.choose_ranges().await.unwrap(), 1);
-    assert_eq!(places(&db, w.tenant).await, "b a e c|t t f f");
+    assert_eq!(places(&db, w.tenant).await, "b a e text|t t f f");
     asked(&db, w.tenant, &[("d", 8)]).await;
     assert_eq!(flusher.choose_ranges().await.unwrap(), 0);
     asked(&db, w.tenant, &[("d", 9)]).await;
@@ -84,13 +90,19 @@ async fn looked_up(server: Arc<Server>) {
     let mut w = db.writer("s").await;
     w.attribute("temp", ValueType::Float).await;
     w.attribute("at", ValueType::Timestamp).await;
+    w.attribute("site", ValueType::String).await;
+    w.attribute("rare", ValueType::Float).await;
+    w.attribute("alarm", ValueType::Boolean).await;
     // In the order of their registration they have nothing to do with the value.
     db.sql
         .batch_execute(&format!(
             "insert into entities (tenant_id, external_id) select {0}, 'x' || n from generate_series(1, 20000) n;
              insert into entity_jsonb (tenant_id, entity_id, hot_attrs, hot_times, observed_at, oldest_at)
              select tenant_id, entity_id,
+                    case when hashint8(entity_id) % 10000 between 7000 and 7030 then '{{\"alarm\": false, \"rare\": 1}}'
+                         else '{{}}' end::jsonb ||
                     jsonb_build_object('temp', hashint8(entity_id) % 10000,
+                      'site', 's' || (hashint8(entity_id) % 10000 + 20000),
                       'at', to_char(timestamp '2026-01-01' + hashint8(entity_id) % 10000 * interval '1 hour',
                                     'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')),
                     '{{}}', now(), now()
@@ -99,16 +111,16 @@ async fn looked_up(server: Arc<Server>) {
         ))
         .await
         .unwrap();
-    asked(&db, db.acme, &[("temp", 2), ("at", 1)]).await;
+    asked(&db, db.acme, &[("temp", 4), ("at", 3), ("site", 2), ("rare", 1)]).await;
     let flusher = db.flusher().await;
     flusher.choose_ranges().await.unwrap();
-    assert_eq!(places(&db, db.acme).await, "temp at - -|f f f f");
+    assert_eq!(places(&db, db.acme).await, "temp at site rare|f f f f");
     let (mut rows, mut pace) = (0, Pace::default());
-    while let Some(step) = flusher.paced_range_step(1000, NOW, &mut pace).await.unwrap() {
+    while let Some(step) = flusher.paced_range_step(NOW, &mut pace).await.unwrap() {
         rows += step.rows;
     }
     assert_eq!(rows, 20_000);
-    db.sql.batch_execute("analyze entity_jsonb, entities").await.unwrap();
+    db.sql.batch_execute("vacuum analyze entity_jsonb, entities").await.unwrap();
     let client = connect(&db.role("eaves_query")).await;
     client
         .batch_execute(&format!("select set_config('app.current_tenant_id', '{}', false)", db.acme))
@@ -148,6 +160,9 @@ async fn looked_up(server: Arc<Server>) {
                 "2026-02-01T17:00:00Z","2026-02-01T18:00:00Z","2026-02-01T19:00:00Z","2026-02-01T20:00:00Z"]}"#,
             "in (0, 5, 744, 745, 746, 747, 748, 749, 750, 751, 752, 753, 754, 755, 756, 757, 758, 759, 760, 761, 762, 763, 764)",
         ),
+        (r#"{"attribute":"site","gt":"s29940"}"#, "> 9940"),
+        (r#"{"attribute":"alarm","exists":true}"#, "between 7000 and 7030"),
+        (r#"{"attribute":"rare","exists":true}"#, "between 7000 and 7030"),
     ] {
         let expected: u64 = db.one(&count(test)).await.parse().unwrap();
         assert!((12..200).contains(&expected), "{filter}: {expected} are no good test");
@@ -157,11 +172,70 @@ async fn looked_up(server: Arc<Server>) {
             "select count(*) from search_entities('{filter}', null, null, 'registered', null, false, 0, null, 1000)"
         );
         assert_eq!(text(&client, &sql).await, expected.to_string(), "{filter}");
-        assert!(count_of(scans).await > scanned, "{filter}: no index of ranges was looked at");
+        // Whether a boolean is there is two equalities.
+        assert!(
+            count_of(scans).await > scanned || filter.contains("alarm"),
+            "{filter}: no index of ranges was looked at"
+        );
         let touched = count_of(read).await - before;
         client.batch_execute("commit").await.unwrap();
         // Once to be found, and once for the page.
         assert!(touched <= expected * 2 + 5, "{filter}: {touched} rows were read for {expected}");
+    }
+}
+
+async fn texts(server: Arc<Server>) {
+    let db = server.database().await;
+    let mut w = db.writer("s").await;
+    let types = [("t", ValueType::String), ("b", ValueType::Boolean), ("n", ValueType::Float)];
+    w.store.register_attributes(w.tenant, &types, true).await.unwrap();
+    let mut hot = Vec::new();
+    for (name, attrs) in [
+        ("a", r#"{"t":""}"#),
+        ("b", r#"{"t":"Zürich"}"#),
+        ("c", r#"{"t":"a"}"#),
+        ("d", r#"{"t":"one and the same beginning 1","b":true}"#),
+        ("e", r#"{"t":"one and the same beginning 2","b":false,"n":0}"#),
+        ("f", r#"{"t":"it's 100 % \\ done"}"#),
+        ("g", r#"{"t":"z\u0001"}"#),
+        ("h", r#"{"t":"\u00e4"}"#),
+        ("i", r#"{"t":"\ud83d\ude00"}"#),
+        ("j", r#"{"n":1}"#),
+    ] {
+        let e = w.entity(name).await;
+        hot.push(w.hot(e, 0, attrs));
+    }
+    w.commit(1, &[], &hot).await.unwrap();
+    let cases = [
+        (r#"{"attribute":"t","gt":"one and the same beginning 1"}"#, "eghi"),
+        (r#"{"attribute":"t","gte":"one and the same beginning 1"}"#, "deghi"),
+        (r#"{"attribute":"t","lt":"one and the same beginning 2"}"#, "abcdf"),
+        (r#"{"attribute":"t","gt":"one and the same be","lte":"one and the same beginning 1"}"#, "d"),
+        (r#"{"attribute":"t","lt":"a"}"#, "ab"),
+        (r#"{"attribute":"t","lte":""}"#, "a"),
+        (r#"{"attribute":"t","gt":"","lt":"a"}"#, "b"),
+        (r#"{"attribute":"t","gte":"it's 100 % \\ done","lt":"j"}"#, "f"),
+        (r#"{"attribute":"t","gt":"z"}"#, "ghi"),
+        (r#"{"attribute":"t","gte":"ä","lt":"😀"}"#, "h"),
+        (r#"{"attribute":"t","gt":"ä"}"#, "i"),
+        (r#"{"attribute":"t","exists":true}"#, "abcdefghi"),
+        (r#"{"attribute":"t","exists":false}"#, "j"),
+        (r#"{"attribute":"b","exists":true}"#, "de"),
+        (r#"{"attribute":"n","exists":true}"#, "ej"),
+        (r#"{"not":{"attribute":"n","exists":true}}"#, "abcdfghi"),
+        (r#"{"or":[{"attribute":"b","exists":true},{"attribute":"n","exists":true}]}"#, "dej"),
+        (r#"{"attribute":"t","exists":true,"gt":"z"}"#, "ghi"),
+    ];
+    for (filter, expected) in cases {
+        assert_eq!(found(&db, filter).await, expected, "without an index: {filter}");
+    }
+    asked(&db, w.tenant, &[("t", 2), ("n", 1)]).await;
+    let flusher = db.flusher().await;
+    flusher.choose_ranges().await.unwrap();
+    while flusher.range_step(10, NOW).await.unwrap().is_some() {}
+    assert_eq!(places(&db, w.tenant).await, "t n - -|t t f f");
+    for (filter, expected) in cases {
+        assert_eq!(found(&db, filter).await, expected, "with an index: {filter}");
     }
 }
 
@@ -252,6 +326,7 @@ async fn times(server: Arc<Server>) {
 
 /// By the seeds' function, and by the one that answers searches, whole and page by page.
 async fn found(db: &Database, filter: &str) -> String {
+    let filter = filter.replace('\'', "''");
     let rows = async |of: &str| {
         let sql = format!(
             "begin; select set_config('app.current_tenant_id', '{}', true);
@@ -287,14 +362,21 @@ async fn interleavings(server: Arc<Server>) {
     let mut rng = StdRng::seed_from_u64(seed);
     let db = server.database().await;
     let mut w = db.writer("s").await;
-    let names = ["a", "b", "c", "d", "e", "f"];
-    let timed = |name: &str| name == "f";
-    let types = names.map(|n| (n, if timed(n) { ValueType::Timestamp } else { ValueType::Float }));
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let type_of = |name: &str| match name {
+        "f" => ValueType::Timestamp,
+        "g" => ValueType::String,
+        _ => ValueType::Float,
+    };
+    let types = names.map(|n| (n, type_of(n)));
     w.store.register_attributes(w.tenant, &types, true).await.unwrap();
-    // A number, or so many times 400 ms around the turn of a day.
-    let literal = |name: &str, n: i64| {
-        let time = || Timestamp::from_micros(1_772_323_200_000_000 + n * 400_000).unwrap();
-        if timed(name) { format!("\"{}\"", time()) } else { n.to_string() }
+    // A number, so many times 400 ms around the turn of a day, or a text whose end alone tells it from some.
+    let literal = |name: &str, n: i64| match type_of(name) {
+        ValueType::Timestamp => {
+            format!("\"{}\"", Timestamp::from_micros(1_772_323_200_000_000 + n * 400_000).unwrap())
+        }
+        ValueType::String => format!("\"seventeen letters {}\"", n + 100),
+        _ => n.to_string(),
     };
     let flusher = db.flusher().await;
     let mut entities: Vec<EntityId> = Vec::new();
@@ -359,7 +441,11 @@ async fn interleavings(server: Arc<Server>) {
         ready += u32::from(db.one(&place).await == "t");
         let (low, high) =
             (literal(name, rng.random_range(-50..50)), literal(name, rng.random_range(-50..50)));
-        let sql_type = if timed(name) { "timestamptz" } else { "numeric" };
+        let sql_type = match type_of(name) {
+            ValueType::Timestamp => "timestamptz",
+            ValueType::String => "text collate \"C\"",
+            _ => "numeric",
+        };
         let (low_sql, high_sql) = (low.trim_matches('"'), high.trim_matches('"'));
         let every = format!(
             "select coalesce(string_agg(external_id, '' order by external_id), '')
@@ -372,6 +458,18 @@ async fn interleavings(server: Arc<Server>) {
         assert_eq!(
             found(&db, &filter).await,
             db.one(&every).await,
+            "step {step}, EAVES_SEED={seed}: {filter}"
+        );
+        let there = format!(
+            "select coalesce(string_agg(external_id, '' order by external_id), '')
+             from entity_jsonb h join entities e using (tenant_id, entity_id)
+             where h.tenant_id = {} and h.hot_attrs ? '{name}'",
+            w.tenant
+        );
+        let filter = format!(r#"{{"attribute":"{name}","exists":true}}"#);
+        assert_eq!(
+            found(&db, &filter).await,
+            db.one(&there).await,
             "step {step}, EAVES_SEED={seed}: {filter}"
         );
     }

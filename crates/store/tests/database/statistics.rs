@@ -58,13 +58,21 @@ async fn queries(server: Arc<Server>) {
     let mut w = db.writer("s").await;
     w.attribute("a", ValueType::Float).await;
     let reader = Reader::new(&db.role("eaves_query"), Duration::from_secs(10));
-    let asked = |name: &str| Asked { name: name.into(), queries: 3, filters: 2, returns: 1, query_us: 6000 };
+    let asked = |name: &str| Asked {
+        name: name.into(),
+        queries: 3,
+        filters: 2,
+        ranges: 1,
+        returns: 1,
+        query_us: 6000,
+    };
     reader.add_queries(db.acme, &[asked("a"), asked("none")]).await.unwrap();
     reader.add_queries(db.other, &[asked("a")]).await.unwrap();
     assert_eq!(db.flusher().await.fold_statistics().await.unwrap(), 1);
     let found = usage(&db, db.acme, "a").await.unwrap().usage;
     assert_eq!((found.queries, found.filters, found.returns), (3, 2, 1));
     assert_eq!(found.query_milliseconds(), Some(2.0));
+    assert_eq!(db.one("select ranges from attribute_statistics").await, "1");
     // What a rule of promotion is shown is the tenant's own.
     let judged = reader.hot_statistics(db.acme).await.unwrap().value;
     let names: Vec<&str> = judged.statistics.attributes.iter().map(|a| &*a.name).collect();
@@ -73,6 +81,7 @@ async fn queries(server: Arc<Server>) {
     assert!(reader.hot_statistics(db.other).await.unwrap().value.statistics.attributes.is_empty());
     // Without a tenant nothing is added, and nothing read.
     let query = connect(&db.role("eaves_query")).await;
+    text(&query, "select statistics_add_queries('{a}', '{1}', '{1}', '{1}', '{1}', '{1}')").await;
     text(&query, "select statistics_add_queries('{a}', '{1}', '{1}', '{1}', '{1}')").await;
     assert_eq!(db.one("select count(*) from staging_attribute_statistics").await, "0");
     let rows =
