@@ -6,7 +6,7 @@ use crate::rig::Rig;
 use anyhow::{Context as _, Result, ensure};
 use eaves_cache::Entry;
 use eaves_model::{EntityId, Timestamp};
-use eaves_store::flush::FlushStore;
+use eaves_store::flush::{FlushStore, Pace};
 use eaves_store::read::{Reader, SearchQuery};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -33,8 +33,6 @@ const BATCH: usize = 5_000;
 const WRITERS: usize = 2;
 /// How long writers write.
 const WRITING: Duration = Duration::from_secs(10);
-/// Entities of one part of a change, as the maintain function has them.
-const PART: u32 = 200;
 
 pub(crate) async fn measure(
     rig: &Rig,
@@ -385,9 +383,10 @@ async fn backfill(rig: &Rig, million: &Million) -> Result<Figure> {
             let sql = "select hot_request($1, $2, $3, 'bench', '')";
             admin.execute(sql, &[&part.tenant.0, name, &hot]).await?;
         }
-        let (mut rows, began) = (0, Instant::now());
+        let (mut rows, mut pace, began) = (0, Pace::default(), Instant::now());
         loop {
-            let step = flush.hot_step(PART, Some(Duration::ZERO)).await?.context("a change is due")?;
+            let step =
+                flush.paced_hot_step(Some(Duration::ZERO), &mut pace).await?.context("a change is due")?;
             ensure!(step.attributes == names, "another change is under way: {:?}", step.attributes);
             rows += step.rows;
             if step.done {
@@ -409,7 +408,7 @@ async fn backfill(rig: &Rig, million: &Million) -> Result<Figure> {
     let names: Vec<&str> = ATTRIBUTES.iter().take(HOT).map(|(name, _)| *name).collect();
     let rows = change(&names, true).await?;
     let note = format!(
-        "{HOT} attributes of {} entities become hot together, parts of {PART} entities without a rest, no replica beside it; one alone \
+        "{HOT} attributes of {} entities become hot together at the pace of maintain, nothing comes in, no replica beside it; one alone \
          {one:.0}/s, taken out again at {taken_out:.0}/s; {}; baseline: the target",
         part.entities,
         million.size()

@@ -18,8 +18,6 @@ const DEVICES: u32 = 10_000;
 const EVENTS: usize = 60;
 /// Shards of one run; another run has others.
 const SHARDS: usize = 2;
-/// Entities of one part, as the maintain function has them.
-const PART: u32 = 200;
 
 pub(crate) async fn measure(rig: &Rig, million: &Million) -> Result<Figure> {
     let sql = "select exists (select from tenants where name = $1)";
@@ -80,6 +78,6 @@ async fn rounds(rig: &Rig, million: &Million) -> Result<Figure> {
 async fn fill(rig: &Rig) -> Result<()> {
     let flush = FlushStore::connect(&rig.database("eaves_flush")?).await?;
     let mut pace = Pace::default();
-    while flush.paced_hot_step(PART, Some(Duration::ZERO), &mut pace).await?.is_some() {}
+    while flush.paced_hot_step(Some(Duration::ZERO), &mut pace).await?.is_some() {}
     Ok(())
 }

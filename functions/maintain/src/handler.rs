@@ -14,8 +14,6 @@ use tracing::Instrument as _;
 
 /// Entities whose hot values are compared with history each time.
 const VERIFIED: u32 = 500;
-/// Entities of one part of a change of what is hot: some tens of milliseconds.
-const PART: u32 = 200;
 /// Time left for the answer when changes go on the next time.
 const MARGIN: Duration = Duration::from_secs(20);
 /// Rows that are forgotten at once: a transaction of these takes moments.
@@ -118,7 +116,7 @@ async fn change(store: &FlushStore, cache: Option<&Cache>, deadline: SystemTime)
     let (mut entities, mut pace) = (0, Pace::default());
     while Instant::now() < end {
         let began = Timestamp::now();
-        let Some(step) = store.paced_hot_step(PART, None, &mut pace).await? else { break };
+        let Some(step) = store.paced_hot_step(None, &mut pace).await? else { break };
         write_through(cache, step.changed_rows(), began).await;
         entities += step.entities;
         if step.done {
@@ -143,7 +141,7 @@ async fn index_ranges(store: &FlushStore, deadline: SystemTime) -> Result<u64, S
     let end = end_of_work(deadline);
     let (mut entities, mut pace) = (0, Pace::default());
     while Instant::now() < end {
-        let Some(step) = store.paced_range_step(PART, None, &mut pace).await? else { break };
+        let Some(step) = store.paced_range_step(None, &mut pace).await? else { break };
         entities += step.entities;
         if step.done {
             tracing::info!(tenant.id = step.tenant, "hot.ranges_indexed");

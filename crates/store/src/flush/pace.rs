@@ -12,6 +12,10 @@ const LIVE: Duration = Duration::from_secs(2);
 /// Rests for each part, in lengths of the part, while values come in: a tenth of one processor
 /// is taken from them at most.
 const RESTS: u32 = 9;
+/// Entities of a part while values come in: writers of the same ones wait for some tens of milliseconds.
+const PART: u32 = 200;
+/// The same where none come in: a part costs a commit and a plan, however little is in it.
+const IDLE_PART: u32 = 1_000;
 
 /// What a worker on changes knows of live writes.
 #[derive(Debug, Default)]
@@ -35,12 +39,19 @@ impl Pace {
         }
     }
 
+    /// Whether values come in.
+    fn is_live(&self, now: Instant) -> bool {
+        self.staged.is_some_and(|at| now.duration_since(at) < LIVE)
+    }
+
+    /// How many entities a part has.
+    fn entities(&self, now: Instant) -> u32 {
+        if self.is_live(now) { PART } else { IDLE_PART }
+    }
+
     /// How long to rest after a part that took so long.
     fn rest(&self, now: Instant, part: Duration) -> Duration {
-        match self.staged {
-            Some(at) if now.duration_since(at) < LIVE => part * RESTS,
-            _ => Duration::ZERO,
-        }
+        if self.is_live(now) { part * RESTS } else { Duration::ZERO }
     }
 
     /// A part took so long; `None` if nothing was due.
@@ -51,16 +62,16 @@ impl Pace {
 
 impl FlushStore {
     /// As [`FlushStore::hot_step`], after the rest that live writes need since the last one: none where none
-    /// come in. The rest comes first, so that the caller can tell the cache of a part at once.
+    /// come in, and parts are larger then. The rest comes first, so that the caller can tell the cache of a part
+    /// at once.
     pub async fn paced_hot_step(
         &self,
-        entities: u32,
         settle: Option<Duration>,
         pace: &mut Pace,
     ) -> Result<Option<HotStep>, StoreError> {
         self.rest(pace).await?;
         let began = Instant::now();
-        let step = self.hot_step(entities, settle).await?;
+        let step = self.hot_step(pace.entities(began), settle).await?;
         pace.took(step.is_some().then(|| began.elapsed()));
         Ok(step)
     }
@@ -68,13 +79,12 @@ impl FlushStore {
     /// As [`FlushStore::range_step`], paced likewise.
     pub async fn paced_range_step(
         &self,
-        entities: u32,
         settle: Option<Duration>,
         pace: &mut Pace,
     ) -> Result<Option<RangeStep>, StoreError> {
         self.rest(pace).await?;
         let began = Instant::now();
-        let step = self.range_step(entities, settle).await?;
+        let step = self.range_step(pace.entities(began), settle).await?;
         pace.took(step.is_some().then(|| began.elapsed()));
         Ok(step)
     }
@@ -99,10 +109,10 @@ mod tests {
         let mut pace = Pace::default();
         assert!(pace.is_due(now));
         pace.seen(now, 0);
-        assert_eq!(pace.rest(now, part), Duration::ZERO);
+        assert_eq!((pace.rest(now, part), pace.entities(now)), (Duration::ZERO, IDLE_PART));
         assert!(!pace.is_due(now + SEEN / 2) && pace.is_due(now + SEEN));
         pace.seen(now + SEEN, 7);
-        assert_eq!(pace.rest(now + SEEN, part), part * 9);
+        assert_eq!((pace.rest(now + SEEN, part), pace.entities(now + SEEN)), (part * 9, PART));
         // A flush has just emptied the leaf.
         pace.seen(now + SEEN * 2, 0);
         assert_eq!(pace.rest(now + SEEN * 2, part), part * 9);

@@ -154,7 +154,7 @@ async fn paced(server: Arc<Server>) {
     let db = server.database().await;
     let (flusher, mut pace) = (db.flusher().await, Pace::default());
     // Nothing becomes hot: nothing to fill, and nothing to rest for.
-    assert!(flusher.paced_hot_step(100, None, &mut pace).await.unwrap().is_none());
+    assert!(flusher.paced_hot_step(None, &mut pace).await.unwrap().is_none());
 }
 
 async fn advice(server: Arc<Server>) {
