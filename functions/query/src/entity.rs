@@ -5,6 +5,7 @@ use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
 use crate::flight::{self, Boarding, Landed, Pilot};
+use crate::held::Reading;
 use crate::params::Params;
 use crate::problem::Problem;
 use crate::sources::Need;
@@ -243,6 +244,7 @@ async fn load(
             }
             return Err(Problem::internal());
         };
+        let reading = reading(context, tenant, external_id);
         let done = server.reader.entity(tenant, external_id).await;
         let at = done.as_ref().map_or_else(|_| Timestamp::now(), |s| s.at);
         let behind = done.as_ref().map_or(Duration::ZERO, Snapshot::behind);
@@ -251,7 +253,7 @@ async fn load(
             Some(row) => {
                 let named = Named { entity: row.entity, entity_type: row.entity_type.clone() };
                 context.remember_named(tenant, external_id, named).await;
-                fill(context, tenant, std::slice::from_ref(row), at, Lag::AtMost(behind)).await;
+                fill(context, tenant, std::slice::from_ref(row), (at, Lag::AtMost(behind)), reading).await;
                 if demand.consistency == Consistency::Eventual {
                     context.told.miss(began.elapsed());
                 }
@@ -294,14 +296,21 @@ pub(crate) async fn cached(
     token::covers(&entry).then(|| of(&entry))
 }
 
+/// Before an entity is read that is known by name.
+fn reading(context: &Context, tenant: TenantId, external_id: &str) -> Option<Reading> {
+    let named = context.memory.entity(tenant, external_id)?;
+    Some(context.held.as_ref()?.reading(tenant, named.entity))
+}
+
 /// Puts rows that were read together into the cache, vouched for as of when that was true: `at`, by the
-/// server's clock when the read began, less what the server was behind.
+/// server's clock when the read began, less what the server was behind. What `reading` says began then is
+/// held, too.
 pub(crate) async fn fill(
     context: &Context,
     tenant: TenantId,
     rows: &[EntityRow],
-    at: Timestamp,
-    behind: Lag,
+    (at, behind): (Timestamp, Lag),
+    reading: Option<Reading>,
 ) {
     let (Some(cache), Lag::AtMost(behind)) = (&context.cache, behind) else { return };
     let as_of = at.plus_micros(-i64::try_from(behind.as_micros()).unwrap_or(i64::MAX));
@@ -316,7 +325,14 @@ pub(crate) async fn fill(
     };
     let entries: Vec<Entry> = rows.iter().map(entry).collect();
     if let Some(held) = &context.held {
-        entries.iter().for_each(|entry| held.saw(tenant, entry.entity, entry.version));
+        for entry in &entries {
+            match &reading {
+                Some(reading) if reading.is_of(tenant, entry.entity) => {
+                    held.hold_read(reading, &Arc::new(entry.clone()));
+                }
+                _ => held.saw(tenant, entry.entity, entry.version),
+            }
+        }
     }
     // The cache being away only costs the next reader time.
     drop(cache.fill(&entries).await);

@@ -44,6 +44,25 @@ impl Inner {
         &self.changes[self.hasher.hash_one(key) as usize % STRIPES]
     }
 
+    fn hold_read(&self, reading: &Reading, entry: &Arc<Entry>) {
+        let stripe = self.stripe(reading.key);
+        let counted = reading.changes.wrapping_add(1);
+        let unchanged =
+            stripe.compare_exchange(reading.changes, counted, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if !reading.known || !unchanged {
+            let (tenant, entity) = reading.key;
+            return self.hear(Heard::Changed(tenant, entity, entry.version));
+        }
+        let newer = |held: Arc<Entry>| (held.version, held.as_of) > (entry.version, entry.as_of);
+        if self.entries.get(&reading.key).is_some_and(newer) {
+            return;
+        }
+        self.entries.insert(reading.key, Arc::clone(entry));
+        if stripe.load(Ordering::SeqCst) != counted {
+            self.entries.remove(&reading.key);
+        }
+    }
+
     fn hear(&self, heard: Heard) {
         match heard {
             Heard::Changed(tenant, entity, version) => {
@@ -77,6 +96,12 @@ pub(crate) struct Reading {
     known: bool,
 }
 
+impl Reading {
+    pub(crate) fn is_of(&self, tenant: TenantId, entity: EntityId) -> bool {
+        self.key == (tenant, entity)
+    }
+}
+
 impl Held {
     pub(crate) fn new(cache: &Cache) -> Self {
         let inner = Arc::new(Inner {
@@ -106,7 +131,13 @@ impl Held {
         self.inner.hear(Heard::Changed(tenant, entity, version));
     }
 
-    /// Before an entry is read from the cache.
+    /// Holds what was just read from a database, as [`Held::saw`] and [`Held::hold`] together: unless something
+    /// newer is held, or it changed meanwhile.
+    pub(crate) fn hold_read(&self, reading: &Reading, entry: &Arc<Entry>) {
+        self.inner.hold_read(reading, entry);
+    }
+
+    /// Before an entry is read, from the cache or a database.
     pub(crate) fn reading(&self, tenant: TenantId, entity: EntityId) -> Reading {
         let key = (tenant, entity);
         let changes = self.inner.stripe(key).load(Ordering::SeqCst);
@@ -161,6 +192,31 @@ mod tests {
         assert!(!held(2) && held(3));
         inner.hear(Heard::Lost);
         assert!(!held(1) && !held(3));
+    }
+
+    #[test]
+    fn what_was_read_is_held_unless_something_newer_is_known() {
+        let inner = inner();
+        let reading = |key| Reading { key, changes: inner.stripe(key).load(Ordering::SeqCst), known: true };
+        let version = |key| inner.entries.get(&key).map(|held| held.version);
+        let (key, five) = entry(1, 5, 10);
+        inner.hold_read(&reading(key), &five);
+        assert_eq!(version(key), Some(5));
+        // Another instance has filled in more than this one's replica knew.
+        let (_, six) = entry(1, 6, 10);
+        inner.entries.insert(key, six);
+        inner.hold_read(&reading(key), &five);
+        assert_eq!(version(key), Some(6));
+        // A change was announced while it was read.
+        let began = reading(key);
+        inner.hear(Heard::Changed(key.0, key.1, 7));
+        let (_, six) = entry(1, 6, 10);
+        inner.hold_read(&began, &six);
+        assert_eq!(version(key), None);
+        // Nobody would hear of a change.
+        let (_, eight) = entry(1, 8, 10);
+        inner.hold_read(&Reading { known: false, ..reading(key) }, &eight);
+        assert_eq!(version(key), None);
     }
 
     #[test]

@@ -134,7 +134,7 @@ async fn warm(context: &Context, tenant: TenantId, names: Vec<String>) {
                 let named = Named { entity: row.entity, entity_type: row.entity_type.clone() };
                 context.remember_named(tenant, &row.external_id, named).await;
             }
-            entity::fill(context, tenant, &found.value, found.at, lag).await;
+            entity::fill(context, tenant, &found.value, (found.at, lag), None).await;
         }
     }
     drop(cache.release(lease).await);
