@@ -4,9 +4,10 @@
 use crate::million::{ATTRIBUTES, Million, Part};
 use crate::results::{Figure, percentile};
 use crate::rig::Rig;
-use anyhow::{Result, ensure};
-use reqwest::RequestBuilder;
+use anyhow::{Context as _, Result, ensure};
+use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
@@ -18,6 +19,7 @@ pub(crate) const NAMES: &[&str] = &[
     "query_mixed_100_p95_ms",
     "query_aggregate_million_ms",
     "query_entity_reads_per_s",
+    "query_calm_beside_noisy_p95_ms",
 ];
 
 /// Each window, each filter and each entity once: figures of what is in memory.
@@ -28,6 +30,10 @@ const ENTITIES: i64 = 2_000;
 /// Clients that ask at once, and how long.
 const CLIENTS: usize = 8;
 const ASKING: Duration = Duration::from_secs(8);
+/// A calm tenant's dashboard asks so often.
+const CALM: Duration = Duration::from_millis(40);
+/// Reads a minute that the noisy tenant has.
+const NOISY: &str = "reads=12000";
 
 /// One figure: requests, what their answers must have, and the same as SQL.
 struct Asked<'a> {
@@ -174,6 +180,9 @@ pub(crate) async fn measure(
     if wanted(&[NAMES[6]]) {
         figures.push(reads(&http, &url, &token, fleet, million).await?);
     }
+    if wanted(&[NAMES[7]]) {
+        figures.push(calm(rig, &http, &token, million).await?);
+    }
     Ok(())
 }
 
@@ -244,4 +253,82 @@ async fn reads(
         million.size()
     );
     Ok(Figure::new(NAMES[6], per_s, "1/s", 3_000.0, took.len() as u64, note))
+}
+
+/// What a tenant that asks now and then sees of one that asks without end and has used up its rate.
+async fn calm(rig: &Rig, http: &reqwest::Client, noisy_token: &str, million: &Million) -> Result<Figure> {
+    let (noisy, calm) = (million.fleet(), million.parts.last().context("a tenant")?);
+    let (url, calm_token) = (rig.http_url(), rig.token(&calm.name).await?);
+    let get = async |part: &Part, token: &str, n: i64| {
+        let entity = part.first_entity + (n % ENTITIES * 7_919) % part.entities;
+        let request = http.get(format!("{url}/v1/entities/{}", part.external_id(entity)));
+        let answer = request.bearer_auth(token).send().await?;
+        let status = answer.status();
+        answer.bytes().await?;
+        anyhow::Ok(status)
+    };
+    let asks = async || {
+        let mut took = Vec::new();
+        let mut turns = tokio::time::interval(CALM);
+        let end = Instant::now() + ASKING;
+        for n in 0.. {
+            turns.tick().await;
+            if Instant::now() > end {
+                break;
+            }
+            let began = Instant::now();
+            let status = get(calm, &calm_token, n).await?;
+            ensure!(status.is_success(), "the calm tenant was answered {status}");
+            took.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        anyhow::Ok(took)
+    };
+    asks().await?;
+    let mut alone = asks().await?;
+    rig.eaves(&["tenant", "set", &noisy.name, "--rate-limit", NOISY]).await?;
+    let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    let refused = AtomicU64::new(0);
+    let noise = (0..CLIENTS as i64).map(|client| {
+        let (get, stop, answered, refused) = (&get, &stop, &answered, &refused);
+        async move {
+            for n in 0.. {
+                if stop.load(Relaxed) {
+                    break;
+                }
+                match get(noisy, noisy_token, n * CLIENTS as i64 + client).await? {
+                    StatusCode::TOO_MANY_REQUESTS => refused.fetch_add(1, Relaxed),
+                    status => {
+                        ensure!(status.is_success(), "the noisy tenant was answered {status}");
+                        answered.fetch_add(1, Relaxed)
+                    }
+                };
+            }
+            anyhow::Ok(())
+        }
+    });
+    let beside = async {
+        // Until its rate is used up.
+        while refused.load(Relaxed) == 0 {
+            tokio::time::sleep(CALM).await;
+        }
+        let before = (answered.load(Relaxed), refused.load(Relaxed));
+        let took = asks().await;
+        stop.store(true, Relaxed);
+        anyhow::Ok((took?, answered.load(Relaxed) - before.0, refused.load(Relaxed) - before.1))
+    };
+    let (_, (mut took, answered, refused)) =
+        tokio::try_join!(futures_util::future::try_join_all(noise), beside)?;
+    rig.eaves(&["tenant", "set", &noisy.name, "--rate-limit", "reads=default"]).await?;
+    let median = percentile(&mut took, 50.0);
+    let (value, baseline) = (percentile(&mut took, 95.0), percentile(&mut alone, 95.0));
+    let each = |n: u64| n as f64 / ASKING.as_secs_f64();
+    let note = format!(
+        "GET /v1/entities of one tenant every {} ms, beside {CLIENTS} clients of another that ask without a pause \
+         ({NOISY} a minute: {:.0}/s answered, {:.0}/s refused); median {median:.2} ms; {}; baseline: the same alone",
+        CALM.as_millis(),
+        each(answered),
+        each(refused),
+        million.size()
+    );
+    Ok(Figure::new(NAMES[7], value, "ms", baseline, took.len() as u64, note))
 }
