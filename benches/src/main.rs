@@ -17,6 +17,7 @@ mod million;
 mod olap;
 mod plugin;
 mod points;
+mod processor;
 mod queries;
 mod recovery;
 mod results;

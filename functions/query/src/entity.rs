@@ -19,6 +19,7 @@ use eaves_model::rejection::excerpt;
 use eaves_model::{TenantId, Timestamp};
 use eaves_store::read::{Allowance, EntityRow, Snapshot};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
@@ -37,7 +38,8 @@ const REVALIDATION: Duration = Duration::from_millis(250);
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EntityAnswer {
     /// The entity.
-    entity: EntityBody,
+    #[schema(value_type = EntityBody)]
+    entity: Box<RawValue>,
     /// How fresh the answer is.
     metadata: Metadata,
 }
@@ -83,13 +85,14 @@ pub(crate) async fn get_entity(
     let names = attribute_names(&row);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let known = context.attributes(tenant, &names).await;
-    let entity = entity_body(row, &known, None).map_err(|e| {
+    // Written once, for the answer and for its tag.
+    let entity = entity_body(row, &known, None).and_then(|body| to_raw_value(&body)).map_err(|e| {
         tracing::error!(error = %e, "query.hot_attrs_unreadable");
         Problem::internal()
     })?;
     let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
     let metadata = provenance.metadata();
-    let tag = tag(&entity);
+    let tag = tag(entity.get());
     Ok(provenance.respond_tagged(&headers, &tag, &EntityAnswer { entity, metadata }))
 }
 
