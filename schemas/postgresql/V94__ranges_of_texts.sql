@@ -6,15 +6,16 @@ set local role eaves_owner;
 -- equality of a number or a text is the work of another index, and gives no claim to a place.
 alter table attribute_statistics add column ranges int8 not null default 0;
 alter table staging_attribute_statistics add column ranges int8 not null default 0;
--- What was counted by the functions of the release before, so that what has a place is not taken for unasked.
+grant create on schema public to eaves_pipeline;
+set local role eaves_pipeline;
+
+-- What was counted by the functions of the release before, so that what has a place is not taken for unasked. (Of the owner
+-- row-level security would hide every row.)
 update attribute_statistics s set ranges = s.filters
 from attributes a
 where a.attribute_id = s.attribute_id and a.value_type in ('integer', 'float', 'decimal', 'timestamp') and s.filters > 0;
 
-grant create on schema public to eaves_pipeline;
-set local role eaves_pipeline;
-
--- As in V42, with ranges. The function of five stays for the release before.
+-- As in V42, with ranges.
 create function statistics_add_queries(p_names text[], p_queries int8[], p_filters int8[], p_returns int8[],
                                        p_query_us int8[], p_ranges int8[])
 returns void
@@ -30,6 +31,21 @@ as $$
     and a.tenant_id = nullif(current_setting('app.current_tenant_id', true), '')::int4
 $$;
 grant execute on function statistics_add_queries(text[], int8[], int8[], int8[], int8[], int8[]) to eaves_query;
+
+-- For functions of the release before, until they are replaced: they do not say which of the filters were ranges.
+create or replace function statistics_add_queries(p_names text[], p_queries int8[], p_filters int8[], p_returns int8[],
+                                                  p_query_us int8[])
+returns void
+language sql security definer
+set search_path = public, pg_temp
+as $$
+  select statistics_add_queries(p_names, p_queries, p_filters, p_returns, p_query_us, array(
+    select case when a.value_type in ('integer', 'float', 'decimal') then s.filters else 0 end
+    from unnest(p_names, p_filters) with ordinality as s (name, filters, place)
+    left join attributes a on a.attribute_name = s.name
+      and a.tenant_id = nullif(current_setting('app.current_tenant_id', true), '')::int4
+    order by s.place))
+$$;
 
 -- As in V42.
 create or replace function statistics_fold() returns int8

@@ -91,8 +91,8 @@ impl FlushStore {
         step.map(serde_json::from_str).transpose().map_err(|_| StoreError::Unreadable("a step of a change"))
     }
 
-    /// Chooses for all tenants which numeric hot attributes have an index of their ranges: those that
-    /// searches filter by most. Returns how many tenants' choice changed.
+    /// Chooses for all tenants which hot attributes have an index of their ranges: those that searches ask for
+    /// by most in a way that it answers. Returns how many tenants' choice changed.
     pub async fn choose_ranges(&self) -> Result<u32, StoreError> {
         let row = self.db.query_one("choosing ranges", "select hot_ranges_choose()", &[]).await?;
         Ok(row.get::<_, i32>(0).unsigned_abs())

@@ -24,4 +24,4 @@ pub mod superadmin;
 
 pub use db::{Db, connect};
 pub use error::StoreError;
-pub use migrate::migrate;
+pub use migrate::{migrate, migrate_to};

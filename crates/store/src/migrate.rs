@@ -2,6 +2,7 @@
 
 use crate::{StoreError, db};
 use eaves_settings::Postgres;
+use refinery::Target;
 
 mod embedded {
     refinery::embed_migrations!("../../schemas/postgresql");
@@ -11,6 +12,15 @@ mod embedded {
 /// and by several at once. Needs a direct connection, and for a new database a superuser
 /// (on RDS a member of `rds_superuser`); later `eaves_migrate` will do.
 pub async fn migrate(admin: &Postgres) -> Result<Vec<String>, StoreError> {
+    up_to(admin, Target::Latest).await
+}
+
+/// Applies those up to this version, as an older release did: for tests of what a later one makes of its data.
+pub async fn migrate_to(admin: &Postgres, version: i32) -> Result<Vec<String>, StoreError> {
+    up_to(admin, Target::Version(version)).await
+}
+
+async fn up_to(admin: &Postgres, target: Target) -> Result<Vec<String>, StoreError> {
     let mut client = db::open(admin).await?;
     let operation = "preparing the migration";
     let version = client
@@ -32,6 +42,7 @@ pub async fn migrate(admin: &Postgres) -> Result<Vec<String>, StoreError> {
         .await
         .map_err(StoreError::of(operation))?;
     let report = embedded::migrations::runner()
+        .set_target(target)
         .run_async(&mut client)
         .await
         .map_err(|e| StoreError::Migrate(Box::new(e)))?;

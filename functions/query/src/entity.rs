@@ -307,7 +307,7 @@ fn reading(context: &Context, tenant: TenantId, external_id: &str) -> Option<Rea
 
 /// Puts rows that were read together into the cache, vouched for as of when that was true: `at`, by the
 /// server's clock when the read began, less what the server was behind. What `reading` says began then is
-/// held, too.
+/// held, too, if the cache took it: a replica may not know what the cache does.
 pub(crate) async fn fill(
     context: &Context,
     tenant: TenantId,
@@ -327,16 +327,15 @@ pub(crate) async fn fill(
         taken: None,
     };
     let entries: Vec<Entry> = rows.iter().map(entry).collect();
-    if let Some(held) = &context.held {
-        for entry in &entries {
-            match &reading {
-                Some(reading) if reading.is_of(tenant, entry.entity) => {
-                    held.hold_read(reading, &Arc::new(entry.clone()));
-                }
-                _ => held.saw(tenant, entry.entity, entry.version),
+    // The cache being away only costs the next reader time.
+    let stored = cache.fill(&entries).await.unwrap_or(0);
+    let Some(held) = &context.held else { return };
+    for entry in &entries {
+        match &reading {
+            Some(reading) if stored > 0 && reading.is_of(tenant, entry.entity) => {
+                held.hold_read(reading, &Arc::new(entry.clone()));
             }
+            _ => held.saw(tenant, entry.entity, entry.version),
         }
     }
-    // The cache being away only costs the next reader time.
-    drop(cache.fill(&entries).await);
 }

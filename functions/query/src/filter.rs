@@ -27,8 +27,8 @@ const FARTHEST_POWER: f64 = 300.0;
 
 const JOINS: [&str; 4] = ["and", "or", "not", "at_least"];
 const COMPARISONS: [&str; 5] = ["eq", "gt", "gte", "lt", "lte"];
-/// What an index of ranges answers.
-const RANGES: [&str; 5] = ["gt", "gte", "lt", "lte", "exists"];
+/// Comparisons by order.
+const ORDERED: [&str; 4] = ["gt", "gte", "lt", "lte"];
 
 /// A filter that the database can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Filter {
     json: String,
     /// Attributes with the paths of the parts that name them, and whether those ask for a range.
     attributes: Vec<(String, String, bool)>,
+    /// How many `not` the part stands under that is looked at.
+    negations: usize,
 }
 
 /// What is wrong with a filter: the path of the part, and a sentence.
@@ -59,7 +61,8 @@ impl Filter {
         if json.len() > MOST_BYTES {
             return Err(bad("filter", format!("is over {MOST_BYTES} bytes")));
         }
-        let mut filter = Self { json: String::with_capacity(json.len()), attributes: Vec::new() };
+        let mut filter =
+            Self { json: String::with_capacity(json.len()), attributes: Vec::new(), negations: 0 };
         let root: &RawValue =
             serde_json::from_str(json).map_err(|e| bad("filter", format!("is not JSON: {e}")))?;
         filter.part(root, "filter", 0)?;
@@ -101,7 +104,9 @@ impl Filter {
             [(key, list)] if key == "and" || key == "or" => self.list(key, list, path, depth),
             [(key, inner)] if key == "not" => {
                 self.json.push_str("{\"not\":");
+                self.negations += 1;
                 self.part(inner, &format!("{path}.not"), depth + 1)?;
+                self.negations -= 1;
                 self.json.push('}');
                 Ok(())
             }
@@ -174,7 +179,10 @@ impl Filter {
                 let name = text(value, &path)?;
                 eaves_model::reading::check_name(&path, &name).map_err(|r| bad(&path, r.message))?;
                 _ = write!(out, "\"attribute\":{}", quoted(&name));
-                let range = parts.iter().any(|(key, _)| RANGES.contains(&key.as_str()));
+                let ordered = |(key, value): &(String, &RawValue)| {
+                    ORDERED.contains(&key.as_str()) || (key == "exists" && value.get() == "true")
+                };
+                let range = self.negations == 0 && parts.iter().any(ordered);
                 self.attributes.push((name, path, range));
             } else if COMPARISONS.contains(&key.as_str()) {
                 _ = write!(out, "\"{key}\":{}", scalar(value, &path)?);
@@ -333,6 +341,19 @@ mod tests {
             r#"{"at_least":{"k":1,"of":[{"attribute":"a","eq":1}]}}"#,
             Ok(r#"{"at_least":{"of":[{"attribute":"a","eq":1}],"k":1}}"#),
         );
+    }
+
+    #[test]
+    fn what_an_index_of_ranges_answers_is_told_apart() {
+        let filter = Filter::parse(
+            r#"{"and":[{"attribute":"a","eq":1},{"attribute":"b","eq":1,"lt":5},{"attribute":"c","exists":true},
+                {"attribute":"d","exists":false},{"attribute":"e","in":[1]},
+                {"not":{"and":[{"attribute":"f","gt":1},{"attribute":"g","exists":true}]}},
+                {"or":[{"attribute":"h","gte":1},{"attribute":"a","lte":"x"}]}]}"#,
+        )
+        .unwrap();
+        let ranges: String = filter.comparisons().filter(|(_, range)| *range).map(|(name, _)| name).collect();
+        assert_eq!(ranges, "bcha");
     }
 
     #[test]

@@ -131,8 +131,8 @@ impl Held {
         self.inner.hear(Heard::Changed(tenant, entity, version));
     }
 
-    /// Holds what was just read from a database, as [`Held::saw`] and [`Held::hold`] together: unless something
-    /// newer is held, or it changed meanwhile.
+    /// Holds what was just read from a database and is now in the cache, as [`Held::saw`] and [`Held::hold`]
+    /// together: unless something newer is held, or it changed meanwhile.
     pub(crate) fn hold_read(&self, reading: &Reading, entry: &Arc<Entry>) {
         self.inner.hold_read(reading, entry);
     }

@@ -14,7 +14,8 @@ const LIVE: Duration = Duration::from_secs(2);
 const RESTS: u32 = 9;
 /// Entities of a part while values come in: writers of the same ones wait for some tens of milliseconds.
 const PART: u32 = 200;
-/// The same where none come in: a part costs a commit and a plan, however little is in it.
+/// The same where none come in: a part costs a commit and a plan, however little is in it. Who begins to write
+/// waits for one such part at most, a tenth of a second.
 const IDLE_PART: u32 = 1_000;
 
 /// What a worker on changes knows of live writes.

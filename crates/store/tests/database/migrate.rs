@@ -6,6 +6,7 @@ use std::sync::Arc;
 pub fn add(suite: &mut Suite) {
     suite.test("migrate::from_empty_and_again", from_empty_and_again);
     suite.test("migrate::several_at_once", several_at_once);
+    suite.test("migrate::what_was_counted_before_counts_on", counted_before);
 }
 
 async fn from_empty_and_again(server: Arc<Server>) {
@@ -30,4 +31,27 @@ async fn several_at_once(server: Arc<Server>) {
     let all = futures_util::future::join_all((0..4).map(|_| eaves_store::migrate(&settings))).await;
     let applied: Vec<usize> = all.into_iter().map(|r| r.unwrap().len()).collect();
     assert_eq!(applied.iter().filter(|n| **n > 0).count(), 1, "{applied:?}");
+}
+
+/// V94 begins to tell ranges from other filters: what was counted before must not lose its index to the first search.
+async fn counted_before(server: Arc<Server>) {
+    let settings = server.empty().await;
+    eaves_store::migrate_to(&settings, 93).await.unwrap();
+    let client = connect(&settings).await;
+    client
+        .batch_execute(
+            "insert into tenants (name) values ('acme');
+             insert into attributes (tenant_id, attribute_name, value_type)
+             select t.tenant_id, v.value_type, v.value_type
+             from tenants t, unnest('{float,timestamp,string,boolean}'::text[]) as v (value_type);
+             insert into attribute_statistics (tenant_id, attribute_id, period, \"values\", bytes, compared, changed,
+                                               queries, filters, returns, query_us)
+             select tenant_id, attribute_id, 1, 0, 0, 0, 0, 7, 7, 0, 0 from attributes",
+        )
+        .await
+        .unwrap();
+    eaves_store::migrate(&settings).await.unwrap();
+    let ranges = "select string_agg(a.attribute_name || s.ranges, ' ' order by a.attribute_name)
+                  from attribute_statistics s join attributes a using (tenant_id, attribute_id)";
+    assert_eq!(text(&client, ranges).await, "boolean0 float7 string0 timestamp7");
 }

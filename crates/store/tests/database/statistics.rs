@@ -73,6 +73,18 @@ async fn queries(server: Arc<Server>) {
     assert_eq!((found.queries, found.filters, found.returns), (3, 2, 1));
     assert_eq!(found.query_milliseconds(), Some(2.0));
     assert_eq!(db.one("select ranges from attribute_statistics").await, "1");
+    // The release before does not say which filters were ranges.
+    let query = connect(&db.role("eaves_query")).await;
+    let before = "select statistics_add_queries('{a,none}', '{3,3}', '{2,2}', '{1,1}', '{6000,6000}')";
+    query
+        .batch_execute(&format!(
+            "begin; select set_config('app.current_tenant_id', '{}', true); {before}; commit",
+            db.acme
+        ))
+        .await
+        .unwrap();
+    db.flusher().await.fold_statistics().await.unwrap();
+    assert_eq!(db.one("select filters || ' ' || ranges from attribute_statistics").await, "4 3");
     // What a rule of promotion is shown is the tenant's own.
     let judged = reader.hot_statistics(db.acme).await.unwrap().value;
     let names: Vec<&str> = judged.statistics.attributes.iter().map(|a| &*a.name).collect();
