@@ -324,7 +324,9 @@ async fn calm(rig: &Rig, http: &reqwest::Client, noisy_token: &str, million: &Mi
     });
     let beside = async {
         // Until its rate is used up.
+        let end = Instant::now() + Duration::from_secs(60);
         while refused.load(Relaxed) == 0 {
+            ensure!(Instant::now() < end, "{CLIENTS} clients have not used up {NOISY} a minute in 60 s");
             tokio::time::sleep(CALM).await;
         }
         let before = (answered.load(Relaxed), refused.load(Relaxed));
