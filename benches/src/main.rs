@@ -166,8 +166,9 @@ async fn large(
 ) -> Result<()> {
     let mut options = keep.map_or_else(Options::ephemeral, Options::new);
     options.olap_pause = None;
-    // Each works on one request at a time: more than there are cores would take turns, each with a memory of its own.
-    options.query_instances = std::thread::available_parallelism()?.get();
+    // Each works on one request at a time, and waits for a database or Redis at one in four: one more than there
+    // are cores. Many more would take turns, each with a memory of its own.
+    options.query_instances = std::thread::available_parallelism()?.get() + 1;
     // A quarter of the memory, as RDS has it.
     options.database_settings = vec![("shared_buffers".into(), results::quarter_of_memory())];
     let rig = rig::Rig::bare(options).await.context("start the platform")?;

@@ -62,7 +62,7 @@ impl Db {
     pub(crate) async fn client(&self) -> Result<Connection<'_>, StoreError> {
         let mut slot = self.client.lock().await;
         if slot.as_ref().is_none_or(Client::is_closed) {
-            *slot = Some(open(&self.settings).await?);
+            *slot = Some(Box::pin(open(&self.settings)).await?);
         }
         MutexGuard::try_map(slot, Option::as_mut).map_err(|_| StoreError::Unreadable("an own connection"))
     }
@@ -138,7 +138,7 @@ impl Slot<'_> {
     /// The connection, made now if there is none.
     pub(crate) async fn open(&mut self) -> Result<&mut Client, StoreError> {
         if self.client.as_ref().is_none_or(Client::is_closed) {
-            *self.client = Some(open(self.settings).await?);
+            *self.client = Some(Box::pin(open(self.settings)).await?);
         }
         self.client.as_mut().ok_or(StoreError::Unreadable("an own connection"))
     }

@@ -440,7 +440,8 @@ impl IngestStore {
     }
 
     async fn run(&mut self, commit: &Commit<'_>, guard: Option<Guard<'_>>) -> Result<Committed, CommitError> {
-        let work = commit::run(&self.db, &mut self.meter, commit, guard);
+        // On the heap: 10 kB that whoever waits would have to have room for, several times.
+        let work = Box::pin(commit::run(&self.db, &mut self.meter, commit, guard));
         let done = self.db.guarded("taking a batch", work).await;
         if done.is_err() {
             // What the meter told of may have been rolled back, or lost with staging.

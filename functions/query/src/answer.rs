@@ -1,16 +1,19 @@
 //! An answer with its freshness, in headers and body.
 
+use crate::context::Attributes;
 use crate::format::{self, Format, Listed};
 use crate::problem::Problem;
 use crate::request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eaves_freshness::{Cached, Demand, Freshness, Lag, Purpose, Reason, Route, Source};
-use eaves_model::{Timestamp, Value, ValueType};
+use eaves_model::{EntityId, Timestamp, Value, ValueType};
 use eaves_store::read::{AttributeRow, EntityRow};
-use serde::Serialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// Most bytes of an answer: Lambda sends 6 MB, and a text is longer as a part of JSON.
@@ -139,12 +142,14 @@ impl Provenance {
 
     /// An answer that the caller may have already: `tag` says which one it is.
     pub(crate) fn respond_tagged(&self, request: &HeaderMap, tag: &str, body: &impl Serialize) -> Response {
-        let mut response = match has(request, tag) {
-            true => StatusCode::NOT_MODIFIED.into_response(),
-            false => self.respond(body),
+        let mut response = if has(request, tag) {
+            let mut unchanged = StatusCode::NOT_MODIFIED.into_response();
+            self.tell(unchanged.headers_mut());
+            unchanged
+        } else {
+            self.respond(body)
         };
         let headers = response.headers_mut();
-        self.tell(headers);
         if let Ok(tag) = HeaderValue::from_str(tag) {
             headers.insert(header::ETAG, tag);
         }
@@ -248,17 +253,17 @@ pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 
 /// The latest value of an attribute.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct AttributeValue {
+pub(crate) struct AttributeValue<'a> {
     /// The value, exactly: integers and decimals keep all digits.
     #[schema(value_type = serde_json::Value, example = 72.5)]
-    value: Box<RawValue>,
+    value: Cow<'a, RawValue>,
     /// `string`, `integer`, `float`, `decimal`, `boolean` or `timestamp`.
     #[serde(rename = "type")]
     #[schema(example = "float")]
     value_type: &'static str,
     /// Empty if none is set.
     #[schema(example = "")]
-    unit: String,
+    unit: &'a str,
     /// When it was seen.
     #[schema(value_type = String, format = DateTime, example = "2026-03-01T12:00:00.25Z")]
     observed_at: Option<Timestamp>,
@@ -266,14 +271,14 @@ pub(crate) struct AttributeValue {
 
 /// An entity with the latest values of its hot attributes.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct EntityBody {
+pub(crate) struct EntityBody<'a> {
     /// The tenant's own name for it.
     #[schema(example = "pump-7")]
-    external_id: String,
+    external_id: &'a str,
     /// Its type; empty if unknown.
     #[serde(rename = "type")]
     #[schema(example = "pump")]
-    entity_type: String,
+    entity_type: &'a str,
     /// Grows with every change of its hot attributes; 0 if it has none.
     #[schema(example = 42)]
     version: i64,
@@ -281,32 +286,33 @@ pub(crate) struct EntityBody {
     #[schema(value_type = Option<String>, format = DateTime)]
     observed_at: Option<Timestamp>,
     /// By name.
-    attributes: BTreeMap<String, AttributeValue>,
+    #[schema(value_type = BTreeMap<String, AttributeValue>)]
+    attributes: BTreeMap<Cow<'a, str>, AttributeValue<'a>>,
 }
 
-impl AttributeValue {
+impl<'a> AttributeValue<'a> {
     /// A value with its attribute's type and unit.
-    pub(crate) fn new(value: &Value, attribute: &AttributeRow, observed_at: Timestamp) -> Self {
+    pub(crate) fn new(value: &Value, attribute: &'a AttributeRow, observed_at: Timestamp) -> Self {
         Self {
-            value: raw(value),
+            value: Cow::Owned(raw(value)),
             value_type: attribute.value_type.name(),
-            unit: attribute.unit.clone(),
+            unit: &attribute.unit,
             observed_at: Some(observed_at),
         }
     }
 }
 
-impl EntityBody {
+impl<'a> EntityBody<'a> {
     /// Names of the attributes that it has.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.attributes.keys().map(String::as_str)
+        self.attributes.keys().map(Cow::as_ref)
     }
 
     /// What it is called and how it is, and the values of some attributes, as text.
     pub(crate) fn cells(&self, attributes: &[&str]) -> Vec<String> {
         let observed_at = self.observed_at.map(|t| t.to_string()).unwrap_or_default();
         let mut cells =
-            vec![self.external_id.clone(), self.entity_type.clone(), self.version.to_string(), observed_at];
+            vec![self.external_id.into(), self.entity_type.into(), self.version.to_string(), observed_at];
         for name in attributes {
             cells.push(self.attributes.get(*name).map(|a| format::cell(&a.value)).unwrap_or_default());
         }
@@ -314,49 +320,108 @@ impl EntityBody {
     }
 
     /// Adds the latest value of an attribute that is not hot.
-    pub(crate) fn add(&mut self, attribute: &AttributeRow, value: &Value, observed_at: Timestamp) {
-        self.attributes.insert(attribute.name.clone(), AttributeValue::new(value, attribute, observed_at));
+    pub(crate) fn add(&mut self, attribute: &'a AttributeRow, value: &Value, observed_at: Timestamp) {
+        let name = Cow::Borrowed(attribute.name.as_str());
+        self.attributes.insert(name, AttributeValue::new(value, attribute, observed_at));
     }
 }
 
-/// The attributes an entity's JSON names, to be looked up together.
-pub(crate) fn attribute_names(row: &EntityRow) -> Vec<String> {
-    let values: HashMap<String, &RawValue> = serde_json::from_str(&row.attrs_json).unwrap_or_default();
-    values.into_keys().collect()
+/// A row's JSON, taken apart once and copied nowhere.
+pub(crate) struct Hot<'a> {
+    row: &'a EntityRow,
+    values: Pairs<'a, &'a RawValue>,
+    times: Pairs<'a, i64>,
 }
 
-/// An entity as it is answered, with the wanted attributes or all.
-pub(crate) fn entity_body(
-    row: EntityRow,
-    known: &HashMap<String, AttributeRow>,
-    wanted: Option<&[String]>,
-) -> Result<EntityBody, serde_json::Error> {
-    let values: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&row.attrs_json)?;
-    let times: HashMap<String, i64> = serde_json::from_str(&row.times_json)?;
-    let mut attributes = BTreeMap::new();
-    for (name, value) in values {
-        if wanted.is_some_and(|w| !w.contains(&name)) {
-            continue;
-        }
-        let meta = known.get(&name);
-        // Being filled, and not complete; or on its way out.
-        if meta.is_some_and(|m| !m.is_hot) {
-            continue;
-        }
-        let value_type = meta.map_or_else(|| guess(&value), |m| m.value_type);
-        let observed_at = times.get(&name).and_then(|t| Timestamp::from_micros(*t));
-        let unit = meta.map(|m| m.unit.clone()).unwrap_or_default();
-        attributes.insert(name, AttributeValue { value, value_type: value_type.name(), unit, observed_at });
+impl<'a> Hot<'a> {
+    /// Those of rows, in their order.
+    pub(crate) fn of_all(rows: &'a [EntityRow]) -> Result<Vec<Self>, Problem> {
+        rows.iter().map(Self::of).collect()
     }
-    let newest = times.values().max().and_then(|t| Timestamp::from_micros(*t));
-    Ok(EntityBody {
-        external_id: row.external_id,
-        entity_type: row.entity_type,
-        version: row.version,
-        observed_at: newest,
-        attributes,
-    })
+
+    /// Of a row. The error is for the log: what a database or the cache has is always JSON.
+    pub(crate) fn of(row: &'a EntityRow) -> Result<Self, Problem> {
+        let unreadable = |e: serde_json::Error| {
+            tracing::error!(error = %e, "query.hot_attrs_unreadable");
+            Problem::internal()
+        };
+        let values = serde_json::from_str(&row.attrs_json).map_err(unreadable)?;
+        let times = serde_json::from_str(&row.times_json).map_err(unreadable)?;
+        Ok(Self { row, values, times })
+    }
+
+    /// Whose it is.
+    pub(crate) fn entity(&self) -> EntityId {
+        self.row.entity
+    }
+
+    /// The attributes that it names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.0.iter().map(|(name, _)| name.as_ref())
+    }
+
+    /// The entity as it is answered, with the wanted attributes or all.
+    pub(crate) fn body(self, known: &'a Attributes, wanted: Option<&[String]>) -> EntityBody<'a> {
+        let Self { row, values: Pairs(values), times: Pairs(times) } = self;
+        let mut attributes = BTreeMap::new();
+        for (i, (name, value)) in values.into_iter().enumerate() {
+            if wanted.is_some_and(|w| !w.iter().any(|wanted| *wanted == name)) {
+                continue;
+            }
+            let meta = known.get(name.as_ref());
+            // Being filled, and not complete; or on its way out.
+            if meta.is_some_and(|m| !m.is_hot) {
+                continue;
+            }
+            let value_type = meta.map_or_else(|| guess(value), |m| m.value_type);
+            // Both are written by the same keys, so that it is in the same place almost always.
+            let time = times.get(i).filter(|(n, _)| *n == name).or_else(|| times.iter().find(|(n, _)| *n == name));
+            let observed_at = time.and_then(|(_, t)| Timestamp::from_micros(*t));
+            let unit = meta.map_or("", |m| m.unit.as_str());
+            let value = Cow::Borrowed(value);
+            attributes.insert(name, AttributeValue { value, value_type: value_type.name(), unit, observed_at });
+        }
+        let newest = times.iter().map(|(_, t)| *t).max().and_then(Timestamp::from_micros);
+        EntityBody {
+            external_id: &row.external_id,
+            entity_type: &row.entity_type,
+            version: row.version,
+            observed_at: newest,
+            attributes,
+        }
+    }
 }
+
+/// The pairs of a JSON object, in its order.
+struct Pairs<'a, T>(Vec<(Cow<'a, str>, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<'de, T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Object<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+            type Value = Pairs<'de, T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::with_capacity(map.size_hint().unwrap_or(16));
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    pairs.push((name, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        from.deserialize_map(Object(std::marker::PhantomData))
+    }
+}
+
+/// A name, borrowed unless it is written with escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Where the registered type cannot be had (all databases away, the cache has the value).
 fn guess(value: &RawValue) -> ValueType {

@@ -40,6 +40,9 @@ pub enum StartError {
     Cache(#[from] CacheError),
 }
 
+/// What is known of attributes, by name.
+pub(crate) type Attributes = HashMap<String, Arc<AttributeRow>>;
+
 /// What an instance has.
 pub struct Context {
     pub(crate) sources: Sources,
@@ -161,7 +164,7 @@ impl Context {
 
     /// Types and units of attributes, as far as they can be had: this never fails a
     /// request that has its values already.
-    pub(crate) async fn attributes(&self, tenant: TenantId, names: &[&str]) -> HashMap<String, AttributeRow> {
+    pub(crate) async fn attributes(&self, tenant: TenantId, names: &[&str]) -> Attributes {
         let mut known = HashMap::with_capacity(names.len());
         let mut missing = Vec::new();
         for name in names {
@@ -182,7 +185,8 @@ impl Context {
             server.note(&done);
             for row in done.map(|s| s.value).unwrap_or_default() {
                 missing.retain(|name| *name != row.name);
-                self.memory.remember_attribute(tenant, row.clone());
+                let row = Arc::new(row);
+                self.memory.remember_attribute(tenant, Arc::clone(&row));
                 known.insert(row.name.clone(), row);
             }
         }

@@ -1,6 +1,6 @@
 //! `GET /v1/entities/{external_id}`
 
-use crate::answer::{EntityBody, Metadata, Provenance, attribute_names, entity_body, tag};
+use crate::answer::{EntityBody, Hot, Metadata, Provenance, tag};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::{Names, checked};
@@ -82,12 +82,12 @@ pub(crate) async fn get_entity(
         let detail = format!("no entity {} is registered", excerpt(external_id));
         return Err(Problem::not_found("external_id", detail));
     };
-    let names = attribute_names(&row);
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let hot = Hot::of(&row)?;
+    let names: Vec<&str> = hot.names().collect();
     let known = context.attributes(tenant, &names).await;
     // Written once, for the answer and for its tag.
-    let entity = entity_body(row, &known, None).and_then(|body| to_raw_value(&body)).map_err(|e| {
-        tracing::error!(error = %e, "query.hot_attrs_unreadable");
+    let entity = to_raw_value(&hot.body(&known, None)).map_err(|e| {
+        tracing::error!(error = %e, "query.encode_failed");
         Problem::internal()
     })?;
     let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
@@ -97,7 +97,7 @@ pub(crate) async fn get_entity(
 }
 
 /// An entity, or that there is none, where that was read and how old it may be.
-type Found = (Option<EntityRow>, Route, Lag);
+type Found = (Option<Arc<EntityRow>>, Route, Lag);
 
 async fn read(
     context: &Context,
@@ -122,11 +122,11 @@ async fn read(
                 let age = cached.as_ref().map(|(_, age)| *age);
                 let young = age.filter(|age| Lag::AtMost(*age).is_under(demand.bound()));
                 if young.is_some_and(|age| age >= demand.refresh_after()) {
-                    return aging(context, (tenant, external_id, demand), cached, (pilot, began)).await;
+                    return Box::pin(aging(context, (tenant, external_id, demand), cached, (pilot, began))).await;
                 }
                 let (row, route, lag) = match young {
                     Some(_) => load(context, tenant, external_id, demand, cached).await?,
-                    None => leased(context, tenant, external_id, demand, cached).await?,
+                    None => Box::pin(leased(context, tenant, external_id, demand, cached)).await?,
                 };
                 pilot.land(Landed::new(row.clone(), route, lag, began));
                 return Ok((row, route, lag));
@@ -156,7 +156,7 @@ async fn read(
 async fn aging(
     context: &Context,
     (tenant, external_id, demand): (TenantId, &str, Demand),
-    cached: Option<(EntityRow, Duration)>,
+    cached: Option<(Arc<EntityRow>, Duration)>,
     (pilot, began): (Pilot<'_>, Instant),
 ) -> Result<Found, Problem> {
     let (row, route, lag) = load(context, tenant, external_id, demand, cached).await?;
@@ -201,7 +201,7 @@ async fn leased(
     tenant: TenantId,
     external_id: &str,
     demand: Demand,
-    mut known: Option<(EntityRow, Duration)>,
+    mut known: Option<(Arc<EntityRow>, Duration)>,
 ) -> Result<Found, Problem> {
     let Some(cache) = &context.cache else { return load(context, tenant, external_id, demand, known).await };
     let end = Instant::now() + LEASE_PATIENCE;
@@ -233,7 +233,7 @@ async fn load(
     tenant: TenantId,
     external_id: &str,
     demand: Demand,
-    mut cached: Option<(EntityRow, Duration)>,
+    mut cached: Option<(Arc<EntityRow>, Duration)>,
 ) -> Result<Found, Problem> {
     let age = cached.as_ref().map(|(_, age)| *age);
     let began = Instant::now();
@@ -268,7 +268,7 @@ async fn load(
             }
             None => {}
         }
-        return Ok((row, route, lag));
+        return Ok((row.map(Arc::new), route, lag));
     }
 }
 
@@ -278,11 +278,11 @@ pub(crate) async fn cached(
     context: &Context,
     tenant: TenantId,
     external_id: &str,
-) -> Option<(EntityRow, Duration)> {
+) -> Option<(Arc<EntityRow>, Duration)> {
     let cache = context.cache.as_ref()?;
     let named = context.named(tenant, external_id).await?;
     let age = |entry: &Entry| Duration::from_secs_f64(Timestamp::now().seconds_since(entry.as_of).max(0.0));
-    let of = |entry: &Entry| (flight::row(entry, external_id, named.entity_type.clone()), age(entry));
+    let of = |entry: &Entry| (Arc::new(flight::row(entry, external_id, named.entity_type.clone())), age(entry));
     let held = context.held.as_ref();
     if let Some(entry) = held.and_then(|held| held.get(tenant, named.entity))
         // One that ages may be younger in the cache.

@@ -1,8 +1,8 @@
 //! Which attributes an answer about entities has: hot ones from their row, others by their latest
 //! value in history.
 
-use crate::answer::{EntityBody, attribute_names, entity_body};
-use crate::context::Context;
+use crate::answer::{EntityBody, Hot};
+use crate::context::{Attributes, Context};
 use crate::entity_name::checked;
 use crate::problem::Problem;
 use crate::sources::{Need, Server};
@@ -95,20 +95,23 @@ impl Fields {
         Some(server.reader.latest(&query).await)
     }
 
-    /// The entities as they are answered, in the order of the rows.
-    pub(crate) async fn bodies(
-        &self,
-        context: &Context,
-        tenant: TenantId,
-        rows: Vec<EntityRow>,
-        cold: Vec<LatestValue>,
-    ) -> Result<Vec<EntityBody>, Problem> {
-        let mut names: HashSet<String> = rows.iter().flat_map(attribute_names).collect();
+    /// What is known of the attributes that the rows have and the answer may.
+    pub(crate) async fn known(&self, context: &Context, tenant: TenantId, rows: &[Hot<'_>]) -> Attributes {
+        let mut names: HashSet<&str> = rows.iter().flat_map(Hot::names).collect();
         if let Some(wanted) = &self.wanted {
-            names.retain(|name| wanted.contains(name));
+            names.retain(|name| wanted.iter().any(|wanted| wanted == name));
         }
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let known = context.attributes(tenant, &names).await;
+        let names: Vec<&str> = names.into_iter().collect();
+        context.attributes(tenant, &names).await
+    }
+
+    /// The entities as they are answered, in the order of the rows.
+    pub(crate) fn bodies<'a>(
+        &'a self,
+        rows: Vec<Hot<'a>>,
+        known: &'a Attributes,
+        cold: Vec<LatestValue>,
+    ) -> Vec<EntityBody<'a>> {
         let registered: HashMap<AttributeId, &AttributeRow> = self.cold.iter().map(|a| (a.id, a)).collect();
         let mut by_entity: HashMap<EntityId, Vec<LatestValue>> = HashMap::new();
         for value in cold {
@@ -116,11 +119,8 @@ impl Fields {
         }
         let mut bodies = Vec::with_capacity(rows.len());
         for row in rows {
-            let values = by_entity.remove(&row.entity).unwrap_or_default();
-            let mut body = entity_body(row, &known, self.wanted.as_deref()).map_err(|e| {
-                tracing::error!(error = %e, "query.hot_attrs_unreadable");
-                Problem::internal()
-            })?;
+            let values = by_entity.remove(&row.entity()).unwrap_or_default();
+            let mut body = row.body(known, self.wanted.as_deref());
             for value in values {
                 if let Some(attribute) = registered.get(&value.attribute) {
                     body.add(attribute, &value.value, value.observed_at);
@@ -128,6 +128,6 @@ impl Fields {
             }
             bodies.push(body);
         }
-        Ok(bodies)
+        bodies
     }
 }

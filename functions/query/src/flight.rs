@@ -16,7 +16,7 @@ type Seat = watch::Receiver<Option<Arc<Landed>>>;
 /// What a read found.
 pub(crate) struct Landed {
     /// The entity, if there is one.
-    pub(crate) row: Option<EntityRow>,
+    pub(crate) row: Option<Arc<EntityRow>>,
     /// Where it was read.
     pub(crate) route: Route,
     lag: Lag,
@@ -25,7 +25,7 @@ pub(crate) struct Landed {
 
 impl Landed {
     /// What was found by a read that began then.
-    pub(crate) fn new(row: Option<EntityRow>, route: Route, lag: Lag, began: Instant) -> Self {
+    pub(crate) fn new(row: Option<Arc<EntityRow>>, route: Route, lag: Lag, began: Instant) -> Self {
         Self { row, route, lag, began }
     }
 

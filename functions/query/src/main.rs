@@ -6,8 +6,12 @@ use eaves_telemetry::trace::Invocation;
 use lambda_http::Adapter;
 use lambda_http::request::LambdaRequest;
 use lambda_runtime::{LambdaEvent, service_fn};
+use mimalloc::MiMalloc;
 use std::sync::Arc;
 use tower::Service as _;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// On one thread: an instance has one request at a time, most of which is waiting, and handing it from thread
 /// to thread costs more than there is to share.

@@ -4,7 +4,9 @@ use eaves_cache::Named;
 use eaves_model::TenantId;
 use eaves_model::tenant::Tenant;
 use eaves_store::read::AttributeRow;
+use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a tenant is believed without looking again.
@@ -14,11 +16,21 @@ const ATTRIBUTE_FOR: Duration = Duration::from_secs(10);
 
 type Key = (TenantId, Box<str>);
 
+/// A key to look up by, borrowed: it hashes as the pair does.
+#[derive(Hash)]
+struct Of<'a>(TenantId, &'a str);
+
+impl Equivalent<Key> for Of<'_> {
+    fn equivalent(&self, (tenant, name): &Key) -> bool {
+        self.0 == *tenant && self.1 == &**name
+    }
+}
+
 /// Bounded by number; the least useful go first.
 pub(crate) struct Memory {
     tenants: Cache<Box<str>, (Tenant, Instant)>,
     entities: Cache<Key, Named>,
-    attributes: Cache<Key, (AttributeRow, Instant)>,
+    attributes: Cache<Key, (Arc<AttributeRow>, Instant)>,
 }
 
 /// Something remembered.
@@ -55,18 +67,18 @@ impl Memory {
     }
 
     pub(crate) fn entity(&self, tenant: TenantId, external_id: &str) -> Option<Named> {
-        self.entities.get(&(tenant, external_id.into()))
+        self.entities.get(&Of(tenant, external_id))
     }
 
     pub(crate) fn remember_entity(&self, tenant: TenantId, external_id: &str, named: Named) {
         self.entities.insert((tenant, external_id.into()), named);
     }
 
-    pub(crate) fn attribute(&self, tenant: TenantId, name: &str) -> Recall<AttributeRow> {
-        Recall::of(self.attributes.get(&(tenant, name.into())), ATTRIBUTE_FOR)
+    pub(crate) fn attribute(&self, tenant: TenantId, name: &str) -> Recall<Arc<AttributeRow>> {
+        Recall::of(self.attributes.get(&Of(tenant, name)), ATTRIBUTE_FOR)
     }
 
-    pub(crate) fn remember_attribute(&self, tenant: TenantId, row: AttributeRow) {
+    pub(crate) fn remember_attribute(&self, tenant: TenantId, row: Arc<AttributeRow>) {
         self.attributes.insert((tenant, row.name.as_str().into()), (row, Instant::now()));
     }
 }

@@ -1,7 +1,7 @@
 //! What the names in a request stand for. Identifiers and types never change, so memory, the cache
 //! and any server may answer, whatever consistency is asked for.
 
-use crate::context::Context;
+use crate::context::{Attributes, Context};
 use crate::memory::Recall;
 use crate::problem::Problem;
 use crate::token;
@@ -10,6 +10,7 @@ use eaves_model::rejection::excerpt;
 use eaves_model::{EntityId, TenantId};
 use eaves_store::read::AttributeRow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Context {
@@ -74,7 +75,7 @@ impl Context {
         tenant: TenantId,
         name: &str,
     ) -> Result<Option<AttributeRow>, Problem> {
-        Ok(self.looked_up(tenant, &[name]).await?.remove(name))
+        Ok(self.looked_up(tenant, &[name]).await?.remove(name).map(Arc::unwrap_or_clone))
     }
 
     /// Those of the attributes that are registered. What is old does where no server answers.
@@ -82,7 +83,7 @@ impl Context {
         &self,
         tenant: TenantId,
         attributes: &[&str],
-    ) -> Result<HashMap<String, AttributeRow>, Problem> {
+    ) -> Result<Attributes, Problem> {
         let (mut known, mut missing) = self.remembered(tenant, attributes);
         if !missing.is_empty() {
             // What the request's token names may be what registers them.
@@ -113,7 +114,7 @@ impl Context {
         &self,
         tenant: TenantId,
         attributes: &[&'a str],
-    ) -> (HashMap<String, AttributeRow>, Vec<&'a str>) {
+    ) -> (Attributes, Vec<&'a str>) {
         let (mut known, mut missing) = (HashMap::with_capacity(attributes.len()), Vec::new());
         for name in attributes {
             match self.memory.attribute(tenant, name) {
@@ -132,12 +133,13 @@ impl Context {
         &self,
         tenant: TenantId,
         rows: Vec<AttributeRow>,
-        known: &mut HashMap<String, AttributeRow>,
+        known: &mut Attributes,
         missing: &mut Vec<&str>,
     ) {
         for row in rows {
             missing.retain(|name| *name != row.name);
-            self.memory.remember_attribute(tenant, row.clone());
+            let row = Arc::new(row);
+            self.memory.remember_attribute(tenant, Arc::clone(&row));
             known.insert(row.name.clone(), row);
         }
     }
@@ -145,9 +147,9 @@ impl Context {
 
 fn in_order<'a>(
     names: &[&'a str],
-    known: &mut HashMap<String, AttributeRow>,
+    known: &mut Attributes,
 ) -> Result<Vec<AttributeRow>, &'a str> {
-    names.iter().map(|name| known.remove(*name).ok_or(*name)).collect()
+    names.iter().map(|name| known.remove(*name).map(Arc::unwrap_or_clone).ok_or(*name)).collect()
 }
 
 fn unregistered(name: &str) -> String {

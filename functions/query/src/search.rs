@@ -4,7 +4,7 @@ mod order;
 
 pub(crate) use order::*;
 
-use crate::answer::{EntityBody, Provenance};
+use crate::answer::{EntityBody, Hot, Provenance};
 use crate::body;
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
@@ -221,7 +221,9 @@ impl Search<'_> {
                 let Some(read) = attempt.take(route, server, done)? else { continue };
                 (cold, lag) = read;
             }
-            let entities = fields.bodies(context, self.tenant, rows, cold).await?;
+            let hot = Hot::of_all(&rows)?;
+            let known = fields.known(context, self.tenant, &hot).await;
+            let entities = fields.bodies(hot, &known, cold);
             let provenance = Provenance::new(self.demand, route, lag, context.sources.replication_lag());
             let total = total.map(|n| (n.min(MOST_COUNTED), n <= MOST_COUNTED));
             let metadata = EntitiesMetadata::new(provenance.metadata(), total);

@@ -160,7 +160,7 @@ async fn shown(context: &Context, caller: &Caller, name: &str) -> Result<Respons
     let demand = Demand::STRONG;
     let (found, route, lag) = read(context, caller, demand, ("", Some(name), 1)).await?;
     let Some(found) = found.into_iter().next() else { return Err(unknown(name)) };
-    context.memory.remember_attribute(caller.tenant.id, found.attribute.clone());
+    context.memory.remember_attribute(caller.tenant.id, Arc::new(found.attribute.clone()));
     let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
     let metadata = provenance.metadata();
     Ok(provenance.respond(&AttributeAnswer { attribute: found.into(), metadata }))

@@ -1,6 +1,6 @@
 //! `POST /v1/entities/batch`
 
-use crate::answer::{EntityBody, Metadata, Provenance};
+use crate::answer::{EntityBody, Hot, Metadata, Provenance};
 use crate::body;
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
@@ -52,12 +52,13 @@ pub(crate) struct Reason {
 
 /// One of the entities asked for: `entity`, or `reason`.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct BatchItem {
+pub(crate) struct BatchItem<'a> {
     /// As it was asked for.
     external_id: String,
     /// The entity.
     #[serde(skip_serializing_if = "Option::is_none")]
-    entity: Option<EntityBody>,
+    #[schema(value_type = Option<EntityBody>)]
+    entity: Option<EntityBody<'a>>,
     /// Why there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
@@ -65,9 +66,10 @@ pub(crate) struct BatchItem {
 
 /// The entities, or why not.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct BatchAnswer {
+pub(crate) struct BatchAnswer<'a> {
     /// In the order asked for.
-    items: Vec<BatchItem>,
+    #[schema(value_type = Vec<BatchItem>)]
+    items: Vec<BatchItem<'a>>,
     /// How fresh the answer is.
     metadata: Metadata,
     /// The attributes of a table, where they were named.
@@ -75,7 +77,7 @@ pub(crate) struct BatchAnswer {
     columns: Option<Vec<String>>,
 }
 
-impl Listed for BatchAnswer {
+impl Listed for BatchAnswer<'_> {
     fn next_cursor(&self) -> Option<&str> {
         None
     }
@@ -173,9 +175,11 @@ pub(crate) async fn batch_entities(
         }
         context.usage.note(tenant, &[], &fields.names(), began.elapsed());
         context.usage.write(tenant, &context.sources.primary, false).await;
-        let found: Vec<String> = rows.iter().map(|row| row.external_id.clone()).collect();
-        let bodies = fields.bodies(&context, tenant, rows, cold).await?;
-        let mut found: HashMap<String, EntityBody> = found.into_iter().zip(bodies).collect();
+        let hot = Hot::of_all(&rows)?;
+        let known = fields.known(&context, tenant, &hot).await;
+        let bodies = fields.bodies(hot, &known, cold);
+        let mut found: HashMap<&str, EntityBody<'_>> =
+            rows.iter().map(|row| row.external_id.as_str()).zip(bodies).collect();
         let items = asked.iter().enumerate().map(|(i, name)| item(&asked[..i], name, &mut found)).collect();
         let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
         let metadata = provenance.metadata();
@@ -184,7 +188,11 @@ pub(crate) async fn batch_entities(
     }
 }
 
-fn item(earlier: &[String], name: &str, found: &mut HashMap<String, EntityBody>) -> BatchItem {
+fn item<'a>(
+    earlier: &[String],
+    name: &str,
+    found: &mut HashMap<&str, EntityBody<'a>>,
+) -> BatchItem<'a> {
     let entity = found.remove(name);
     let reason = match (&entity, check_name("external_id", name)) {
         (Some(_), _) => None,

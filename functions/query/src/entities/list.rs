@@ -1,6 +1,6 @@
 //! `GET /v1/entities`
 
-use crate::answer::{EntityBody, FreshnessBody, Metadata, Provenance};
+use crate::answer::{EntityBody, FreshnessBody, Hot, Metadata, Provenance};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entity_name::checked;
@@ -49,9 +49,10 @@ impl EntitiesMetadata {
 
 /// Entities, page by page.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct EntitiesAnswer {
+pub(crate) struct EntitiesAnswer<'a> {
     /// In the order asked for.
-    pub(crate) entities: Vec<EntityBody>,
+    #[schema(value_type = Vec<EntityBody>)]
+    pub(crate) entities: Vec<EntityBody<'a>>,
     /// Give it as `cursor` for the next page; null on the last one.
     pub(crate) next_cursor: Option<String>,
     /// How fresh the answer is, and how many there are where that was asked for.
@@ -67,7 +68,7 @@ pub(crate) const ENTITY_COLUMNS: [&str; 4] = ["external_id", "type", "version", 
 /// The attributes of a table of entities: those that were named, else all that any of them has, by name.
 pub(crate) fn table_columns<'a>(
     named: Option<&'a [String]>,
-    entities: impl Iterator<Item = &'a EntityBody>,
+    entities: impl Iterator<Item = &'a EntityBody<'a>>,
 ) -> Vec<&'a str> {
     match named {
         Some(named) => named.iter().map(String::as_str).collect(),
@@ -75,7 +76,7 @@ pub(crate) fn table_columns<'a>(
     }
 }
 
-impl Listed for EntitiesAnswer {
+impl Listed for EntitiesAnswer<'_> {
     fn next_cursor(&self) -> Option<&str> {
         self.next_cursor.as_deref()
     }
@@ -156,7 +157,9 @@ pub(crate) async fn list_entities(
         context.usage.note(tenant, &[], &fields.names(), began.elapsed());
         context.usage.write(tenant, &context.sources.primary, false).await;
         let next_cursor = rows.last().filter(|_| more).map(|last| to_cursor(last.entity));
-        let entities = fields.bodies(&context, tenant, rows, cold).await?;
+        let hot = Hot::of_all(&rows)?;
+        let known = fields.known(&context, tenant, &hot).await;
+        let entities = fields.bodies(hot, &known, cold);
         let provenance = Provenance::new(demand, route, lag, context.sources.replication_lag());
         let metadata = EntitiesMetadata::new(provenance.metadata(), None);
         let columns = fields.columns();

@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 /// The values that were the latest at a time.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LatestAnswer {
+pub(crate) struct LatestAnswer<'a> {
     /// The tenant's own name for the entity.
     #[schema(example = "pump-7")]
     external_id: String,
@@ -29,7 +29,8 @@ pub(crate) struct LatestAnswer {
     #[schema(value_type = String, format = DateTime)]
     before: Timestamp,
     /// By name; an attribute without a value is not there.
-    attributes: BTreeMap<String, AttributeValue>,
+    #[schema(value_type = BTreeMap<String, AttributeValue>)]
+    attributes: BTreeMap<&'a str, AttributeValue<'a>>,
     /// Attributes asked for that have no value until then.
     without: Vec<String>,
     /// How fresh the answer is.
@@ -98,7 +99,7 @@ pub(crate) async fn get_latest(
             match found.iter().find(|v| v.attribute == attribute.id) {
                 Some(v) => {
                     let value = AttributeValue::new(&v.value, attribute, v.observed_at);
-                    values.insert(attribute.name.clone(), value);
+                    values.insert(attribute.name.as_str(), value);
                 }
                 None => without.push(attribute.name.clone()),
             }
