@@ -73,7 +73,7 @@ async fn the_life_of_a_version() {
     assert!(trail.iter().all(|e| !e.digest.is_empty() && !e.by.is_empty()), "{trail:?}");
     assert_eq!(registry.settings_versions(A, "range").await.unwrap().len(), 2);
 
-    no_update_is_lost(&registry, &one, &two).await;
+    Box::pin(no_update_is_lost(&registry, &one, &two)).await;
     a_tenant_has_only_its_own(&registry, &one).await;
     a_new_artefact_leaves_the_old_in_place(&registry).await;
     what_was_used_is_not_replaced(&registry).await;

@@ -375,11 +375,13 @@ impl<'a> Hot<'a> {
             }
             let value_type = meta.map_or_else(|| guess(value), |m| m.value_type);
             // Both are written by the same keys, so that it is in the same place almost always.
-            let time = times.get(i).filter(|(n, _)| *n == name).or_else(|| times.iter().find(|(n, _)| *n == name));
+            let time =
+                times.get(i).filter(|(n, _)| *n == name).or_else(|| times.iter().find(|(n, _)| *n == name));
             let observed_at = time.and_then(|(_, t)| Timestamp::from_micros(*t));
             let unit = meta.map_or("", |m| m.unit.as_str());
             let value = Cow::Borrowed(value);
-            attributes.insert(name, AttributeValue { value, value_type: value_type.name(), unit, observed_at });
+            attributes
+                .insert(name, AttributeValue { value, value_type: value_type.name(), unit, observed_at });
         }
         let newest = times.iter().map(|(_, t)| *t).max().and_then(Timestamp::from_micros);
         EntityBody {
@@ -448,4 +450,91 @@ pub(crate) fn raw(value: &Value) -> Box<RawValue> {
     let mut text = String::new();
     value.write_json(&mut text);
     RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eaves_model::AttributeId;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    fn row(attrs: &str, times: &str) -> EntityRow {
+        EntityRow {
+            entity: EntityId(7),
+            external_id: "pump-7".into(),
+            entity_type: "pump".into(),
+            version: 3,
+            attrs_json: attrs.into(),
+            times_json: times.into(),
+        }
+    }
+
+    fn attribute(name: &str, is_hot: bool) -> (String, Arc<AttributeRow>) {
+        let unit = "°C".into();
+        let (id, value_type) = (AttributeId(1), ValueType::Decimal);
+        (name.into(), Arc::new(AttributeRow { name: name.into(), id, value_type, unit, is_hot }))
+    }
+
+    fn written(row: &EntityRow, known: &Attributes, wanted: Option<&[String]>) -> serde_json::Value {
+        serde_json::to_value(Hot::of(row).unwrap().body(known, wanted)).unwrap()
+    }
+
+    #[test]
+    fn an_entity_has_its_values_exactly_each_with_its_own_time() {
+        // Times in another order than values, one without a time, and a name that has to be escaped.
+        let row = row(
+            r#"{"c": 1.50, "a": 12345678901234567890, "say \"hi\"": "ü", "cold": 1, "d": true}"#,
+            r#"{"say \"hi\"": 3000000, "a": 1000000, "c": 2000000, "d": -62135596800000001}"#,
+        );
+        let known: Attributes = [attribute("c", true), attribute("cold", false)].into();
+        let text = serde_json::to_string(&Hot::of(&row).unwrap().body(&known, None)).unwrap();
+        let expected = r#"{"external_id":"pump-7","type":"pump","version":3,"observed_at":"1970-01-01T00:00:03Z","attributes":{"#
+            .to_owned()
+            + r#""a":{"value":12345678901234567890,"type":"float","unit":"","observed_at":"1970-01-01T00:00:01Z"},"#
+            + r#""c":{"value":1.50,"type":"decimal","unit":"°C","observed_at":"1970-01-01T00:00:02Z"},"#
+            + r#""d":{"value":true,"type":"boolean","unit":"","observed_at":null},"#
+            + r#""say \"hi\"":{"value":"ü","type":"string","unit":"","observed_at":"1970-01-01T00:00:03Z"}}}"#;
+        assert_eq!(text, expected);
+        let wanted = ["d".to_owned(), "cold".to_owned(), "none".to_owned()];
+        let some = written(&row, &known, Some(&wanted));
+        assert_eq!(some["attributes"].as_object().unwrap().keys().collect::<Vec<_>>(), ["d"]);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for (attrs, times) in
+            [("[]", "{}"), ("{}", "null"), ("{", "{}"), ("{}", r#"{"a": "then"}"#), ("", "")]
+        {
+            assert!(Hot::of(&row(attrs, times)).is_err(), "{attrs} {times}");
+        }
+    }
+
+    proptest! {
+        /// The same as by maps.
+        #[test]
+        fn any_names_and_values_come_through(
+            values in proptest::collection::btree_map(".{0,6}", any::<i64>(), 0..12),
+            times in proptest::collection::hash_map(".{0,6}", 0..4_102_444_800_000_000_i64, 0..12),
+            shared in proptest::collection::btree_map(".{0,6}", (any::<i64>(), 0..4_102_444_800_000_000_i64), 0..12),
+        ) {
+            let mut values = values;
+            let mut times: HashMap<String, i64> = times;
+            for (name, (value, time)) in shared {
+                values.insert(name.clone(), value);
+                times.insert(name, time);
+            }
+            let (attrs, stamps) = (serde_json::to_string(&values).unwrap(), serde_json::to_string(&times).unwrap());
+            let entity = row(&attrs, &stamps);
+            let body = written(&entity, &Attributes::new(), None);
+            let attributes = body["attributes"].as_object().unwrap();
+            prop_assert_eq!(attributes.keys().collect::<Vec<_>>(), values.keys().collect::<Vec<_>>());
+            for (name, value) in &values {
+                prop_assert_eq!(attributes[name]["value"].as_i64(), Some(*value));
+                let stamp = times.get(name).and_then(|t| Timestamp::from_micros(*t)).map(|t| t.to_string());
+                prop_assert_eq!(attributes[name]["observed_at"].as_str(), stamp.as_deref());
+            }
+        }
+    }
 }

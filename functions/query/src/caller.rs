@@ -42,7 +42,7 @@ pub(crate) struct Caller {
     scopes: Vec<String>,
 }
 
-/// A caller that is known already to the layer in front of the handlers.
+/// A caller that is known already to the layer in front of the handlers: for the one of them that asks.
 #[derive(Clone)]
 pub(crate) struct Known(pub(crate) Caller);
 
@@ -80,8 +80,8 @@ impl FromRequestParts<Arc<Context>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, context: &Arc<Context>) -> Result<Self, Problem> {
-        if let Some(Known(caller)) = parts.extensions.get() {
-            return Ok(caller.clone());
+        if let Some(Known(caller)) = parts.extensions.remove() {
+            return Ok(caller);
         }
         let jwt = verified(&parts.extensions)?;
         let name = claim(&jwt.claims, "tenant")

@@ -122,7 +122,8 @@ async fn read(
                 let age = cached.as_ref().map(|(_, age)| *age);
                 let young = age.filter(|age| Lag::AtMost(*age).is_under(demand.bound()));
                 if young.is_some_and(|age| age >= demand.refresh_after()) {
-                    return Box::pin(aging(context, (tenant, external_id, demand), cached, (pilot, began))).await;
+                    return Box::pin(aging(context, (tenant, external_id, demand), cached, (pilot, began)))
+                        .await;
                 }
                 let (row, route, lag) = match young {
                     Some(_) => load(context, tenant, external_id, demand, cached).await?,
@@ -282,7 +283,8 @@ pub(crate) async fn cached(
     let cache = context.cache.as_ref()?;
     let named = context.named(tenant, external_id).await?;
     let age = |entry: &Entry| Duration::from_secs_f64(Timestamp::now().seconds_since(entry.as_of).max(0.0));
-    let of = |entry: &Entry| (Arc::new(flight::row(entry, external_id, named.entity_type.clone())), age(entry));
+    let of =
+        |entry: &Entry| (Arc::new(flight::row(entry, external_id, named.entity_type.clone())), age(entry));
     let held = context.held.as_ref();
     if let Some(entry) = held.and_then(|held| held.get(tenant, named.entity))
         // One that ages may be younger in the cache.

@@ -79,11 +79,7 @@ impl Context {
     }
 
     /// Those of the attributes that are registered. What is old does where no server answers.
-    async fn looked_up(
-        &self,
-        tenant: TenantId,
-        attributes: &[&str],
-    ) -> Result<Attributes, Problem> {
+    async fn looked_up(&self, tenant: TenantId, attributes: &[&str]) -> Result<Attributes, Problem> {
         let (mut known, mut missing) = self.remembered(tenant, attributes);
         if !missing.is_empty() {
             // What the request's token names may be what registers them.
@@ -110,11 +106,7 @@ impl Context {
     }
 
     /// What memory has of the attributes, and which are to be looked up (again).
-    fn remembered<'a>(
-        &self,
-        tenant: TenantId,
-        attributes: &[&'a str],
-    ) -> (Attributes, Vec<&'a str>) {
+    fn remembered<'a>(&self, tenant: TenantId, attributes: &[&'a str]) -> (Attributes, Vec<&'a str>) {
         let (mut known, mut missing) = (HashMap::with_capacity(attributes.len()), Vec::new());
         for name in attributes {
             match self.memory.attribute(tenant, name) {
@@ -145,10 +137,7 @@ impl Context {
     }
 }
 
-fn in_order<'a>(
-    names: &[&'a str],
-    known: &mut Attributes,
-) -> Result<Vec<AttributeRow>, &'a str> {
+fn in_order<'a>(names: &[&'a str], known: &mut Attributes) -> Result<Vec<AttributeRow>, &'a str> {
     names.iter().map(|name| known.remove(*name).map(Arc::unwrap_or_clone).ok_or(*name)).collect()
 }
 

@@ -12,9 +12,11 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// What is not in the request itself.
 #[derive(Debug, Clone, Copy)]
@@ -40,103 +42,175 @@ pub enum Verdict<'a> {
     Lambda(&'a Map<String, Value>),
 }
 
-/// The event for a request.
-pub fn encode(request: &Parts, body: &Bytes, caller: Caller<'_>) -> Value {
-    let mut event = without_body(request, caller);
-    event["isBase64Encoded"] = Value::Bool(false);
-    if !body.is_empty() {
-        let (text, encoded) = body_text(&request.headers, body);
-        event["body"] = Value::String(text);
-        event["isBase64Encoded"] = Value::Bool(encoded);
+/// An event of payload format 2.0, to be written as JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event<'a> {
+    version: &'static str,
+    route_key: &'a str,
+    raw_path: String,
+    raw_query_string: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cookies: Vec<&'a str>,
+    headers: BTreeMap<&'a str, Cow<'a, str>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    query_string_parameters: BTreeMap<String, String>,
+    request_context: RequestContext<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<Cow<'a, str>>,
+    /// `None` where there is no body to speak of: in an authorizer's event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_base64_encoded: Option<bool>,
+    #[serde(flatten)]
+    authorizer: Option<ForAuthorizer<'a>>,
+}
+
+/// What only an authorizer's event has.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ForAuthorizer<'a> {
+    r#type: &'static str,
+    route_arn: String,
+    identity_source: [&'a str; 1],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext<'a> {
+    account_id: &'static str,
+    api_id: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorizer: Option<Authorizer<'a>>,
+    domain_name: &'a str,
+    domain_prefix: &'a str,
+    http: Http<'a>,
+    request_id: &'a str,
+    route_key: &'a str,
+    stage: &'static str,
+    time: String,
+    time_epoch: i64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Http<'a> {
+    method: &'a str,
+    path: String,
+    protocol: &'static str,
+    source_ip: IpAddr,
+    user_agent: &'a str,
+}
+
+/// `scopes` names those a route demands; the routes here demand none.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Authorizer<'a> {
+    Jwt { claims: &'a BTreeMap<String, String>, scopes: Option<()> },
+    Lambda(&'a Map<String, Value>),
+}
+
+impl Event<'_> {
+    /// The event as the function gets it.
+    pub fn to_json(&self) -> serde_json::Result<Bytes> {
+        serde_json::to_vec(self).map(Bytes::from)
     }
-    event
+}
+
+/// The event for a request.
+pub fn encode<'a>(request: &'a Parts, body: &'a Bytes, caller: Caller<'a>) -> Event<'a> {
+    let (body, encoded) = match body.is_empty() {
+        true => (None, false),
+        false => {
+            let (text, encoded) = body_text(&request.headers, body);
+            (Some(text), encoded)
+        }
+    };
+    Event { body, is_base64_encoded: Some(encoded), ..without_body(request, caller) }
 }
 
 /// The event for a Lambda authorizer, after "Working with AWS Lambda authorizers for HTTP APIs": the
 /// request without its body, and the values of the identity source.
-pub fn encode_for_authorizer(request: &Parts, identity: &str, caller: Caller<'_>) -> Value {
-    let mut event = without_body(request, caller);
-    let method = request.method.as_str();
-    event["type"] = json!("REQUEST");
-    event["routeArn"] = json!(format!(
-        "arn:aws:execute-api:us-east-1:{}:eaveslocal/$default/{method}{}",
+pub fn encode_for_authorizer<'a>(request: &'a Parts, identity: &'a str, caller: Caller<'a>) -> Event<'a> {
+    let route_arn = format!(
+        "arn:aws:execute-api:us-east-1:{}:eaveslocal/$default/{}{}",
         crate::lambda::ACCOUNT,
+        request.method.as_str(),
         request.uri.path()
-    ));
-    event["identitySource"] = json!([identity]);
-    event
+    );
+    let authorizer = Some(ForAuthorizer { r#type: "REQUEST", route_arn, identity_source: [identity] });
+    Event { authorizer, ..without_body(request, caller) }
 }
 
-fn without_body(request: &Parts, caller: Caller<'_>) -> Value {
+fn without_body<'a>(request: &'a Parts, caller: Caller<'a>) -> Event<'a> {
     let path = decode_percent(request.uri.path());
     let query = request.uri.query().unwrap_or_default();
-    let headers = headers(&request.headers, caller);
-    let host = request.headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or("localhost");
-    let agent = request.headers.get(USER_AGENT).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    let text = |name| request.headers.get(name).and_then(|h| h.to_str().ok());
+    let host = text(HOST).unwrap_or("localhost");
     let now = jiff::Timestamp::now();
-    let mut context = json!({
-        "accountId": crate::lambda::ACCOUNT,
-        "apiId": "eaveslocal",
-        "domainName": host,
-        "domainPrefix": host.split(['.', ':']).next().unwrap_or_default(),
-        "http": {
-            "method": request.method.as_str(),
-            "path": path,
-            "protocol": "HTTP/1.1",
-            "sourceIp": caller.address.ip().to_string(),
-            "userAgent": agent,
+    let request_context = RequestContext {
+        account_id: crate::lambda::ACCOUNT,
+        api_id: "eaveslocal",
+        authorizer: caller.verdict.map(|verdict| match verdict {
+            Verdict::Jwt(authorized) => Authorizer::Jwt { claims: &authorized.claims, scopes: None },
+            Verdict::Lambda(said) => Authorizer::Lambda(said),
+        }),
+        domain_name: host,
+        domain_prefix: host.split(['.', ':']).next().unwrap_or_default(),
+        http: Http {
+            method: request.method.as_str(),
+            path: path.clone(),
+            protocol: "HTTP/1.1",
+            source_ip: caller.address.ip(),
+            user_agent: text(USER_AGENT).unwrap_or_default(),
         },
-        "requestId": caller.request_id,
-        "routeKey": caller.route,
-        "stage": "$default",
-        "time": now.to_zoned(jiff::tz::TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
-        "timeEpoch": now.as_millisecond(),
-    });
-    match caller.verdict {
-        // `scopes` names those a route demands; the routes here demand none.
-        Some(Verdict::Jwt(authorized)) => {
-            context["authorizer"] = json!({"jwt": {"claims": authorized.claims, "scopes": null}});
-        }
-        Some(Verdict::Lambda(said)) => context["authorizer"] = json!({"lambda": said}),
-        None => {}
+        request_id: caller.request_id,
+        route_key: caller.route,
+        stage: "$default",
+        time: now.to_zoned(jiff::tz::TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+        time_epoch: now.as_millisecond(),
+    };
+    Event {
+        version: "2.0",
+        route_key: caller.route,
+        raw_path: path,
+        raw_query_string: query,
+        cookies: cookies(&request.headers),
+        headers: headers(&request.headers, caller),
+        query_string_parameters: query_parameters(query),
+        request_context,
+        body: None,
+        is_base64_encoded: None,
+        authorizer: None,
     }
-    let mut event = json!({
-        "version": "2.0",
-        "routeKey": caller.route,
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": headers,
-        "requestContext": context,
-    });
-    let cookies = cookies(&request.headers);
-    if !cookies.is_empty() {
-        event["cookies"] = json!(cookies);
-    }
-    if !query.is_empty() {
-        event["queryStringParameters"] = json!(query_parameters(query));
-    }
-    event
 }
 
 /// Names in lower case, several of a name joined by commas, cookies left out.
-fn headers(request: &HeaderMap, caller: Caller<'_>) -> BTreeMap<String, String> {
+fn headers<'a>(request: &'a HeaderMap, caller: Caller<'_>) -> BTreeMap<&'a str, Cow<'a, str>> {
     let mut headers = BTreeMap::new();
     for name in request.keys().filter(|name| **name != COOKIE) {
-        let values: Vec<_> =
-            request.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
-        headers.insert(name.as_str().to_owned(), values.join(","));
+        let mut values = request.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()));
+        let mut text = values.next().unwrap_or_default();
+        for more in values {
+            let text = text.to_mut();
+            text.push(',');
+            text.push_str(&more);
+        }
+        headers.insert(name.as_str(), text);
     }
     let source = caller.address.ip().to_string();
-    let forwarded = headers.remove("x-forwarded-for").map_or(source.clone(), |f| format!("{f}, {source}"));
-    headers.insert("x-forwarded-for".into(), forwarded);
-    headers.insert("x-forwarded-port".into(), caller.port.to_string());
-    headers.insert("x-forwarded-proto".into(), "http".into());
+    let forwarded = match headers.remove("x-forwarded-for") {
+        Some(before) => format!("{before}, {source}"),
+        None => source,
+    };
+    headers.insert("x-forwarded-for", forwarded.into());
+    headers.insert("x-forwarded-port", caller.port.to_string().into());
+    headers.insert("x-forwarded-proto", "http".into());
     headers
 }
 
-fn cookies(request: &HeaderMap) -> Vec<String> {
+fn cookies(request: &HeaderMap) -> Vec<&str> {
     let values = request.get_all(COOKIE).iter().filter_map(|v| v.to_str().ok());
-    values.flat_map(|v| v.split(';')).map(|c| c.trim().to_owned()).filter(|c| !c.is_empty()).collect()
+    values.flat_map(|v| v.split(';')).map(str::trim).filter(|c| !c.is_empty()).collect()
 }
 
 fn query_parameters(query: &str) -> BTreeMap<String, String> {
@@ -151,7 +225,7 @@ fn query_parameters(query: &str) -> BTreeMap<String, String> {
 }
 
 /// Text types as they are, all else in base64.
-fn body_text(headers: &HeaderMap, body: &Bytes) -> (String, bool) {
+fn body_text<'a>(headers: &HeaderMap, body: &'a Bytes) -> (Cow<'a, str>, bool) {
     let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("application/json");
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let textual = kind.starts_with("text/")
@@ -162,9 +236,9 @@ fn body_text(headers: &HeaderMap, body: &Bytes) -> (String, bool) {
         && !headers.contains_key(CONTENT_ENCODING)
         && let Ok(text) = std::str::from_utf8(body)
     {
-        return (text.to_owned(), false);
+        return (text.into(), false);
     }
-    (STANDARD.encode(body), true)
+    (STANDARD.encode(body).into(), true)
 }
 
 /// Decodes `%xx`; what is no such sequence stays.
@@ -258,12 +332,13 @@ fn header_text(value: &Value) -> Option<String> {
 mod tests {
     use super::*;
     use http::Request;
+    use serde_json::json;
 
     fn event(request: Request<&'static [u8]>, verdict: Option<Verdict<'_>>) -> Value {
         let (parts, body) = request.into_parts();
         let address = "127.0.0.1:5050".parse().unwrap();
         let caller = Caller { address, port: 8080, request_id: "id", verdict, route: "$default" };
-        encode(&parts, &Bytes::from_static(body), caller)
+        serde_json::from_slice(&encode(&parts, &Bytes::from_static(body), caller).to_json().unwrap()).unwrap()
     }
 
     #[test]
@@ -324,7 +399,7 @@ mod tests {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let address = "127.0.0.1:5050".parse().unwrap();
         let caller = Caller { address, port: 8080, request_id: "id", verdict: None, route: "$default" };
-        let asked = encode_for_authorizer(&parts, "Bearer a.b.c", caller);
+        let asked = serde_json::to_value(encode_for_authorizer(&parts, "Bearer a.b.c", caller)).unwrap();
         let read: aws_lambda_events::apigw::ApiGatewayV2CustomAuthorizerV2Request =
             serde_json::from_value(asked.clone()).unwrap();
         assert_eq!(read.identity_source.unwrap(), ["Bearer a.b.c"]);
@@ -335,7 +410,8 @@ mod tests {
 
         let said = json!({"tenant": "acme", "exp": "1"});
         let verdict = Some(Verdict::Lambda(said.as_object().unwrap()));
-        let event = encode(&parts, &Bytes::new(), Caller { verdict, ..caller });
+        let body = Bytes::new();
+        let event = serde_json::to_value(encode(&parts, &body, Caller { verdict, ..caller })).unwrap();
         assert_eq!(event["requestContext"]["authorizer"], json!({"lambda": said}));
     }
 

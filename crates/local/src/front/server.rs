@@ -177,7 +177,9 @@ async fn answer(shared: &Shared, request: Request<Incoming>, address: SocketAddr
         Err(e) if e.is::<http_body_util::LengthLimitError>() => return too_large(),
         Err(_) => return message(StatusCode::BAD_REQUEST, "Bad Request"),
     };
-    let event = Bytes::from(event::encode(&parts, &body, caller).to_string());
+    let Ok(event) = event::encode(&parts, &body, caller).to_json() else {
+        return message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+    };
     let plugins =
         ["/v1/plugins", "/v1/plugin-policy"].contains(&path.as_str()) || path.starts_with("/v1/plugins/");
     let function = if plugins { &shared.plugin_admin } else { &shared.query };
@@ -201,8 +203,12 @@ async fn ask(
         return Err(message(StatusCode::UNAUTHORIZED, "Unauthorized"));
     };
     let failed = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-    let asked = event::encode_for_authorizer(parts, header, caller);
-    let mut answer = function.invoke(&asked).await.map_err(|e| {
+    let asked = event::encode_for_authorizer(parts, header, caller).to_json().map_err(|_| failed())?;
+    let answer = function.invoke_bytes(asked).await;
+    let answer = answer.and_then(|answer| {
+        serde_json::from_slice::<Value>(&answer).map_err(|e| FunctionError::BadAnswer(e.to_string()))
+    });
+    let mut answer = answer.map_err(|e| {
         tracing::error!(function.name = function.name(), error = %e, "the authorizer failed");
         failed()
     })?;

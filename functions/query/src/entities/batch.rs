@@ -188,11 +188,7 @@ pub(crate) async fn batch_entities(
     }
 }
 
-fn item<'a>(
-    earlier: &[String],
-    name: &str,
-    found: &mut HashMap<&str, EntityBody<'a>>,
-) -> BatchItem<'a> {
+fn item<'a>(earlier: &[String], name: &str, found: &mut HashMap<&str, EntityBody<'a>>) -> BatchItem<'a> {
     let entity = found.remove(name);
     let reason = match (&entity, check_name("external_id", name)) {
         (Some(_), _) => None,

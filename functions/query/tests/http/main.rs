@@ -121,6 +121,7 @@ fn main() {
         misses::who_asks_for_more_shares_no_read,
         misses::what_is_asked_for_most_is_warmed,
         misses::an_entry_that_ages_is_read_anew_by_one_while_the_others_have_it,
+        misses::what_the_cache_did_not_take_is_not_held,
         tokens::a_read_waits_for_what_its_token_names,
         tokens::a_source_that_lacks_it_is_not_asked,
         tokens::what_is_only_in_history_waits_for_the_flush,

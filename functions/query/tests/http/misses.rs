@@ -99,12 +99,17 @@ async fn replicated(world: &World, tenant: &Tenant, name: &str) {
 async fn aged(world: &World, tenant: &Tenant, name: &str, age: Duration) -> Entry {
     world.take(tenant.id, name, ago(9), &[("n", Value::Integer(2))]).await;
     replicated(world, tenant, name).await;
+    cached(world, tenant, name, 1, age).await
+}
+
+/// Puts 1 into the cache, as read so long ago; nobody is told of it.
+async fn cached(world: &World, tenant: &Tenant, name: &str, version: i64, age: Duration) -> Entry {
     let cache = world.cache().await;
     let named = cache.named(tenant.id, name).await.unwrap().expect("its name was read just now");
     let entry = Entry {
         tenant: tenant.id,
         entity: named.entity,
-        version: 1,
+        version,
         as_of: Timestamp::now().plus_micros(-i64::try_from(age.as_micros()).unwrap()),
         attrs_json: r#"{"n": 1}"#.into(),
         times_json: r#"{"n": 1}"#.into(),
@@ -177,6 +182,40 @@ pub(crate) async fn an_entry_that_ages_is_read_anew_by_one_while_the_others_have
     let read = world.get(&tenant, &path("over")).await.ok();
     assert_eq!((n(&read), read.header("cache-status")), (2, "eaves; fwd=stale"), "{}", read.text);
     assert!(!reason(&read).contains("anew"), "{}", reason(&read));
+}
+
+/// What an instance reads while the cache has something newer (a replica may not know that yet) is the answer
+/// to who asked, and nobody else's: it is not held.
+pub(crate) async fn what_the_cache_did_not_take_is_not_held(world: &World) {
+    const NEWER: i64 = 1_000;
+    let tenant = world.tenant(20).await;
+    let path = |name: &str| format!("/v1/entities/{name}?max_staleness=300s");
+    let n = |answer: &Answer| answer.body["entity"]["attributes"]["n"]["value"].as_i64().unwrap();
+    let over = Duration::from_secs(600);
+    for turn in 0.. {
+        let (held, newer) = (format!("held-{turn}"), format!("newer-{turn}"));
+        for name in [&held, &newer] {
+            world.take(tenant.id, name, ago(9), &[("n", Value::Integer(2))]).await;
+            replicated(world, &tenant, name).await;
+        }
+        cached(world, &tenant, &newer, NEWER, over).await;
+        for name in [&held, &newer] {
+            let read = world.get(&tenant, &path(name)).await.ok();
+            assert_eq!((n(&read), read.header("x-cache-hit")), (2, "false"), "{}", read.text);
+        }
+        let before = world.entity_reads();
+        let again = world.get(&tenant, &path(&newer)).await.ok();
+        assert_eq!((n(&again), again.header("x-cache-hit")), (2, "false"), "{}", again.text);
+        assert_eq!(world.entity_reads(), before + 1);
+        // The other one is held, once the instance hears of the tenant's changes: what the cache has is too old.
+        cached(world, &tenant, &held, NEWER, over).await;
+        let hit = world.get(&tenant, &path(&held)).await.ok();
+        assert_eq!(n(&hit), 2, "{}", hit.text);
+        if hit.header("x-cache-hit") == "true" {
+            return;
+        }
+        assert!(turn < 50, "nothing is held of what is read");
+    }
 }
 
 /// Neither database answers: the entry that is still under the bound is the answer, within a moment.
