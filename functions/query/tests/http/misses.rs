@@ -187,7 +187,8 @@ pub(crate) async fn an_entry_that_ages_is_read_anew_by_one_while_the_others_have
 /// What an instance reads while the cache has something newer (a replica may not know that yet) is the answer
 /// to who asked, and nobody else's: it is not held.
 pub(crate) async fn what_the_cache_did_not_take_is_not_held(world: &World) {
-    const NEWER: i64 = 1_000;
+    // Versions are times.
+    let later = || Timestamp::now().plus_micros(3_600_000_000).as_micros();
     let tenant = world.tenant(20).await;
     let path = |name: &str| format!("/v1/entities/{name}?max_staleness=300s");
     let n = |answer: &Answer| answer.body["entity"]["attributes"]["n"]["value"].as_i64().unwrap();
@@ -198,7 +199,7 @@ pub(crate) async fn what_the_cache_did_not_take_is_not_held(world: &World) {
             world.take(tenant.id, name, ago(9), &[("n", Value::Integer(2))]).await;
             replicated(world, &tenant, name).await;
         }
-        cached(world, &tenant, &newer, NEWER, over).await;
+        cached(world, &tenant, &newer, later(), over).await;
         for name in [&held, &newer] {
             let read = world.get(&tenant, &path(name)).await.ok();
             assert_eq!((n(&read), read.header("x-cache-hit")), (2, "false"), "{}", read.text);
@@ -208,7 +209,7 @@ pub(crate) async fn what_the_cache_did_not_take_is_not_held(world: &World) {
         assert_eq!((n(&again), again.header("x-cache-hit")), (2, "false"), "{}", again.text);
         assert_eq!(world.entity_reads(), before + 1);
         // The other one is held, once the instance hears of the tenant's changes: what the cache has is too old.
-        cached(world, &tenant, &held, NEWER, over).await;
+        cached(world, &tenant, &held, later(), over).await;
         let hit = world.get(&tenant, &path(&held)).await.ok();
         assert_eq!(n(&hit), 2, "{}", hit.text);
         if hit.header("x-cache-hit") == "true" {
