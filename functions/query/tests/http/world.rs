@@ -26,6 +26,8 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 use tower::ServiceExt as _;
 
 pub(crate) const PASSWORD: &str = "for-tests";
@@ -213,7 +215,12 @@ impl World {
         execute(&self.superuser, sql).await;
     }
 
-    /// The same as the function's role.
+    /// A session of the superuser's.
+    pub(crate) async fn session(&self) -> Client {
+        session(&self.superuser).await.0
+    }
+
+    /// Statements as the function's role.
     pub(crate) async fn execute_as_query(&self, sql: &str) {
         execute(&settings(self.superuser.port, "eaves_query", PASSWORD), sql).await;
     }
@@ -460,14 +467,19 @@ pub(crate) fn settings(port: u16, user: &str, password: &str) -> Postgres {
 }
 
 pub(crate) async fn execute(settings: &Postgres, sql: &str) {
+    let (client, connection) = session(settings).await;
+    client.batch_execute(sql).await.unwrap();
+    drop(client);
+    drop(connection.await);
+}
+
+/// A connection, and what moves its bytes until it is dropped.
+async fn session(settings: &Postgres) -> (Client, JoinHandle<Result<(), tokio_postgres::Error>>) {
     let mut config = tokio_postgres::Config::new();
     config.host(&settings.host).port(settings.port).dbname(&settings.database);
     config.user(&settings.user).password(settings.password.expose());
     let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
-    let connection = tokio::spawn(connection);
-    client.batch_execute(sql).await.unwrap();
-    drop(client);
-    drop(connection.await);
+    (client, tokio::spawn(connection))
 }
 
 /// Sends a request to an instance of the function.
