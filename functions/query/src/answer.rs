@@ -363,8 +363,13 @@ impl<'a> Hot<'a> {
     /// The entity as it is answered, with the wanted attributes or all.
     pub(crate) fn body(self, known: &'a Attributes, wanted: Option<&[String]>) -> EntityBody<'a> {
         let Self { row, values: Pairs(values), times: Pairs(times) } = self;
-        let mut attributes = BTreeMap::new();
-        for (i, (name, value)) in values.into_iter().enumerate() {
+        let (mut attributes, mut next) = (BTreeMap::new(), 0);
+        for (name, value) in values {
+            // Both are written in the order of their names: what is wanted is the next one almost always.
+            let is_it = |(other, _): &(Cow<'_, str>, i64)| *other == name;
+            let at = times[next..].iter().position(is_it).map(|at| next + at);
+            let at = at.or_else(|| times[..next].iter().position(is_it));
+            next = at.map_or(next, |at| at + 1);
             if wanted.is_some_and(|w| !w.iter().any(|wanted| *wanted == name)) {
                 continue;
             }
@@ -374,10 +379,7 @@ impl<'a> Hot<'a> {
                 continue;
             }
             let value_type = meta.map_or_else(|| guess(value), |m| m.value_type);
-            // Both are written by the same keys, so that it is in the same place almost always.
-            let time =
-                times.get(i).filter(|(n, _)| *n == name).or_else(|| times.iter().find(|(n, _)| *n == name));
-            let observed_at = time.and_then(|(_, t)| Timestamp::from_micros(*t));
+            let observed_at = at.and_then(|at| Timestamp::from_micros(times[at].1));
             let unit = meta.map_or("", |m| m.unit.as_str());
             let value = Cow::Borrowed(value);
             attributes
