@@ -17,9 +17,8 @@ use eaves_model::TenantId;
 use eaves_model::tenant::Tenant;
 use eaves_settings::functions::Query as Settings;
 use eaves_settings::{SettingsError, Vars};
-use eaves_store::read::{AttributeRow, Reader};
+use eaves_store::read::Reader;
 use eaves_store::superadmin::Superadmin;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,9 +38,6 @@ pub enum StartError {
     #[error("the cache cannot be used")]
     Cache(#[from] CacheError),
 }
-
-/// What is known of attributes, by name.
-pub(crate) type Attributes = HashMap<String, Arc<AttributeRow>>;
 
 /// What an instance has.
 pub struct Context {
@@ -160,37 +156,6 @@ impl Context {
             drop(cache.remember(tenant, external_id, &named).await);
         }
         self.memory.remember_entity(tenant, external_id, named);
-    }
-
-    /// Types and units of attributes, as far as they can be had: this never fails a
-    /// request that has its values already.
-    pub(crate) async fn attributes(&self, tenant: TenantId, names: &[&str]) -> Attributes {
-        let mut known = HashMap::with_capacity(names.len());
-        let mut missing = Vec::new();
-        for name in names {
-            match self.memory.attribute(tenant, name) {
-                Recall::Fresh(row) => drop(known.insert((*name).to_owned(), row)),
-                Recall::Old(row) => {
-                    known.insert((*name).to_owned(), row);
-                    missing.push(*name);
-                }
-                Recall::Nothing => missing.push(*name),
-            }
-        }
-        for server in self.sources.any() {
-            if missing.is_empty() {
-                break;
-            }
-            let done = self.sources.look_up(server, server.reader.attributes(tenant, &missing)).await;
-            server.note(&done);
-            for row in done.map(|s| s.value).unwrap_or_default() {
-                missing.retain(|name| *name != row.name);
-                let row = Arc::new(row);
-                self.memory.remember_attribute(tenant, Arc::clone(&row));
-                known.insert(row.name.clone(), row);
-            }
-        }
-        known
     }
 }
 

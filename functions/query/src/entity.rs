@@ -1,8 +1,9 @@
 //! `GET /v1/entities/{external_id}`
 
-use crate::answer::{EntityBody, Hot, Metadata, Provenance, tag};
+use crate::answer::{Metadata, Provenance, tag};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
+use crate::entity_body::{EntityBody, Hot};
 use crate::entity_name::{Names, checked};
 use crate::flight::{self, Boarding, Landed, Pilot};
 use crate::held::Reading;

@@ -1,9 +1,10 @@
 //! Which attributes an answer about entities has: hot ones from their row, others by their latest
 //! value in history.
 
-use crate::answer::{EntityBody, Hot};
-use crate::context::{Attributes, Context};
+use crate::context::Context;
+use crate::entity_body::{EntityBody, Hot};
 use crate::entity_name::checked;
+use crate::names::Attributes;
 use crate::problem::Problem;
 use crate::sources::{Need, Server};
 use eaves_freshness::{Route, Source};

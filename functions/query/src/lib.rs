@@ -15,6 +15,7 @@ mod context;
 mod docs;
 mod entities;
 mod entity;
+mod entity_body;
 mod entity_name;
 mod fields;
 mod figures;

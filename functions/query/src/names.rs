@@ -1,7 +1,7 @@
 //! What the names in a request stand for. Identifiers and types never change, so memory, the cache
 //! and any server may answer, whatever consistency is asked for.
 
-use crate::context::{Attributes, Context};
+use crate::context::Context;
 use crate::memory::Recall;
 use crate::problem::Problem;
 use crate::token;
@@ -12,6 +12,9 @@ use eaves_store::read::AttributeRow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What is known of attributes, by name.
+pub(crate) type Attributes = HashMap<String, Arc<AttributeRow>>;
 
 impl Context {
     /// The entity and the attributes, in the order given; a problem names what is not registered.
@@ -76,6 +79,22 @@ impl Context {
         name: &str,
     ) -> Result<Option<AttributeRow>, Problem> {
         Ok(self.looked_up(tenant, &[name]).await?.remove(name).map(Arc::unwrap_or_clone))
+    }
+
+    /// Types and units of attributes, as far as they can be had: this never fails a
+    /// request that has its values already.
+    pub(crate) async fn attributes(&self, tenant: TenantId, names: &[&str]) -> Attributes {
+        let (mut known, mut missing) = self.remembered(tenant, names);
+        for server in self.sources.any() {
+            if missing.is_empty() {
+                break;
+            }
+            let done = self.sources.look_up(server, server.reader.attributes(tenant, &missing)).await;
+            server.note(&done);
+            let rows = done.map(|s| s.value).unwrap_or_default();
+            self.learn(tenant, rows, &mut known, &mut missing);
+        }
+        known
     }
 
     /// Those of the attributes that are registered. What is old does where no server answers.

@@ -4,11 +4,12 @@ mod order;
 
 pub(crate) use order::*;
 
-use crate::answer::{EntityBody, Hot, Provenance};
+use crate::answer::Provenance;
 use crate::body;
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entities::{EntitiesAnswer, EntitiesMetadata};
+use crate::entity_body::{EntityBody, Hot};
 use crate::fields::Fields;
 use crate::filter::Filter;
 use crate::format::Format;

@@ -203,12 +203,9 @@ async fn ask(
         return Err(message(StatusCode::UNAUTHORIZED, "Unauthorized"));
     };
     let failed = || message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-    let asked = event::encode_for_authorizer(parts, header, caller).to_json().map_err(|_| failed())?;
-    let answer = function.invoke_bytes(asked).await;
-    let answer = answer.and_then(|answer| {
-        serde_json::from_slice::<Value>(&answer).map_err(|e| FunctionError::BadAnswer(e.to_string()))
-    });
-    let mut answer = answer.map_err(|e| {
+    let asked = event::encode_for_authorizer(parts, header, caller);
+    let asked = serde_json::to_value(asked).map_err(|_| failed())?;
+    let mut answer = function.invoke(&asked).await.map_err(|e| {
         tracing::error!(function.name = function.name(), error = %e, "the authorizer failed");
         failed()
     })?;

@@ -1,10 +1,11 @@
 //! `POST /v1/entities/batch`
 
-use crate::answer::{EntityBody, Hot, Metadata, Provenance};
+use crate::answer::{Metadata, Provenance};
 use crate::body;
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
 use crate::entities::{ENTITY_COLUMNS, table_columns};
+use crate::entity_body::{EntityBody, Hot};
 use crate::fields::Fields;
 use crate::format::{Format, Listed};
 use crate::params::Params;

@@ -1,8 +1,9 @@
 //! `GET /v1/entities`
 
-use crate::answer::{EntityBody, FreshnessBody, Hot, Metadata, Provenance};
+use crate::answer::{FreshnessBody, Metadata, Provenance};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
+use crate::entity_body::{EntityBody, Hot};
 use crate::entity_name::checked;
 use crate::fields::Fields;
 use crate::format::{Format, Listed};

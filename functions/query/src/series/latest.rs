@@ -1,9 +1,10 @@
 //! `GET /v1/entities/{external_id}/latest`
 
 use super::wanted;
-use crate::answer::{AttributeValue, Metadata, Provenance};
+use crate::answer::{Metadata, Provenance};
 use crate::caller::{Caller, QUERY_READ};
 use crate::context::Context;
+use crate::entity_body::AttributeValue;
 use crate::entity_name::{Names, checked};
 use crate::params::Params;
 use crate::problem::Problem;

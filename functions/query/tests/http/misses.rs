@@ -7,7 +7,7 @@ use eaves_model::tenant::Tenant;
 use eaves_model::{Timestamp, Value};
 use futures_util::StreamExt as _;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// As many as an instance takes at a time; more are told to come back (`storms`).
 const AT_ONCE: usize = 120;
@@ -214,7 +214,10 @@ pub(crate) async fn what_the_cache_did_not_take_is_not_held(world: &World) {
         let meanwhile = async {
             let waits = "select pg_stat_clear_snapshot(), (select count(*) from pg_stat_activity
                 where usename = 'eaves_query' and wait_event_type = 'Lock')";
-            while table.query_one(waits, &[]).await.unwrap().get::<_, i64>(1) == 0 {}
+            let end = Instant::now() + Duration::from_secs(20);
+            while table.query_one(waits, &[]).await.unwrap().get::<_, i64>(1) == 0 {
+                assert!(Instant::now() < end, "nobody reads the entity");
+            }
             newer(&overtaken).await;
             table.batch_execute("rollback").await.unwrap();
         };
